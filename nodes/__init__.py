@@ -1,0 +1,1 @@
+"""ComfyUI nodes: schemas and calls, no tensor maths."""
