@@ -1,0 +1,236 @@
+"""The command line: `crafters run | doctor | download | demo`."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from .runtime.client import ComfyClient, ComfyError, Prompt, output_files
+from .runtime.download import DownloadError, download
+from .runtime.server import PACK, ComfyServer, ServerError, find_comfyui, pack_base
+from .runtime.weights import CATALOGUE, describe_size, named
+
+
+class UsageError(ValueError):
+    """A mistake in what was asked for."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The `crafters` command. Returns 0, 1 for a failed run, 2 for a mistake in the call; argparse exits with 2."""
+    args = _parser().parse_args(arguments)
+    try:
+        return args.command(args)
+    except UsageError as error:
+        return _fail(error, 2)
+    except (ComfyError, DownloadError, ServerError, OSError) as error:
+        return _fail(error, 1)
+    except KeyboardInterrupt:
+        return _fail("interrupted", 130)
+
+
+def _fail(error: object, code: int) -> int:
+    print(f"error: {error}", file=sys.stderr)
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="crafters", description="AnchorCrafter and AniCrafter for ComfyUI.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    run = commands.add_parser("run", help="run a workflow on a ComfyUI server")
+    run.add_argument("workflow", type=Path, help="an API-format workflow, e.g. workflows/api/AnchorCrafter.json")
+    run.add_argument(
+        "--set",
+        dest="settings",
+        action="append",
+        default=[],
+        metavar="NODE.INPUT=VALUE",
+        help="change an input; NODE is an id, a title or a class name; VALUE is JSON or text; a local file is uploaded",
+    )
+    where = run.add_mutually_exclusive_group()
+    where.add_argument("--server", default="http://127.0.0.1:8188", metavar="URL", help="default: %(default)s")
+    where.add_argument("--start", action="store_true", help="start a ComfyUI of this machine for this call")
+    run.add_argument("--out", type=Path, default=Path("output"), metavar="DIR", help="default: %(default)s")
+    run.set_defaults(command=_run)
+
+    doctor = commands.add_parser("doctor", help="say what is installed, which weights are there and what is missing")
+    doctor.set_defaults(command=_doctor)
+
+    names = ", ".join(f"{weights.name} ({describe_size(weights.size)})" for weights in CATALOGUE)
+    fetch = commands.add_parser("download", help="fetch weights", description=f"Weights: {names}.")
+    fetch.add_argument("names", nargs="+", metavar="NAME")
+    fetch.set_defaults(command=_download)
+    for command in (doctor, fetch):
+        command.add_argument("--models", type=Path, metavar="DIR", help="model folder; default: ComfyUI's")
+
+    demo = commands.add_parser("demo", help="make a video from generated input, without any weights")
+    demo.add_argument("--out", type=Path, default=Path("output"), metavar="DIR", help="default: %(default)s")
+    demo.add_argument("--embedded", action="store_true", help="run the nodes' code here, without a ComfyUI")
+    demo.set_defaults(command=_demo)
+    return parser
+
+
+def _demo(args: argparse.Namespace) -> int:
+    from .demo.run import main as run_demo
+
+    return run_demo(args) or 0
+
+
+def _doctor(args: argparse.Namespace) -> int:
+    from .runtime.doctor import examine
+
+    lines, sound = examine(args.models)
+    print("\n".join(lines))
+    return 0 if sound else 1
+
+
+def _download(args: argparse.Namespace) -> int:
+    unknown = [name for name in args.names if named(name) is None]
+    if unknown:
+        known = ", ".join(weights.name for weights in CATALOGUE)
+        raise UsageError(f"no weights are called {unknown[0]!r}; there are {known}.")
+    for name in args.names:
+        download(named(name), print, args.models)
+    return 0
+
+
+def _run(args: argparse.Namespace) -> int:
+    prompt = read_prompt(args.workflow)
+    changed = [apply_setting(prompt, setting) for setting in args.settings]
+    args.out.mkdir(parents=True, exist_ok=True)
+    with _server(args) as url:
+        try:
+            paths = asyncio.run(_execute(url, prompt, changed, args.out))
+        except ComfyError as error:
+            raise ComfyError(_at_node(error, prompt)) from error
+    for path in paths:
+        print(path)
+    return 0
+
+
+def read_prompt(path: Path) -> Prompt:
+    """An API-format workflow: node id -> {class_type, inputs, _meta}. Raises UsageError."""
+    # A shipped workflow is found from anywhere by its path inside the pack.
+    found = next((file for file in (path, PACK / path) if file.is_file()), None)
+    if found is None:
+        shipped = ", ".join(str(file.relative_to(PACK)) for file in sorted(PACK.glob("workflows/api/*.json")))
+        raise UsageError(f"there is no workflow {path}; the pack has {shipped or 'none'}.")
+    try:
+        prompt = json.loads(found.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UsageError(f"{path} is not JSON: {error}.") from error
+    if isinstance(prompt, dict) and isinstance(prompt.get("nodes"), list):
+        raise UsageError(f"{path} is in the editor's format: save it in ComfyUI with Export (API), and run that file.")
+    nodes = list(prompt.values()) if isinstance(prompt, dict) else []
+    if not nodes or not all(isinstance(node, dict) and "class_type" in node and "inputs" in node for node in nodes):
+        raise UsageError(f"{path} is not an API-format workflow (node id -> class_type and inputs).")
+    return prompt
+
+
+def apply_setting(prompt: Prompt, setting: str) -> tuple[str, str]:
+    """Change one input of `prompt` by "NODE.INPUT=VALUE"; returns the node id and the input's name.
+
+    VALUE is JSON where it parses, else text; an input that holds text keeps text, so that `title=2024` is no number.
+    Raises UsageError naming what exists.
+    """
+    target, equals, text = setting.partition("=")
+    # Titles and inputs may hold dots themselves: the first split that names a node decides.
+    splits = [(target[:dot], target[dot + 1 :]) for dot, letter in enumerate(target) if letter == "."]
+    if not equals or not splits:
+        raise UsageError(f"--set {setting!r} is not NODE.INPUT=VALUE.")
+    for name, key in splits:
+        nodes = _nodes_called(prompt, name)
+        if len(nodes) > 1:
+            raise UsageError(f"--set {setting!r}: {name!r} could be node {' or '.join(nodes)}; use the number.")
+        if nodes:
+            inputs = prompt[nodes[0]]["inputs"]
+            if key not in inputs:
+                raise UsageError(f"--set {setting!r}: {name} has {', '.join(inputs) or 'no inputs'}, not {key!r}.")
+            inputs[key] = _value(text, inputs[key])
+            return nodes[0], key
+    known = ", ".join(f"{node_id} ({_title(prompt, node_id)})" for node_id in prompt)
+    raise UsageError(f"--set {setting!r} names no node of the workflow; there are {known}.")
+
+
+def _nodes_called(prompt: Prompt, name: str) -> list[str]:
+    if name in prompt:
+        return [name]
+    titled = [node_id for node_id in prompt if _title(prompt, node_id) == name]
+    return titled or [node_id for node_id, node in prompt.items() if node["class_type"] == name]
+
+
+def _title(prompt: Prompt, node_id: str) -> str:
+    node = prompt[node_id]
+    return (node.get("_meta") or {}).get("title") or node["class_type"]
+
+
+def _value(text: str, current: object) -> Any:
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return text
+    return text if isinstance(current, str) and not isinstance(value, str | list) else value
+
+
+@contextlib.contextmanager
+def _server(args: argparse.Namespace) -> Iterator[str]:
+    if not args.start:
+        yield args.server
+        return
+    from .runtime.files import models_root
+
+    comfy_dir = find_comfyui()
+    if comfy_dir is None:
+        raise ServerError("no ComfyUI was found on this machine: set COMFYUI_DIR to its folder.")
+    # Ended by the system or by a parent: the server must not stay behind.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    with ComfyServer(comfy_dir, pack_base(comfy_dir), models=models_root()) as server:
+        yield server.url
+
+
+async def _execute(url: str, prompt: Prompt, changed: list[tuple[str, str]], out: Path) -> list[Path]:
+    from tqdm import tqdm
+
+    async with ComfyClient(url) as client:
+        await _upload_files(client, prompt, changed)
+        with tqdm(unit="step", leave=False, disable=None) as bar:
+
+            def show(node_id: str, value: float, maximum: float) -> None:
+                bar.set_description(_title(prompt, node_id) if node_id in prompt else node_id, refresh=False)
+                bar.total, bar.n = maximum or None, value
+                bar.refresh()
+
+            outputs = await client.queue(prompt, on_progress=show)
+        return [await client.download(file, out) for file in output_files(outputs)]
+
+
+async def _upload_files(client: ComfyClient, prompt: Prompt, changed: list[tuple[str, str]]) -> None:
+    """Upload the local files among the changed values of upload widgets, and name them as the server does."""
+    for node_id, key in changed:
+        node = prompt[node_id]
+        value = node["inputs"][key]
+        if not isinstance(value, str) or not Path(value).is_file():
+            continue
+        schema = (await client.node_info(node["class_type"])).get("input", {})
+        widget = {**schema.get("required", {}), **schema.get("optional", {})}.get(key, [None])
+        if isinstance(widget[-1], dict) and any(name.endswith("_upload") and on for name, on in widget[-1].items()):
+            node["inputs"][key] = await client.upload(Path(value))
+
+
+def _at_node(error: ComfyError, prompt: Prompt) -> str:
+    if error.node_id is None:
+        return error.message
+    names = [_title(prompt, error.node_id)] if error.node_id in prompt else []
+    names += [error.class_type] if error.class_type not in [None, *names] else []
+    return f"node {error.node_id} ({', '.join(names)}): {error.message}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

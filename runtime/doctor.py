@@ -1,0 +1,95 @@
+"""What `crafters doctor` says: versions, the device, which weights are there, which workflows are ready."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import platform
+from pathlib import Path
+
+from .files import folders, models_root
+from .server import PACK, comfyui_version, find_comfyui
+from .weights import CATALOGUE, WeightFile, WeightSet, describe_size, needed_by
+
+# Package -> a module of it that shows whether it really works: some only import their parts when asked.
+_NEEDED = {
+    "torch": "torch",
+    "diffusers": "diffusers.models.unets.unet_spatio_temporal_condition",
+    "transformers": "transformers.models.dinov2.modeling_dinov2",
+    "onnxruntime": "onnxruntime",
+    "cv2": "cv2",
+    "av": "av",
+    "numpy": "numpy",
+    "safetensors": "safetensors.torch",
+    "PIL": "PIL.Image",
+    "huggingface_hub": "huggingface_hub",
+    "aiohttp": "aiohttp",
+}
+
+
+def examine(root: Path | None = None) -> tuple[list[str], bool]:
+    """The report's lines, and whether everything that is needed can be imported.
+
+    root: a model folder in ComfyUI's layout; None for the one `files.models_root` finds.
+    """
+    versions, sound = _versions()
+    lines = [*versions, f"ComfyUI: {_comfyui()}", "", f"Models in {(root or models_root()).absolute()}"]
+    lines += [f"  {_weights(weights, root)}" for weights in CATALOGUE]
+    lines += ["", "Workflows"]
+    lines += [f"  {_workflow(file, root)}" for file in sorted((PACK / "workflows" / "api").glob("*.json"))]
+    return lines, sound
+
+
+def _versions() -> tuple[list[str], bool]:
+    lines, sound = [f"python {platform.python_version()} on {platform.platform()}"], True
+    for package, module in _NEEDED.items():
+        try:
+            importlib.import_module(module)
+        # A broken installation also shows as RuntimeError (transformers, diffusers), OSError (a missing library)
+        # or AttributeError (two packages that do not fit together).
+        except (ImportError, RuntimeError, OSError, AttributeError) as error:
+            sound = False
+            reason = str(error).strip().splitlines() or [type(error).__name__]
+            lines.append(f"{package}: BROKEN: {reason[-1]}")
+            continue
+        loaded = importlib.import_module(package)
+        lines.append(f"{package} {getattr(loaded, '__version__', '')}{_detail(package)}")
+    return lines, sound
+
+
+def _detail(package: str) -> str:
+    if package == "onnxruntime":
+        import onnxruntime
+
+        return f", providers: {', '.join(onnxruntime.get_available_providers())}"
+    if package == "torch":
+        import torch
+
+        if torch.cuda.is_available():
+            properties = torch.cuda.get_device_properties(0)
+            return f", device: {properties.name}, {describe_size(properties.total_memory)}"
+        return f", device: {'mps' if torch.backends.mps.is_available() else 'cpu'}"
+    return ""
+
+
+def _comfyui() -> str:
+    comfy_dir = find_comfyui()
+    return f"{comfyui_version(comfy_dir)} in {comfy_dir}" if comfy_dir else "not found (set COMFYUI_DIR to its folder)"
+
+
+def _weights(weights: WeightSet, root: Path | None) -> str:
+    missing = [file for file in weights.files if not _place(file, root)]
+    if not missing:
+        return f"{weights.name}: {_place(weights.files[-1], root)}"
+    note = describe_size(sum(file.size for file in missing)) + (", gated" if weights.gated else "")
+    return f"{weights.name}: missing ({weights.purpose}; {note}): crafters download {weights.name}"
+
+
+def _workflow(file: Path, root: Path | None) -> str:
+    needed = needed_by(json.loads(file.read_text(encoding="utf-8")))
+    missing = [weights.name for weights in needed if not all(_place(part, root) for part in weights.files)]
+    return f"{file.stem}: " + (f"needs crafters download {' '.join(missing)}" if missing else "ready")
+
+
+def _place(file: WeightFile, root: Path | None) -> Path | None:
+    return next((folder / file.name for folder in folders(file.kind, root) if (folder / file.name).is_file()), None)

@@ -1,0 +1,136 @@
+"""Model folders: ComfyUI's own inside ComfyUI, the same layout elsewhere.
+
+Names are relative to a model folder and use forward slashes on every system. A `kind` is a folder of ComfyUI's
+(`checkpoints`, `diffusion_models`, `clip_vision`, `diffusers`, …) or the pack's own, `crafters`.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+OWN = "crafters"
+EXTENSIONS = frozenset({".safetensors", ".pth", ".pt", ".ckpt", ".bin", ".onnx"})
+_FOLDER_MARKS = {"config.json", "model_index.json"}
+_ALIASES = {"diffusion_models": ["unet"], "text_encoders": ["clip"]}
+
+
+def register() -> None:
+    """Inside ComfyUI: make `crafters` a model folder; called when the nodes are loaded, any number of times.
+
+    Folders that `extra_model_paths.yaml` gave to `crafters` are kept.
+    """
+    import folder_paths
+
+    folder_paths.add_model_folder_path(OWN, os.path.join(folder_paths.models_dir, OWN))
+    folders, _ = folder_paths.folder_names_and_paths[OWN]
+    # ComfyUI gives a new kind an empty set of extensions, which would list every file.
+    folder_paths.folder_names_and_paths[OWN] = (folders, set(EXTENSIONS))
+
+
+def models_root() -> Path:
+    """Where models lie outside ComfyUI: `CRAFTERS_MODELS`, else the `models` of the ComfyUI found, else `./models`."""
+    from .server import find_comfyui, pack_base
+
+    named = os.environ.get("CRAFTERS_MODELS")
+    if named:
+        return Path(named)
+    comfy_dir = find_comfyui()
+    if comfy_dir is None:
+        return Path("models")
+    base = None if os.environ.get("COMFYUI_DIR") else pack_base(comfy_dir)
+    return (base or comfy_dir) / "models"
+
+
+def folders(kind: str, root: Path | None = None) -> list[Path]:
+    """The folders searched for models of a kind, the default first.
+
+    Inside ComfyUI they are ComfyUI's; elsewhere `root` (default `models_root()`) plus what the `extra_model_paths.yaml`
+    of the ComfyUI found there adds.
+    """
+    host = _comfyui()
+    if host:
+        return [Path(folder) for folder in host.folder_names_and_paths[kind][0]]
+    root = root or models_root()
+    own = [root / name for name in [kind, *_ALIASES.get(kind, [])]]
+    return own + _extra_folders(root.parent / "extra_model_paths.yaml", kind)
+
+
+def names(*kinds: str) -> list[str]:
+    """The model files of these kinds, sorted, without repeats; absent folders count as empty."""
+    host = _comfyui()
+    found = set()
+    for kind in kinds:
+        if host:
+            found.update(name.replace("\\", "/") for name in host.get_filename_list(kind))
+        else:
+            found.update(name for folder in folders(kind) for name in _files(folder))
+    return sorted(found)
+
+
+def folder_names(*kinds: str) -> list[str]:
+    """The model folders (diffusers or transformers layout) of these kinds, at most two levels down, sorted."""
+    found = set()
+    for root in (folder for kind in kinds for folder in folders(kind)):
+        for here, below, files in os.walk(root, followlinks=True):
+            name = Path(here).relative_to(root)
+            marked = here != str(root) and not _FOLDER_MARKS.isdisjoint(files)
+            if marked:
+                found.add(name.as_posix())
+            if marked or len(name.parts) == 2:
+                below.clear()
+    return sorted(found)
+
+
+def path(name: str, *kinds: str) -> Path:
+    """The absolute path of a model file or model folder, by a name from `names` or `folder_names`.
+
+    Backslashes, as in a workflow saved on Windows, are understood.
+    Raises FileNotFoundError: which name, which folders were searched, how to get it.
+    """
+    relative = Path(name.replace("\\", "/"))
+    searched = [folder for kind in kinds for folder in folders(kind)]
+    if not relative.is_absolute() and ".." not in relative.parts:
+        for folder in searched:
+            if name and (folder / relative).exists():
+                return (folder / relative).absolute()
+    raise FileNotFoundError(f"{name!r} is not in {' or '.join(map(str, searched))}. {_advice(relative.as_posix())}")
+
+
+def _advice(name: str) -> str:
+    from .weights import providing
+
+    weights = providing(name)
+    if weights:
+        return f"Fetch it with `crafters download {weights.name}`."
+    return "Put it there, or see `crafters doctor` for the weights that `crafters download NAME` can fetch."
+
+
+def _comfyui() -> Any | None:
+    """ComfyUI's `folder_paths` when ComfyUI is the process we run in."""
+    return sys.modules.get("folder_paths")
+
+
+def _files(folder: Path) -> Iterator[str]:
+    for here, _, files in os.walk(folder, followlinks=True):
+        for file in files:
+            if os.path.splitext(file)[1].lower() in EXTENSIONS:
+                yield (Path(here) / file).relative_to(folder).as_posix()
+
+
+def _extra_folders(config: Path, kind: str) -> list[Path]:
+    """What an `extra_model_paths.yaml` says of a kind, read as ComfyUI reads it."""
+    if not config.is_file():
+        return []
+    import yaml
+
+    extra = []
+    for entry in (yaml.safe_load(config.read_text(encoding="utf-8")) or {}).values():
+        base = Path(os.path.expandvars(os.path.expanduser((entry or {}).get("base_path", ""))))
+        for name in [kind, *_ALIASES.get(kind, [])]:
+            lines = (entry or {}).get(name, "").split("\n")
+            extra += [(config.parent / base / line).resolve() for line in lines if line]
+    return extra
