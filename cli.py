@@ -162,7 +162,7 @@ def apply_setting(prompt: Prompt, setting: str) -> tuple[str, str]:
 def _nodes_called(prompt: Prompt, name: str) -> list[str]:
     if name in prompt:
         return [name]
-    titled = [node_id for node_id in prompt if _title(prompt, node_id) == name]
+    titled = [node_id for node_id, node in prompt.items() if (node.get("_meta") or {}).get("title") == name]
     return titled or [node_id for node_id, node in prompt.items() if node["class_type"] == name]
 
 

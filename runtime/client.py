@@ -80,10 +80,10 @@ class ComfyClient:
             )
         except aiohttp.ClientError as error:
             raise self._unreachable() from error
-        prompt_id = str(uuid.uuid4())
+        prompt_id = str(uuid.uuid4())  # ours, so that a cancelled submission can be taken back
         async with socket:
             try:
-                await self._submit(prompt, prompt_id)
+                prompt_id = await self._submit(prompt, prompt_id)
                 await _follow(socket, prompt_id, on_progress, on_preview)
                 return await self._outcome(prompt_id)
             except asyncio.CancelledError:
@@ -112,7 +112,7 @@ class ComfyClient:
             raise self._unreachable() from error
         return target
 
-    async def _submit(self, prompt: Prompt, prompt_id: str) -> None:
+    async def _submit(self, prompt: Prompt, prompt_id: str) -> str:
         request = {"prompt": prompt, "client_id": self.client_id, "prompt_id": prompt_id}
         status, body = await self._request("POST", "/prompt", json=request)
         try:
@@ -122,9 +122,10 @@ class ComfyClient:
         failed = answer.get("node_errors") or {}
         if status == 200 and failed:
             # The server would run the outputs that are valid and leave the others out.
-            await self.interrupt(prompt_id)
+            await self.interrupt(answer["prompt_id"])
         if status != 200 or failed:
             raise _validation_error(answer.get("error") or {}, failed)
+        return answer["prompt_id"]
 
     async def _outcome(self, prompt_id: str) -> dict[str, Any]:
         wait = 0.02

@@ -59,14 +59,9 @@ def download(weights: WeightSet, report: Callable[[str], None], root: Path | Non
 
 
 async def _download(weights: WeightSet, report: Callable[[str], None], root: Path | None) -> None:
-    from huggingface_hub import get_token
-
     if os.environ.get("HF_HUB_OFFLINE", "0").lower() not in ("", "0", "false", "no"):
         raise DownloadError("HF_HUB_OFFLINE is set: unset it to download weights.")
-    token = get_token()
     headers = {"User-Agent": "crafters", "Accept-Encoding": "identity"}
-    if token:
-        headers["Authorization"] = f"Bearer {token}"
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=30, sock_read=60)
     async with aiohttp.ClientSession(headers=headers, timeout=timeout, trust_env=True) as session:
         for file in weights.files:
@@ -100,7 +95,7 @@ async def _ask(session: aiohttp.ClientSession, file: WeightFile) -> _Stated:
     url = _url(file)
     try:
         for _ in range(5):
-            async with session.head(url, allow_redirects=False) as response:
+            async with session.head(url, headers=_token(url), allow_redirects=False) as response:
                 _refuse(response, file)
                 etag = response.headers.get("X-Linked-Etag") or response.headers.get("ETag") or ""
                 size = response.headers.get("X-Linked-Size")
@@ -128,7 +123,8 @@ async def _transfer(session: aiohttp.ClientSession, file: WeightFile, partial: P
         while out.tell() < size:
             start = out.tell()
             try:
-                async with session.get(_url(file), headers={"Range": f"bytes={start}-"} if start else {}) as response:
+                headers = {**_token(_url(file)), **({"Range": f"bytes={start}-"} if start else {})}
+                async with session.get(_url(file), headers=headers) as response:
                     _refuse(response, file)
                     if start and response.status != 206:  # the server sends it all again
                         out.truncate(0)
@@ -187,6 +183,14 @@ def _url(file: WeightFile) -> str:
     from huggingface_hub import hf_hub_url
 
     return hf_hub_url(file.repo, file.file, endpoint=_endpoint())
+
+
+def _token(url: str) -> dict[str, str]:
+    """The header with the user's token, for the hub itself and for no host it points to."""
+    from huggingface_hub import get_token
+
+    token = get_token() if URL(url).origin() == URL(_endpoint()).origin() else None
+    return {"Authorization": f"Bearer {token}"} if token else {}
 
 
 def _bar(name: str, size: int, action: str = "") -> tqdm:
