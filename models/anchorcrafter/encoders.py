@@ -1,0 +1,171 @@
+"""The base models beside the UNet: SVD's VAE and CLIP image encoder from a diffusers folder, and DINOv2.
+
+`FrameVAE` and `ClipVision` answer the calls that ComfyUI's own VAE and CLIP_VISION objects answer, so that either
+kind can be handed to everything here and to ComfyUI's nodes.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+
+from ..checkpoint import CheckpointError, read
+from ..loaded import Loaded
+
+SCALING_FACTOR = 0.18215  # of SVD's latents; condition latents are used unscaled (anchorcrafter sampling)
+CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+class FrameVAE:
+    """SVD's VAE with the temporal decoder.
+
+    loaded: a diffusers AutoencoderKLTemporalDecoder.
+    """
+
+    def __init__(self, loaded: Loaded):
+        self.loaded = loaded
+
+    def encode(self, images: torch.Tensor) -> torch.Tensor:
+        """[F, H, W, 3] in 0…1 → unscaled posterior modes [F, 4, H/8, W/8], float32 on the CPU."""
+        device = self.loaded.load(_activations(self.loaded, images.shape[1] * images.shape[2]))
+        pixels = images[..., :3].movedim(-1, 1).to(device, self.loaded.dtype) * 2 - 1
+        return torch.cat([self.loaded.module.encode(p).latent_dist.mode() for p in pixels.split(1)]).float().cpu()
+
+    def decode(self, latents: torch.Tensor) -> torch.Tensor:
+        """Unscaled latents of consecutive frames [F, 4, h, w] → [F, H, W, 3] in 0…1, float32 on the CPU.
+
+        The frames are decoded together: the decoder's convolutions reach over time.
+        """
+        device = self.loaded.load(_activations(self.loaded, latents.shape[-1] * latents.shape[-2] * 64 * len(latents)))
+        z = latents.to(device, self.loaded.dtype)
+        frames = self.loaded.module.decode(z, num_frames=len(z)).sample
+        return (frames.float() / 2 + 0.5).clamp(0, 1).movedim(1, -1).cpu()
+
+
+def _activations(loaded: Loaded, pixels: int) -> int:
+    """Bytes the VAE needs to work on `pixels` pixels at once: about 600 channels of its last level's width alive."""
+    return pixels * 600 * loaded.dtype.itemsize
+
+
+@dataclass
+class ClipOutput:
+    image_embeds: torch.Tensor
+
+    def __getitem__(self, name: str) -> torch.Tensor:
+        return getattr(self, name)
+
+
+class ClipVision:
+    """CLIP's image encoder. loaded: a transformers CLIPVisionModelWithProjection."""
+
+    def __init__(self, loaded: Loaded):
+        self.loaded = loaded
+
+    def encode_image(self, image: torch.Tensor, crop: bool = True) -> ClipOutput:
+        """[B, H, W, 3] in 0…1 → projected embeddings `.image_embeds` [B, D].
+
+        crop: cut the middle square out first; else the aspect ratio is ignored.
+        """
+        device = self.loaded.load()
+        size = self.loaded.module.config.image_size
+        pixels = image[..., :3].movedim(-1, 1).to(device, torch.float32)
+        if crop:
+            side = min(pixels.shape[-2:])
+            top, left = (pixels.shape[-2] - side) // 2, (pixels.shape[-1] - side) // 2
+            pixels = pixels[..., top : top + side, left : left + side]
+        if pixels.shape[-2:] != (size, size):
+            pixels = F.interpolate(pixels, (size, size), mode="bicubic", antialias=True).clamp(0, 1)
+        pixels = _normalise(pixels, CLIP_MEAN, CLIP_STD).to(self.loaded.dtype)
+        return ClipOutput(self.loaded.module(pixels).image_embeds.float().cpu())
+
+
+class DINOv2:
+    """DINOv2 (large in the released system). loaded: a transformers Dinov2Model."""
+
+    SIZE = 518
+
+    def __init__(self, loaded: Loaded):
+        self.loaded = loaded
+
+    def tokens(self, views: torch.Tensor) -> torch.Tensor:
+        """[V, 518, 518, 3] in 0…1 → class and patch tokens of all views in a row [1, V·T, D], float32 on the CPU."""
+        device = self.loaded.load()
+        pixels = _normalise(views.movedim(-1, 1).to(device, torch.float32), IMAGENET_MEAN, IMAGENET_STD)
+        tokens = [self.loaded.module(p).last_hidden_state for p in pixels.to(self.loaded.dtype).split(1)]
+        return torch.cat(tokens, 1).float().cpu()
+
+
+def _normalise(pixels: torch.Tensor, mean: tuple, std: tuple) -> torch.Tensor:
+    mean, std = (pixels.new_tensor(x).view(-1, 1, 1) for x in (mean, std))
+    return (pixels - mean) / std
+
+
+def load_vae(folder: str | Path, dtype: torch.dtype | None = None):
+    """SVD's VAE from its diffusers folder (`vae/`). Raises CheckpointError."""
+    from diffusers import AutoencoderKLTemporalDecoder
+
+    return _from_folder(AutoencoderKLTemporalDecoder, Path(folder) / "vae", dtype)
+
+
+def load_image_encoder(folder: str | Path, dtype: torch.dtype | None = None):
+    """SVD's CLIP image encoder from its diffusers folder (`image_encoder/`). Raises CheckpointError."""
+    from transformers import CLIPVisionModelWithProjection
+
+    return _from_folder(CLIPVisionModelWithProjection, Path(folder) / "image_encoder", dtype)
+
+
+def load_dinov2(path: str | Path, dtype: torch.dtype | None = None):
+    """DINOv2 from a transformers folder, or from a single weight file whose sizes are read off its tensors.
+
+    Raises CheckpointError.
+    """
+    from transformers import Dinov2Config, Dinov2Model
+
+    path = Path(path)
+    if path.is_dir():
+        return _from_folder(Dinov2Model, path, dtype)
+    state, _ = read(path)
+    state = {name.removeprefix("dinov2."): tensor for name, tensor in state.items()}
+    try:
+        patch = state["embeddings.patch_embeddings.projection.weight"]
+        positions = state["embeddings.position_embeddings"].shape[1] - 1
+    except KeyError as error:
+        missing = error.args[0]
+        raise CheckpointError(f"{path.name} is not a DINOv2 file in transformers' layout: no {missing}.") from error
+    width = patch.shape[0]
+    layers = {name.split(".")[2] for name in state if name.startswith("encoder.layer.")}
+    config = Dinov2Config(
+        hidden_size=width,
+        num_hidden_layers=len(layers),
+        num_attention_heads=max(1, width // 64),  # in every published DINOv2
+        patch_size=patch.shape[-1],
+        image_size=round(positions**0.5) * patch.shape[-1],
+    )
+    return _pretrained(Dinov2Model, path.name, dtype, None, config=config, state_dict=state)
+
+
+def _from_folder(cls, folder: Path, dtype: torch.dtype | None):
+    if not (folder / "config.json").is_file():
+        raise CheckpointError(f"{folder} holds no config.json; give the whole folder as it is on the hub.")
+    # The hub offers both; whoever saved the disk space has the half-precision file only.
+    half_only = not any(f for f in folder.glob("*.safetensors") if ".fp16." not in f.name)
+    variant = {"variant": "fp16"} if half_only and any(folder.glob("*.fp16.safetensors")) else {}
+    return _pretrained(cls, f"{folder.parent.name}/{folder.name}", dtype, str(folder), local_files_only=True, **variant)
+
+
+def _pretrained(cls, what: str, dtype: torch.dtype | None, source: str | None, **options):
+    """`from_pretrained` that accounts for every key; the library translates the names of older releases itself."""
+    try:
+        model, info = cls.from_pretrained(source, output_loading_info=True, **options)
+    except (OSError, ValueError, RuntimeError, json.JSONDecodeError) as error:
+        raise CheckpointError(f"{what} cannot be loaded: {str(error).splitlines()[0]}") from error
+    faults = [f"{word} {sorted(map(str, info[key]))[:4]}" for key, word in _FAULTS.items() if info.get(key)]
+    if faults:
+        raise CheckpointError(f"{what} does not fit: {'; '.join(faults)}.")
+    return model if dtype is None else model.to(dtype)
+
+
+_FAULTS = {"missing_keys": "missing", "unexpected_keys": "unknown", "mismatched_keys": "of another size"}

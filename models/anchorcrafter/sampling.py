@@ -1,0 +1,194 @@
+"""The denoising loop: Euler steps over windows of frames (AnchorCrafter on a ring, MimicMotion in a line)."""
+
+import logging
+from collections.abc import Callable
+
+import torch
+
+from ..chunks import Chunker
+from ..loaded import Loaded
+from .conditions import AnchorCondition
+from .encoders import SCALING_FACTOR
+from .system import AnchorCrafter
+from .windows import linear_windows, ring_windows, triangle
+
+SCHEDULER = {  # SVD's own scheduler configuration
+    "beta_schedule": "scaled_linear",
+    "beta_start": 0.00085,
+    "beta_end": 0.012,
+    "prediction_type": "v_prediction",
+    "sigma_max": 700.0,
+    "sigma_min": 0.002,
+    "steps_offset": 1,
+    "timestep_spacing": "leading",
+    "timestep_type": "continuous",
+    "use_karras_sigmas": True,
+}
+
+
+def initial_noise(condition: AnchorCondition, window: int, seed: int) -> torch.Tensor:
+    """[1, min(window, N), 4, h, w] float32 from the CPU generator, the same on every device."""
+    shape = (1, min(window, condition.frames), *condition.image_latent.shape[1:])
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def sample(
+    model: Loaded,
+    condition: AnchorCondition,
+    noise: torch.Tensor,
+    steps: int = 30,
+    guidance: tuple[float, float] = (3.0, 3.0),
+    window: int = 11,
+    overlap: int = 6,
+    rows: int = 0,
+    on_call: Callable[[int, int], None] | None = None,
+    on_step: Callable[[int, torch.Tensor, torch.Tensor], None] | None = None,
+) -> torch.Tensor:
+    """Denoise all N frames; returns scaled latents [1, N, 4, h, w], float32 on the compute device.
+
+    noise: [1, t, 4, h, w], t ≤ N, repeated along time (`initial_noise`). guidance: first and last of the scales spread
+    evenly over the N frames; 1 everywhere saves the unconditional passes. window: frames the network sees together,
+    frame 0 included; overlap: of consecutive windows, MimicMotion only (AnchorCrafter's ring does not use one).
+    rows: how many (window, conditional or not) passes go through the network in one call, 0 = as memory allows; the
+    result does not depend on it beyond rounding. on_call(done, total) comes after every network call and may raise to
+    cancel; on_step(step, latents, clean) after every step, `clean` being the present estimate of the result.
+
+    Raises ValueError for settings that make no sense.
+    """
+    from diffusers import EulerDiscreteScheduler
+
+    system: AnchorCrafter = model.module
+    frames = condition.frames
+    _check(frames, steps, window, overlap, linear=not system.config.product)
+    scheduler = EulerDiscreteScheduler(**SCHEDULER)
+    latent_shape = condition.image_latent.shape[1:]
+    per_row = _row_bytes(min(window, frames), latent_shape, model.dtype)
+    device = model.load(per_row * (rows or 1))
+    scheduler.set_timesteps(steps, device=device)
+
+    latents = noise.to(device, torch.float32)
+    latents = latents.repeat(1, -(-frames // latents.shape[1]), 1, 1, 1)[:, :frames] * scheduler.init_noise_sigma
+    scale = torch.linspace(*guidance, frames, device=device).view(1, -1, 1, 1, 1)
+    guided = bool((scale != 1).any())
+    call = _Call(model, condition, device)
+
+    if system.config.product:
+        plan = [ring_windows(frames, window, step) for step in range(steps)]
+        weight = torch.ones(min(window, frames), device=device)
+    else:
+        plan = [linear_windows(frames, window, overlap)] * steps
+        weight = torch.tensor(triangle(min(window, frames)), device=device)
+    passes = [[(w, conditional) for w in windows for conditional in (True, False)[: 1 + guided]] for windows in plan]
+    chunks = Chunker(rows or _rows_that_fit(model.free_memory(), per_row), "passes")
+    done, total = 0, sum(len(p) for p in passes)
+
+    for step, timestep in enumerate(scheduler.timesteps):
+        scaled = scheduler.scale_model_input(latents, timestep)
+        velocity = {conditional: torch.zeros_like(latents) for conditional in (True, False)}
+        visits = torch.zeros(1, frames, 1, 1, 1, device=device)
+
+        def run(chunk: slice, passes=passes[step], scaled=scaled, timestep=timestep):
+            nonlocal done
+            answers = call(scaled, timestep, passes[chunk])
+            done += len(answers)
+            if on_call:
+                on_call(done, total)
+            return answers
+
+        answers = torch.cat(chunks(len(passes[step]), run))
+        for (indices, conditional), answer in zip(passes[step], answers, strict=True):
+            velocity[conditional][0, indices] += answer * weight.view(-1, 1, 1, 1)
+            if conditional:
+                visits[0, indices] += weight.view(-1, 1, 1, 1)
+        combined = velocity[True]
+        if guided:
+            combined = velocity[False] + scale * (velocity[True] - velocity[False])
+        moved = scheduler.step(combined / visits, timestep, latents)
+        latents = moved.prev_sample
+        if on_step:
+            on_step(step, latents, moved.pred_original_sample)
+    return latents
+
+
+class _Call:
+    """One network call: passes of several windows, conditional or not, as the rows of a batch."""
+
+    def __init__(self, model: Loaded, condition: AnchorCondition, device: torch.device):
+        self.system, self.dtype, self.device = model.module, model.dtype, device
+        self.maps = condition.maps
+        self.context = condition.context.to(device, self.dtype)
+        images = [condition.image_latent] + [condition.object_latent] * (condition.object_latent is not None)
+        self.images = torch.cat(images, 1).to(device, self.dtype)  # [1, 4 or 8, h, w]
+        self.time_ids = torch.tensor([condition.time_ids], device=device, dtype=self.dtype)
+
+    def __call__(self, scaled: torch.Tensor, timestep: torch.Tensor, passes: list) -> torch.Tensor:
+        """v-predictions [rows, F, 4, h, w] in float32.
+
+        An unconditional row has zero tokens, zero image latents and no maps.
+        """
+        rows, frames = len(passes), len(passes[0][0])
+        conditional = torch.tensor([c for _, c in passes], device=self.device, dtype=self.dtype)
+        latents = torch.stack([scaled[0, indices] for indices, _ in passes]).to(self.dtype)
+        images = self.images[:, None] * conditional.view(-1, 1, 1, 1, 1)
+        images = images.expand(-1, frames, -1, -1, -1)
+        maps = None
+        if conditional.any():
+            # The maps of a long clip stay where the condition keeps them; a window's share is small.
+            maps = latents.new_zeros(rows, frames, *self.maps.shape[1:])
+            for row, (indices, c) in enumerate(passes):
+                if c:
+                    maps[row] = self.maps[indices].to(self.device, self.dtype)
+        return self.system.unet.predict(
+            torch.cat([latents, images], 2),
+            timestep,
+            self.context * conditional.view(-1, 1, 1),
+            self.time_ids.expand(rows, -1),
+            maps,
+        ).float()
+
+
+def decode(
+    latents: torch.Tensor, vae, chunk: int = 8, on_step: Callable[[int, int], None] | None = None
+) -> torch.Tensor:
+    """Latents as the VAE takes them (unscaled) [N, 4, h, w] → frames 1…N−1 [N−1, H, W, 3] in 0…1, frame 0 dropped.
+
+    `chunk` frames are decoded together (8 in the published system); an out-of-memory halves it and goes on.
+    """
+    chunks = Chunker(chunk, "frames")
+
+    def run(part: slice) -> torch.Tensor:
+        images = vae.decode(latents[part])
+        if on_step:
+            on_step(part.stop, len(latents))
+        return images
+
+    return torch.cat(chunks(len(latents), run))[1:]
+
+
+def unscale(latents: torch.Tensor) -> torch.Tensor:
+    """Sampler's latents [1, N, 4, h, w] → as VAEs take them [N, 4, h, w]."""
+    return latents[0] / SCALING_FACTOR
+
+
+def _row_bytes(frames: int, latent_shape: torch.Size, dtype: torch.dtype) -> int:
+    """Activations of one row at their peak: about 8 feature maps of the first level's 320 channels, and their skips."""
+    return frames * latent_shape[-1] * latent_shape[-2] * 320 * 16 * dtype.itemsize
+
+
+def _rows_that_fit(free: int | None, per_row: int) -> int:
+    if free is None:
+        return 1  # a CPU gains nothing from larger batches
+    rows = max(1, int(free * 0.8) // per_row)
+    logging.debug("AnchorCrafter: up to %d passes in one call.", rows)
+    return rows
+
+
+def _check(frames: int, steps: int, window: int, overlap: int, linear: bool) -> None:
+    if frames < 2:
+        raise ValueError("At least one driving frame is needed besides the reference person.")
+    if steps < 1:
+        raise ValueError(f"steps is {steps}; at least 1 is needed.")
+    if window < 2:
+        raise ValueError(f"window is {window}; it holds the reference frame and at least one other, so 2 or more.")
+    if linear and not 0 <= overlap < window:
+        raise ValueError(f"overlap is {overlap}; it must be at least 0 and less than the window ({window}).")

@@ -1,0 +1,127 @@
+"""AnchorCrafter's networks under the released checkpoint's key names, and MimicMotion's, which are part of them."""
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from ..checkpoint import CheckpointError, assign, read
+from .nets import ClassTokens, MapNet, ViewFusion
+from .unet import MotionUNet
+
+
+@dataclass(frozen=True)
+class AnchorConfig:
+    """Sizes of the networks; the defaults are the released ones.
+
+    `product=False` is MimicMotion: no dual adapter, track net or object nets; 8 instead of 12 UNet input channels.
+    """
+
+    block_out_channels: tuple[int, ...] = (320, 640, 1280, 1280)
+    num_attention_heads: tuple[int, ...] = (5, 10, 20, 20)
+    layers_per_block: int = 2
+    cross_attention_dim: int = 1024
+    addition_time_embed_dim: int = 256
+    product: bool = True
+    view_dim: int = 1024
+    view_tokens: int = 1370
+    view_heads: int = 32
+    class_inner: int = 1024
+
+    @classmethod
+    def infer(cls, state: dict[str, torch.Tensor], given: dict) -> "AnchorConfig":
+        """Sizes read off the tensors; `given` (from the file's header or the caller) goes before them.
+
+        Head counts leave no trace in tensors: 64 channels a head in the UNet and 32 in the object net are taken, as
+        in the released model, unless given.
+        """
+        unknown = set(given) - {field.name for field in fields(cls)}
+        if unknown:
+            raise CheckpointError(f"The checkpoint's configuration has unknown entries: {', '.join(sorted(unknown))}.")
+        resnet = "unet.down_blocks.{}.resnets.{}.spatial_res_block.conv1.weight"
+        levels = sum(resnet.format(i, 0) in state for i in range(9))
+        widths = tuple(state[resnet.format(i, 0)].shape[0] for i in range(levels))
+        sizes = {
+            "block_out_channels": widths,
+            "num_attention_heads": tuple(max(1, width // 64) for width in widths),
+            "layers_per_block": sum(resnet.format(0, i) in state for i in range(9)),
+            "cross_attention_dim": state["unet.mid_block.attentions.0.transformer_blocks.0.attn2.to_k.weight"].shape[1],
+            "addition_time_embed_dim": state["unet.add_embedding.linear_1.weight"].shape[1] // 3,
+            "product": "track_net.scale" in state,
+        }
+        if sizes["product"]:
+            sizes["view_dim"] = state["obj_attn_net.proj_out.weight"].shape[1]
+            sizes["view_tokens"] = state["obj_attn_net.seq_reduce.0.weight"].shape[1]
+            sizes["view_heads"] = max(1, sizes["view_dim"] // 32)
+            sizes["class_inner"] = state["obj_proj_net.proj_in.weight"].shape[0]
+        given = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
+        return cls(**{**sizes, **given})
+
+
+class AnchorCrafter(nn.Module):
+    """UNet, PoseNet, TrackNet and the object nets; the state dict has the released checkpoint's 1570 keys."""
+
+    def __init__(self, config: AnchorConfig):
+        super().__init__()
+        self.config = config
+        maps = config.block_out_channels[0]
+        self.unet = MotionUNet(
+            in_channels=12 if config.product else 8,
+            block_out_channels=config.block_out_channels,
+            layers_per_block=config.layers_per_block,
+            num_attention_heads=config.num_attention_heads,
+            cross_attention_dim=config.cross_attention_dim,
+            addition_time_embed_dim=config.addition_time_embed_dim,
+            projection_class_embeddings_input_dim=3 * config.addition_time_embed_dim,
+        ).adapt(config.product)
+        self.pose_net = MapNet(6 if config.product else 3, maps)
+        if config.product:
+            out = config.cross_attention_dim
+            self.track_net = MapNet(3, maps)
+            self.obj_proj_net = ClassTokens(config.view_dim, config.class_inner, out)
+            self.obj_attn_net = ViewFusion(config.view_dim, config.view_heads, config.view_tokens, out)
+
+    def object_tokens(self, views: torch.Tensor) -> torch.Tensor:
+        """DINOv2 tokens of three views [B, 3·T, D] → [B, 19, C]: 3 class tokens, then 16 fused ones."""
+        classes = views[:, :: self.config.view_tokens].flatten(1)  # positions 0, T, 2T
+        return torch.cat([self.obj_proj_net(classes), self.obj_attn_net(views)], 1)
+
+    @classmethod
+    def from_state(cls, state: dict[str, torch.Tensor], given: dict | None = None, what: str = "The checkpoint"):
+        """Build the networks that `state` was saved from; they share its tensors.
+
+        Raises CheckpointError when `state` is another model's, or lacks or exceeds the expected keys.
+        """
+        needed = ("unet.conv_in.weight", "pose_net.scale", "unet.add_embedding.linear_1.weight")
+        if any(name not in state for name in needed):
+            raise CheckpointError(f"{what} is not an AnchorCrafter or MimicMotion checkpoint: {_guess(state)}.")
+        try:
+            config = AnchorConfig.infer(state, given or {})
+        except KeyError as error:
+            raise CheckpointError(f"{what} does not fit: tensor {error.args[0]} is missing.") from error
+        with torch.device("meta"):
+            system = cls(config)
+        assign(system, state, what)
+        return system
+
+    @classmethod
+    def from_file(cls, path: str | Path, dtype: torch.dtype | None = None, given: dict | None = None):
+        """Load a released or self-trained file (flat, DeepSpeed `{"module": …}` or safetensors).
+
+        dtype: what the weights are converted to; None keeps the file's own. `given` overrides sizes the tensors do
+        not show, as does the `config` entry in a safetensors header.
+        """
+        state, header = read(path)
+        system = cls.from_state(state, {**header, **(given or {})}, Path(path).name)
+        return system if dtype is None else system.to(dtype)
+
+
+def _guess(state: dict[str, torch.Tensor]) -> str:
+    if "conv_in.weight" in state or "model.diffusion_model.input_blocks.0.0.weight" in state:
+        return "it looks like a Stable (Video) Diffusion model without AnchorCrafter's pose and product networks"
+    if any("blocks.0.self_attn.q" in name for name in state):
+        return "it looks like a Wan video model"
+    if "unet.conv_in.weight" in state:
+        return "it has a UNet but no pose_net"
+    return f"its tensors are named like {next(iter(state))}"

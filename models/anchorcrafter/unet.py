@@ -1,0 +1,99 @@
+"""Stable Video Diffusion's UNet with AnchorCrafter's dual adapter and condition maps (paper, section 3.2 and 3.3).
+
+The network is diffusers' own. Two things are added without editing it: an attention processor on every
+cross-attention, and a hook on `conv_in`. What they need besides the UNet's arguments reaches them through `Injected`.
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from diffusers import UNetSpatioTemporalConditionModel
+from torch import nn
+
+CLIP_TOKENS = 1
+
+
+@dataclass
+class Injected:
+    """What one UNet call uses besides diffusers' arguments.
+
+    context: [B, T, D]; 1 CLIP token, then the object tokens (none for MimicMotion).
+    maps: [B·F, C, h, w] added to the output of `conv_in`, or None.
+    """
+
+    context: torch.Tensor | None = None
+    maps: torch.Tensor | None = None
+
+
+class DualAdapter(nn.Module):
+    """Cross-attention with separate keys and values for the object tokens (human-object dual adapter).
+
+    out = to_out(Attn(q, K(clip), V(clip)) + Attn(q, to_k_ip(object), to_v_ip(object)))
+
+    diffusers repeats the context for each frame (spatial blocks) or each pixel (temporal blocks) of a batch row,
+    which at 576×1024 is 9216 copies of the same 20 tokens. Here all queries of a row meet one copy: the same
+    numbers without the repeated projections.
+    """
+
+    def __init__(self, injected: Injected, hidden: int, context: int, adapter: bool):
+        super().__init__()
+        self.injected = injected
+        if adapter:
+            self.to_k_ip = nn.Linear(context, hidden, bias=False)
+            self.to_v_ip = nn.Linear(context, hidden, bias=False)
+
+    def forward(self, attn, hidden_states, encoder_hidden_states=None, attention_mask=None, **_):
+        context = self.injected.context
+        clip, objects = context[:, :CLIP_TOKENS], context[:, CLIP_TOKENS:]
+        # With a single key the softmax is 1, so attention over the CLIP token is its value.
+        out = attn.to_v(clip)  # [B, 1, C]
+        if objects.shape[1]:
+            q = attn.to_q(hidden_states)  # [B·R, L, C], R = frames or pixels
+            q = q.reshape(len(context), -1, q.shape[-1])  # [B, R·L, C]
+            q, k, v = (
+                x.unflatten(-1, (attn.heads, -1)).transpose(1, 2)  # [B, heads, ·, C/heads]
+                for x in (q, self.to_k_ip(objects), self.to_v_ip(objects))
+            )
+            out = out + F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
+            out = attn.to_out[0](out).reshape(hidden_states.shape)
+        else:
+            repeat = len(hidden_states) // len(context)
+            out = attn.to_out[0](out).repeat_interleave(repeat, 0).expand_as(hidden_states)
+        return attn.to_out[1](out)
+
+
+class MotionUNet(UNetSpatioTemporalConditionModel):
+    """diffusers' spatio-temporal UNet, called with a context and condition maps.
+
+    Keys of the state dict are the released ones without their `unet.` prefix.
+    """
+
+    def adapt(self, adapter: bool) -> "MotionUNet":
+        """Put the processors (with object keys and values if `adapter`) and the hook in place."""
+        self.injected = Injected()
+        context = self.config.cross_attention_dim
+        for name, attn in self.named_modules():
+            if name.endswith(".attn2"):
+                attn.set_processor(DualAdapter(self.injected, attn.inner_dim, context, adapter))
+        self.conv_in.register_forward_hook(self._add_maps)
+        return self
+
+    def _add_maps(self, conv_in, args, out):
+        return out if self.injected.maps is None else out + self.injected.maps
+
+    def predict(self, sample, timestep, context, time_ids, maps=None) -> torch.Tensor:
+        """The network's answer (v-prediction).
+
+        sample: [B, F, C_in, h, w] scaled noisy latents and image latents; timestep: scalar or [B];
+        context: [B, T, D] tokens (see Injected); time_ids: [B, 3] fps − 1, motion bucket, noise augmentation;
+        maps: [B, F, C, h, w], pose plus object-track maps, or None. Returns [B, F, 4, h, w].
+        """
+        self.injected.context = context
+        self.injected.maps = None if maps is None else maps.flatten(0, 1)
+        try:
+            # The processors read the real context; a one-number stand-in spares diffusers the copies of it.
+            stand_in = sample.new_zeros(len(sample), 1, 1)
+            return self(sample, timestep, stand_in, time_ids, return_dict=False)[0]
+        finally:
+            self.injected.context = self.injected.maps = None

@@ -1,0 +1,27 @@
+"""A network and the call that brings it to the device it computes on."""
+
+import torch
+from torch import nn
+
+
+class Loaded:
+    """A network that already is where it computes.
+
+    Whoever uses a network calls `load()` first and works on the device it answers. Under ComfyUI the subclass in
+    `runtime.memory` hands the network to the host's memory manager there.
+    """
+
+    def __init__(self, module: nn.Module):
+        self.module = module.eval().requires_grad_(False)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return next(self.module.parameters()).dtype
+
+    def load(self, memory: int = 0) -> torch.device:
+        """Bring the weights to the compute device, with `memory` bytes free for activations; answers the device."""
+        return next(self.module.parameters()).device
+
+    def free_memory(self) -> int | None:
+        """Bytes free on the compute device; None where nobody counts them (CPU)."""
+        return None
