@@ -1,0 +1,184 @@
+"""Write workflows/NAME.json (the UI's format) and workflows/api/NAME.json (the API's): the one source of both.
+
+    python scripts/build_workflows.py [--server URL]
+
+The node definitions come from a running ComfyUI that has the pack, or from one started for it.
+"""
+
+import argparse
+import json
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from crafters.runtime.server import ComfyServer, find_comfyui
+from crafters.runtime.weights import describe_size, needed_by
+from workflow_graph import Graph, Node
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True)
+class Weights:
+    """The names chosen in the loaders; `svd` is a checkpoint, or a folder if it has no suffix."""
+
+    anchorcrafter: str = "AnchorCrafter-notune.pth"
+    mimicmotion: str = "MimicMotion_1-1.pth"
+    svd: str = "svd_xt_1_1.safetensors"
+    dinov2: str = "dinov2-large"
+    detector: str = "yolox_l.onnx"
+    pose: str = "dw-ll_ucoco_384.onnx"
+
+
+def anchorcrafter(graph: Graph, weights: Weights) -> None:
+    """A person, a product and a driving clip with its hand-mesh and object-depth videos."""
+    person, driving = person_and_motion(graph)
+    graph.group("Hands and product in the clip", 0)
+    hand_clip = clip_frames(graph, "Hand mesh video", "hand_mesh.mp4")
+    graph.next_stack()
+    depth_clip = clip_frames(graph, "Object depth video", "object_depth.mp4")
+    graph.group("Product", 0)
+    photos = {}
+    for side in ("left", "front", "right"):
+        photos[side] = graph.add("LoadImage", f"Product, {side}", image=f"product_{side}.png")
+        graph.next_stack()
+
+    pose, person_pose, placement = poses(graph, weights, person, driving)
+    hand = graph.add("CraftersPlaceVideo", "Place Hand Mesh", images=hand_clip["frames"], placement=placement)
+    depth = graph.add("CraftersPlaceVideo", "Place Object Depth", images=depth_clip["frames"], placement=placement)
+    graph.group("Product tokens", 1)
+    views = graph.add(
+        "CraftersProductViews",
+        **{side: photo["IMAGE"] for side, photo in photos.items()},
+        **{f"{side}_mask": photo["MASK"] for side, photo in photos.items()},
+    )
+    dinov2 = graph.add("CraftersLoadDINOv2", name=weights.dinov2)
+    tokens = graph.add("CraftersEncodeProduct", product=views["product"], dinov2=dinov2["dinov2"])
+
+    sample(
+        graph,
+        weights.anchorcrafter,
+        weights.svd,
+        person,
+        sheet={"product": views["views"], "hand": hand["images"], "object_depth": depth["images"]},
+        pose=pose,
+        person_pose=person_pose,
+        product=tokens["tokens"],
+        hand=hand["images"],
+        object_depth=depth["images"],
+    )
+
+
+def mimicmotion(graph: Graph, weights: Weights) -> None:
+    """A person and a driving clip alone: the system AnchorCrafter builds on."""
+    person, driving = person_and_motion(graph)
+    pose, person_pose, _ = poses(graph, weights, person, driving)
+    sample(graph, weights.mimicmotion, weights.svd, person, sheet={}, pose=pose, person_pose=person_pose)
+
+
+def person_and_motion(graph: Graph) -> tuple[Node, Node]:
+    graph.group("Person", 0)
+    photo = graph.add("LoadImage", "Person photo", image="person.png")
+    graph.next_stack()
+    person = graph.add("CraftersFitPerson", image=photo["IMAGE"])
+    graph.group("Driving clip", 0)
+    return person, clip_frames(graph, "Driving clip", "driving.mp4")
+
+
+def clip_frames(graph: Graph, title: str, file: str) -> Node:
+    video = graph.add("LoadVideo", title, file=file)
+    return graph.add("CraftersClipFrames", video=video["VIDEO"], every=2)
+
+
+def poses(graph: Graph, weights: Weights, person: Node, driving: Node) -> tuple:
+    """The driving pose drawn on the person, the person's own pose drawn, and the placement."""
+    graph.group("Pose", 1)
+    dwpose = graph.add("CraftersLoadDWPose", detector=weights.detector, pose=weights.pose)
+    moving = graph.add("CraftersExtractPose", "Driving Pose", detector=dwpose["detector"], images=driving["frames"])
+    still = graph.add("CraftersExtractPose", "Person Pose", detector=dwpose["detector"], images=person["image"])
+    graph.next_stack()
+    placed = graph.add("CraftersPlacePose", driving=moving["keypoints"], reference=still["keypoints"])
+    pose = graph.add("CraftersDrawPose", "Draw Driving Pose", keypoints=placed["keypoints"])
+    person_pose = graph.add("CraftersDrawPose", "Draw Person Pose", keypoints=still["keypoints"])
+    return pose["image"], person_pose["image"], placed["placement"]
+
+
+def sample(graph: Graph, checkpoint: str, svd: str, person: Node, sheet: dict, **conditions: object) -> None:
+    """Condition, sheet, sampling and the saved video."""
+    graph.group("Condition", 2)
+    model = graph.add("CraftersLoadAnchorCrafter", checkpoint=checkpoint)["model"]
+    if Path(svd).suffix:
+        loaded = graph.add("ImageOnlyCheckpointLoader", "Load SVD", ckpt_name=svd)
+        vae, clip_vision = loaded["VAE"], loaded["CLIP_VISION"]
+    else:
+        loaded = graph.add("CraftersLoadSVDFolder", folder=svd)
+        vae, clip_vision = loaded["vae"], loaded["clip_vision"]
+    inputs = {"model": model, "person": person["image"], "vae": vae, "clip_vision": clip_vision, **conditions}
+    condition = graph.add("CraftersAnchorCondition", **inputs)
+    overview = graph.add("CraftersConditionSheet", person=person["image"], pose=conditions["pose"], **sheet)
+    graph.add("PreviewImage", "Preview Conditions", images=overview["image"])
+    graph.group("Video", 3)
+    latent = graph.add("CraftersAnchorSampler", model=model, condition=condition["condition"])
+    frames = graph.add("CraftersAnchorDecode", samples=latent["samples"], vae=vae)
+    video = graph.add("CreateVideo", images=frames["images"], fps=15)
+    graph.add("SaveVideo", video=video["VIDEO"], filename_prefix=f"crafters/{graph.name}")
+
+
+def about_files(graph: Graph, inputs: str) -> str:
+    """The note on what to load and where the weights go, from the weights catalogue."""
+    lines = [f"# {graph.name}", inputs, "", "**Weights** (paths below ComfyUI's `models`)"]
+    for weights in needed_by(graph.api()):
+        terms = "accept its licence on the page first" if weights.gated else f"licence: {weights.licence}"
+        where = f"`crafters download {weights.name}` or [by hand]({weights.page})"
+        lines.append(f"- {weights.purpose}: {where}, {describe_size(weights.size)} ({terms})")
+        lines += [f"  - `{file.kind}/{file.name}`" for file in weights.files]
+    return "\n".join(lines)
+
+
+GRAPHS: dict[str, tuple[Callable[[Graph, Weights], None], str]] = {
+    "AnchorCrafter": (
+        anchorcrafter,
+        "A photo of a person, three photos of a product and a driving clip of somebody presenting a product, with its "
+        "hand-mesh and object-depth videos (same length), become a video of that person presenting that product.",
+    ),
+    "MimicMotion-baseline": (
+        mimicmotion,
+        "A photo of a person and a driving clip become a video of that person moving as in the clip.",
+    ),
+}
+
+
+def build(object_info: dict, weights: Weights = Weights()) -> Iterator[Graph]:
+    """Every shipped graph, against a server's node definitions."""
+    for name, (describe, inputs) in GRAPHS.items():
+        graph = Graph(object_info, name)
+        describe(graph, weights)
+        graph.group("About", -1)
+        graph.note(about_files(graph, inputs), size=(460, 620))
+        yield graph
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--server", help="a running ComfyUI that has the pack, such as http://127.0.0.1:8188")
+    url = parser.parse_args().server
+    if url:
+        return write(url)
+    comfy_dir = find_comfyui()
+    if comfy_dir is None:
+        parser.error("no ComfyUI found: run `make setup`, set COMFYUI_DIR, or name one by --server.")
+    with ComfyServer(comfy_dir, base_directory=ROOT / ".comfyui" / "base") as server:
+        write(server.url)
+
+
+def write(url: str) -> None:
+    with urllib.request.urlopen(f"{url}/object_info") as answer:
+        object_info = json.load(answer)
+    for graph in build(object_info):
+        for path, content in ((f"{graph.name}.json", graph.ui()), (f"api/{graph.name}.json", graph.api())):
+            (ROOT / "workflows" / path).write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", "utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,179 @@
+"""The pack as ComfyUI meets it: it loads quietly, quickly and whole, and its schemas change only on purpose."""
+
+import ast
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from comfy_harness import ROOT, start_comfy
+
+SCHEMAS = Path(__file__).with_name("schemas.json")
+ROOMS = sorted(file.parent.name for file in ROOT.glob("*/__init__.py"))
+HOST = {"comfy", "comfy_api", "comfy_execution", "comfy_extras", "folder_paths", "latent_preview", "nodes", "server"}
+# What Schema and the typed inputs of ComfyUI 0.3.64, the oldest that the pack promises to run in, can be given.
+SCHEMA_ARGUMENTS = set(
+    "node_id display_name category inputs outputs hidden description is_input_list is_output_node is_deprecated "
+    "is_experimental is_api_node not_idempotent enable_expand".split()
+)
+INPUT_ARGUMENTS = set(
+    "id display_name optional tooltip lazy default min max step round options multiline placeholder dynamic_prompts "
+    "control_after_generate display_mode upload image_folder remote label_on label_off types socketless force_input "
+    "extra_dict".split()
+)
+
+
+def sources(*rooms: str) -> list[Path]:
+    return sorted(file for room in rooms for file in (ROOT / room).rglob("*.py"))
+
+
+def module_name(file: Path) -> str:
+    parts = file.relative_to(ROOT).with_suffix("").parts
+    return ".".join(("crafters", *(part for part in parts if part != "__init__")))
+
+
+def defined_nodes() -> set[str]:
+    """The node ids that stand in nodes/."""
+    return {
+        keyword.value.value
+        for file in sources("nodes")
+        for call in ast.walk(ast.parse(file.read_text("utf-8")))
+        if isinstance(call, ast.Call)
+        for keyword in call.keywords
+        if keyword.arg == "node_id" and isinstance(keyword.value, ast.Constant)
+    }
+
+
+def run_python(code: str) -> str:
+    """What `code` prints in a fresh Python; not started in the pack, whose `nodes` would hide ComfyUI's."""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT.parent, timeout=300)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+@pytest.mark.comfy
+def test_pack_loads_quietly(comfy):
+    comfy.pack_nodes()
+    assert comfy.complaints() == []
+
+
+@pytest.mark.comfy
+def test_every_node_is_served(comfy):
+    assert defined_nodes(), "no node_id found in nodes/"
+    assert set(comfy.pack_nodes()) == defined_nodes()
+
+
+@pytest.mark.comfy
+def test_every_input_and_node_is_explained(comfy):
+    silent = [
+        f"{name}.{input_name}"
+        for name, info in comfy.pack_nodes().items()
+        for kind in ("required", "optional")
+        for input_name, spec in info["input"].get(kind, {}).items()
+        if not (len(spec) > 1 and spec[1].get("tooltip"))
+    ]
+    silent += [name for name, info in comfy.pack_nodes().items() if not info["description"]]
+    assert silent == []
+
+
+@pytest.mark.comfy
+def test_categories(comfy):
+    strays = {name: info["category"] for name, info in comfy.pack_nodes().items()
+              if not info["category"].startswith("Crafters")}  # fmt: skip
+    assert strays == {}
+
+
+@pytest.mark.comfy
+def test_workflows_are_offered_as_templates(comfy):
+    shipped = sorted(file.stem for file in (ROOT / "workflows").glob("*.json"))
+    assert shipped and sorted(comfy.get("/workflow_templates")["crafters"]) == shipped
+
+
+@pytest.mark.comfy
+def test_help_pages_belong_to_nodes(comfy):
+    pages = {file.stem for file in (ROOT / "web" / "docs").glob("*.md")}
+    assert pages <= set(comfy.pack_nodes())
+
+
+@pytest.mark.comfy
+def test_pack_loads_from_a_folder_with_a_hyphen(comfy_dir, tmp_path):
+    with start_comfy(comfy_dir, tmp_path / "base", pack="comfyui-crafters.dev") as comfy:
+        assert comfy.complaints() == []
+        assert set(comfy.pack_nodes()) == defined_nodes()
+        assert "comfyui-crafters.dev" in comfy.get("/workflow_templates")
+
+
+@pytest.mark.comfy
+def test_schemas_are_those_recorded(comfy):
+    """A changed input or output breaks saved workflows: record it on purpose, with UPDATE_SCHEMAS=1."""
+    now = {name: schema(info) for name, info in sorted(comfy.pack_nodes().items())}
+    if os.environ.get("UPDATE_SCHEMAS"):
+        SCHEMAS.write_text(json.dumps(now, indent=1) + "\n", "utf-8")
+    assert now == json.loads(SCHEMAS.read_text("utf-8"))
+
+
+def schema(info: dict) -> dict:
+    """What a saved workflow relies on: the inputs in their order and the outputs."""
+    kept = ("default", "min", "max", "step", "options", "control_after_generate")
+    inputs = []
+    for kind in ("required", "optional"):
+        for name in info["input_order"].get(kind, []):
+            type_, *rest = info["input"][kind][name]
+            options = {key: rest[0][key] for key in kept if rest and rest[0].get(key) not in (None, [])}
+            inputs.append({"name": name, "type": type_, "optional": kind == "optional", **options})
+    return {"inputs": inputs, "outputs": list(map(list, zip(info["output_name"], info["output"], strict=True)))}
+
+
+@pytest.mark.parametrize("file", sources("nodes"), ids=lambda file: file.name)
+def test_schemas_use_what_the_oldest_comfyui_knows(file):
+    newer = []
+    for call in ast.walk(ast.parse(file.read_text("utf-8"))):
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute):
+            given = {keyword.arg for keyword in call.keywords}
+            newer += given - {"Schema": SCHEMA_ARGUMENTS, "Input": INPUT_ARGUMENTS}.get(call.func.attr, given)
+    assert newer == []
+
+
+@pytest.mark.parametrize("file", sources(*ROOMS), ids=lambda file: str(file.relative_to(ROOT)))
+def test_imports_keep_to_their_room(file):
+    """Inside functions too: ComfyUI in nodes/ and runtime/ only, the pack by relative imports, torchvision nowhere."""
+    tree = list(ast.walk(ast.parse(file.read_text("utf-8"))))
+    named = {alias.name for node in tree if isinstance(node, ast.Import) for alias in node.names}
+    named |= {node.module for node in tree if isinstance(node, ast.ImportFrom) and not node.level}
+    host = set() if file.relative_to(ROOT).parts[0] in ("nodes", "runtime") else HOST
+    assert {name.split(".")[0] for name in named} & {"crafters", "torchvision", *host} == set()
+
+
+def test_everything_but_the_nodes_imports_without_comfyui_and_torchvision():
+    modules = [module_name(file) for file in sources(*ROOMS) if file.relative_to(ROOT).parts[0] != "nodes"]
+    run_python(f"""
+import importlib, sys
+sys.modules.update(dict.fromkeys({HOST | {"torchvision"}!r}))  # None there: not to be found
+for module in {modules!r}:
+    importlib.import_module(module)
+""")
+
+
+@pytest.mark.comfy
+def test_import_is_quick_and_quiet(comfy_dir):
+    """Loading the nodes adds under a second to a ComfyUI's start, wakes no GPU, and reaches for no network."""
+    seconds = run_python(f"""
+import asyncio, sys, time
+sys.path.insert(0, {str(comfy_dir)!r})
+import comfy.cli_args
+comfy.cli_args.args.cpu = True
+import torch, comfy.model_management, comfy.utils, comfy_api.latest, folder_paths
+import crafters
+loop = asyncio.new_event_loop()
+def watch(event, args):
+    assert event not in ("socket.connect", "socket.bind", "socket.getaddrinfo"), (event, args)
+sys.addaudithook(watch)
+torch.cuda._lazy_init = None  # calling it is a TypeError
+start = time.process_time()
+extension = loop.run_until_complete(crafters.comfy_entrypoint())
+assert loop.run_until_complete(extension.get_node_list())
+print(time.process_time() - start)
+""")
+    assert float(seconds) < 1

@@ -1,0 +1,65 @@
+"""A real ComfyUI with the pack in it, for tests."""
+
+import asyncio
+import json
+import os
+import re
+import urllib.request
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from crafters.runtime.client import ComfyClient
+from crafters.runtime.server import ComfyServer
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True)
+class Comfy:
+    """A running ComfyUI. `base` holds its custom_nodes, models, input and output folders; `log` is what it printed."""
+
+    url: str
+    base: Path
+    log: Path
+
+    def get(self, path: str) -> dict:
+        """The JSON answer to a GET of `path`, such as "/object_info"."""
+        with urllib.request.urlopen(self.url + path, timeout=60) as answer:
+            return json.load(answer)
+
+    def run(self, prompt: dict) -> dict:
+        """Run an API-format prompt; the outputs by node id. Raises ComfyError for one that is refused or fails."""
+
+        async def run() -> dict:
+            async with ComfyClient(self.url) as client:
+                return await client.queue(prompt)
+
+        # A thread of its own: while a browser is driven, this one has a running event loop.
+        with ThreadPoolExecutor(1) as thread:
+            return thread.submit(asyncio.run, run()).result()
+
+    def output_path(self, file: dict) -> Path:
+        """Where a file that an output names lies on the disk."""
+        return self.base / file["type"] / file["subfolder"] / file["filename"]
+
+    def pack_nodes(self) -> dict:
+        """The pack's nodes in /object_info."""
+        return {name: info for name, info in self.get("/object_info").items() if name.startswith("Crafters")}
+
+    def complaints(self) -> list[str]:
+        """Log lines of a failed import, and warnings and errors that name the pack."""
+        lines = re.sub(r"\x1b\[[0-9;]*m", "", self.log.read_text(encoding="utf-8", errors="replace")).splitlines()
+        failed = [line for line in lines if "IMPORT FAILED" in line]
+        return failed + [line for line in lines if re.search("WARN|ERROR|Error", line) and "crafters" in line.lower()]
+
+
+@contextmanager
+def start_comfy(comfy_dir: Path, base: Path, pack: str = "crafters") -> Iterator[Comfy]:
+    """ComfyUI with the base directory `base` and the pack, under the folder name `pack`, as its only custom nodes."""
+    (base / "custom_nodes").mkdir(parents=True)
+    os.symlink(ROOT, base / "custom_nodes" / pack, target_is_directory=True)
+    with ComfyServer(comfy_dir, base_directory=base) as server:
+        yield Comfy(server.url, base, server.log)

@@ -1,0 +1,48 @@
+"""Fixtures shared by all tests."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.append(str(Path(__file__).parent.parent / "scripts"))
+
+
+@pytest.fixture(scope="session")
+def comfy_dir():
+    """The folder of a ComfyUI; without one, tests that need it are skipped."""
+    from crafters.runtime.server import find_comfyui
+
+    return find_comfyui() or pytest.skip("no ComfyUI: `make setup` gets one, COMFYUI_DIR names one")
+
+
+@pytest.fixture(scope="session")
+def comfy(comfy_dir, tmp_path_factory):
+    """A `comfy_harness.Comfy`: a running ComfyUI with the pack, started once."""
+    from comfy_harness import start_comfy
+
+    with start_comfy(comfy_dir, tmp_path_factory.mktemp("comfyui")) as comfy:
+        yield comfy
+
+
+@pytest.fixture(scope="session")
+def tiny_models(comfy):
+    """Small networks among `comfy`'s models and the demo scene among its inputs; the networks' names by their use."""
+    from crafters.demo.doll import make_scene
+    from crafters.demo.doll_pose import write_doll_pose
+    from crafters.demo.small_models import write_small_models
+
+    make_scene(comfy.base / "input", frames=12, width=180, height=320)
+    pose = write_doll_pose(comfy.base / "models" / "crafters")
+    return {**write_small_models(comfy.base / "models"), **{use: path.name for use, path in pose.items()}}
+
+
+@pytest.fixture
+def page(comfy):
+    """A `browser.Page`: ComfyUI's own page, open in Chromium; without one, tests that need it are skipped."""
+    from browser import find_chromium, open_page
+
+    chromium = find_chromium() or pytest.skip("no Chromium: install it, or set CHROMIUM to one")
+    with open_page(comfy.url, chromium) as page:
+        yield page
+        assert not page.errors
