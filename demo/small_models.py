@@ -1,5 +1,6 @@
 """Small networks with random weights in the released layouts, so that every loader and graph can be tried anywhere."""
 
+import json
 from pathlib import Path
 
 import torch
@@ -55,6 +56,7 @@ def write_small_models(models: str | Path, seed: int = 0) -> dict[str, str]:
             torch.save(system.state_dict(), own / name)
         AutoencoderKLTemporalDecoder(**VAE).save_pretrained(svd / "vae")
         CLIPVisionModelWithProjection(CLIPVisionConfig(**CLIP)).save_pretrained(svd / "image_encoder")
+        (svd / "model_index.json").write_text(json.dumps({"_class_name": "StableVideoDiffusionPipeline"}))
         Dinov2Model(Dinov2Config(**DINOV2)).save_pretrained(own / "dinov2-small")
     return {
         "anchorcrafter": "anchorcrafter-small.pth",

@@ -1,1 +1,15 @@
-"""ComfyUI nodes: schemas and calls, no tensor maths."""
+"""What a ComfyUI user sees: schemas and calls, no tensor maths. Imported by ComfyUI only."""
+
+from comfy_api.latest import ComfyExtension, io
+
+from ..runtime import files
+from . import anchorcrafter, clips, pose, product
+
+
+class CraftersExtension(ComfyExtension):
+    async def on_load(self) -> None:
+        files.register()
+
+    async def get_node_list(self) -> list[type[io.ComfyNode]]:
+        files.register()
+        return [*clips.NODES, *pose.NODES, *product.NODES, *anchorcrafter.NODES]

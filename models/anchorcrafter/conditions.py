@@ -83,6 +83,9 @@ def anchor_condition(
     # One noise for both images; the factor 2 of [−1, 1] against 0…1 is taken back by the VAE's own scaling.
     noise = torch.randn(person.shape, generator=generator) * noise_augmentation / 2
     image_latent = vae.encode(person[..., :3].cpu() + noise)
+    if image_latent.shape != (1, 4, height // 8, width // 8):
+        shape = tuple(image_latent.shape)
+        raise ValueError(f"This VAE makes latents of shape {shape}: connect the one of Stable Video Diffusion.")
     on_step(1, total)
     object_latent = None
     if product is not None:
@@ -90,6 +93,12 @@ def anchor_condition(
         object_latent = vae.encode(centre(product.views[1:2], height, width) * exposure + noise)
     on_step(2, total)
     embedding = clip_vision.encode_image(clip_resize(person), crop=False)["image_embeds"]
+    wanted = system.config.cross_attention_dim
+    if embedding.shape != (1, wanted):
+        raise ValueError(
+            f"This CLIP vision model gives {embedding.shape[-1]} numbers where the checkpoint reads {wanted}: "
+            "connect the one of Stable Video Diffusion (ViT-H)."
+        )
     on_step(3, total)
 
     device, dtype = model.load(), model.dtype

@@ -132,7 +132,7 @@ class _Call:
         images = self.images[:, None] * conditional.view(-1, 1, 1, 1, 1)
         images = images.expand(-1, frames, -1, -1, -1)
         maps = None
-        if conditional.any():
+        if any(c for _, c in passes):
             # The maps of a long clip stay where the condition keeps them; a window's share is small.
             maps = latents.new_zeros(rows, frames, *self.maps.shape[1:])
             for row, (indices, c) in enumerate(passes):

@@ -1,0 +1,237 @@
+"""AnchorCrafter and MimicMotion: load, condition, look, sample, decode."""
+
+from comfy_api.latest import io
+
+from ..preprocessors.condition_sheet import condition_sheet
+from ..runtime import files
+from ..runtime.memory import DTYPE_CHOICES, Managed, network_dtype, to_output, vae_dtype
+from ..runtime.progress import Previewer, Progress
+from .types import AnchorCondition, AnchorModel, Product, ProductTokens
+
+CATEGORY = "Crafters/AnchorCrafter"
+CHECKPOINT_FOLDERS = ("diffusion_models", files.OWN)
+
+
+def _checkpoints() -> list[str]:
+    names = [name for name in files.names(*CHECKPOINT_FOLDERS) if not name.endswith(".onnx")]
+    return sorted(names, key=lambda name: ("anchorcrafter" not in name.lower(), name))
+
+
+def _dtype_input(which: str):
+    return io.Combo.Input("dtype", options=DTYPE_CHOICES, default="auto", optional=True,
+                          tooltip=f"Number type of {which} weights; auto chooses by hardware (fp16 on most GPUs, fp32 "
+                          "on a CPU). fp32 doubles memory and time.")  # fmt: skip
+
+
+class CraftersLoadAnchorCrafter(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="CraftersLoadAnchorCrafter",
+            display_name="Load AnchorCrafter",
+            category=CATEGORY,
+            description="AnchorCrafter's checkpoint, or MimicMotion's (no product), from models/diffusion_models or "
+            "models/crafters.",
+            inputs=[
+                io.Combo.Input("checkpoint", options=_checkpoints(),
+                               tooltip="AnchorCrafter-notune.pth, AnchorCrafter_1.pth or your own; MimicMotion_1-1.pth "
+                               "for a video without a product."),
+                _dtype_input("its"),
+            ],
+            outputs=[AnchorModel.Output("model", display_name="model")],
+        )  # fmt: skip
+
+    @classmethod
+    def execute(cls, checkpoint, dtype="auto"):
+        from ..models.anchorcrafter.system import AnchorCrafter
+
+        path = files.path(checkpoint, *CHECKPOINT_FOLDERS)
+        return io.NodeOutput(Managed(AnchorCrafter.from_file(path, network_dtype(dtype))))
+
+
+class CraftersLoadSVDFolder(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="CraftersLoadSVDFolder",
+            display_name="Load SVD Folder",
+            category=CATEGORY,
+            description="VAE and CLIP image encoder of Stable Video Diffusion from its diffusers folder in "
+            "models/diffusers. With the single file svd_xt_1_1.safetensors use Image Only Checkpoint Loader instead.",
+            inputs=[
+                io.Combo.Input("folder", options=files.folder_names("diffusers"),
+                               tooltip="Folder with the sub-folders vae and image_encoder."),
+                _dtype_input("their"),
+            ],
+            outputs=[
+                io.Vae.Output("vae", display_name="vae"),
+                io.ClipVision.Output("clip_vision", display_name="clip_vision"),
+            ],
+        )  # fmt: skip
+
+    @classmethod
+    def execute(cls, folder, dtype="auto"):
+        from ..models.anchorcrafter.encoders import ClipVision, FrameVAE, load_image_encoder, load_vae
+
+        path = files.path(folder, "diffusers")
+        vae = FrameVAE(Managed(load_vae(path, vae_dtype(dtype))))
+        return io.NodeOutput(vae, ClipVision(Managed(load_image_encoder(path, network_dtype(dtype)))))
+
+
+class CraftersAnchorCondition(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="CraftersAnchorCondition",
+            display_name="Anchor Condition",
+            category=CATEGORY,
+            description="Encodes everything the sampler needs once. All clips must have the same number of frames and "
+            "the size of the person photo.",
+            inputs=[
+                AnchorModel.Input("model", tooltip="From Load AnchorCrafter."),
+                io.Vae.Input("vae", tooltip="Stable Video Diffusion's VAE."),
+                io.ClipVision.Input("clip_vision", tooltip="Stable Video Diffusion's CLIP image encoder."),
+                io.Image.Input("person", tooltip="The fitted person photo; its size is the video's."),
+                io.Image.Input("person_pose", tooltip="The photo's own pose, drawn (one image)."),
+                io.Image.Input("pose", tooltip="The driving pose, placed on the person and drawn."),
+                ProductTokens.Input("product", optional=True,
+                                    tooltip="From Encode Product. Leave empty with MimicMotion."),
+                io.Image.Input("object_depth", optional=True,
+                               tooltip="Object depth video, placed on the person; where the product is and how near."),
+                io.Image.Input("hand", optional=True,
+                               tooltip="Hand mesh video, placed on the person. Without it the hands follow the drawn "
+                               "pose alone."),
+                io.Float.Input("noise_augmentation", default=0.0, min=0.0, max=1.0, step=0.01, optional=True,
+                               tooltip="Strength of noise on person and product photo before encoding. 0 keeps them "
+                               "sharpest, as published; more frees the result from the photos."),
+                io.Int.Input("noise_seed", default=0, min=0, max=2**32 - 1, optional=True,
+                             tooltip="Seed of that noise. Without noise it changes nothing."),
+                io.Boolean.Input("published_exposure", default=False, optional=True,
+                                 tooltip="Show the product to the VAE 255 times too bright, as the published inference "
+                                 "code does by mistake. Only for comparing with its results."),
+            ],
+            outputs=[AnchorCondition.Output("condition", display_name="condition")],
+        )  # fmt: skip
+
+    @classmethod
+    def execute(cls, model, vae, clip_vision, person, person_pose, pose, **options):
+        from ..models.anchorcrafter.conditions import anchor_condition
+
+        progress = Progress("Anchor Condition")
+        return io.NodeOutput(
+            anchor_condition(model, vae, clip_vision, person, person_pose, pose, on_step=progress, **options)
+        )
+
+
+class CraftersConditionSheet(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="CraftersConditionSheet",
+            display_name="Condition Sheet",
+            category=CATEGORY,
+            description="All conditions laid over the person, frame by frame: look at it before sampling for minutes.",
+            inputs=[
+                io.Image.Input("person", tooltip="The fitted person photo."),
+                io.Image.Input("pose", tooltip="The placed and drawn driving pose."),
+                io.Image.Input("hand", optional=True, tooltip="The placed hand mesh video."),
+                io.Image.Input("object_depth", optional=True, tooltip="The placed object depth video."),
+                Product.Input("product", optional=True, tooltip="From Product Views; shown along the lower edge."),
+            ],
+            outputs=[io.Image.Output("image", display_name="image")],
+        )
+
+    @classmethod
+    def execute(cls, person, pose, hand=None, object_depth=None, product=None):
+        views = None if product is None else product.views
+        return io.NodeOutput(to_output(condition_sheet(person[:1], pose, hand, object_depth, views)))
+
+
+class CraftersAnchorSampler(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="CraftersAnchorSampler",
+            display_name="Anchor Sampler",
+            category=CATEGORY,
+            description="Denoises the whole clip, window by window. AnchorCrafter's windows run round a ring of "
+            "frames; MimicMotion's overlap in a line.",
+            inputs=[
+                AnchorModel.Input("model", tooltip="From Load AnchorCrafter."),
+                AnchorCondition.Input("condition", tooltip="From Anchor Condition."),
+                io.Int.Input("seed", default=42, min=0, max=2**64 - 1, control_after_generate=True,
+                             tooltip="Seed of the initial noise; another seed gives another take."),
+                io.Int.Input("steps", default=30, min=1, max=200,
+                             tooltip="Denoising steps. Time grows with it; below 15 the picture gets soft. "
+                             "Published: 30 (MimicMotion 25)."),
+                io.Float.Input("guidance_min", default=3.0, min=1.0, max=20.0, step=0.1,
+                               tooltip="Guidance of the first frame. Higher follows photos and conditions more, too "
+                               "high burns colours; 1 for both halves the time. Published: 3 to 4 (MimicMotion 2)."),
+                io.Float.Input("guidance_max", default=3.0, min=1.0, max=20.0, step=0.1,
+                               tooltip="Guidance of the last frame; frames between get values between."),
+                io.Int.Input("window", default=11, min=2, max=200,
+                             tooltip="Frames the network sees together, the reference included. More is smoother and "
+                             "needs more memory. Published: 11 (MimicMotion 72 or 16)."),
+                io.Int.Input("overlap", default=6, min=0, max=199, optional=True,
+                             tooltip="Frames that neighbouring windows share; MimicMotion only."),
+                io.Int.Input("batch", default=0, min=0, max=64, optional=True,
+                             tooltip="Network passes done at once. 0 as memory allows; 1 needs least memory. The "
+                             "result is the same."),
+            ],
+            outputs=[io.Latent.Output("samples", display_name="samples")],
+        )  # fmt: skip
+
+    @classmethod
+    def execute(cls, model, condition, seed, steps, guidance_min, guidance_max, window, overlap=6, batch=0):
+        from ..models.anchorcrafter import sampling
+        from ..runtime.memory import compute_device
+
+        progress, previewer = Progress("Anchor Sampler"), Previewer(compute_device())
+        latents = sampling.sample(
+            model,
+            condition,
+            sampling.initial_noise(condition, window, seed),
+            steps,
+            (guidance_min, guidance_max),
+            window,
+            overlap,
+            batch,
+            on_call=progress,
+            on_step=lambda step, latents, clean: progress.preview(previewer(clean)),
+        )
+        return io.NodeOutput({"samples": to_output(sampling.unscale(latents))})
+
+
+class CraftersAnchorDecode(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="CraftersAnchorDecode",
+            display_name="Anchor Decode",
+            category=CATEGORY,
+            description="Latents to frames, a few at a time; the reference frame is dropped.",
+            inputs=[
+                io.Latent.Input("samples", tooltip="From Anchor Sampler."),
+                io.Vae.Input("vae", tooltip="Stable Video Diffusion's VAE."),
+                io.Int.Input("chunk", default=8, min=1, max=64, optional=True,
+                             tooltip="Frames decoded together. More is smoother in time and needs more memory; when "
+                             "memory runs out it is halved by itself. Published: 8."),
+            ],
+            outputs=[io.Image.Output("images", display_name="images")],
+        )  # fmt: skip
+
+    @classmethod
+    def execute(cls, samples, vae, chunk=8):
+        from ..models.anchorcrafter.sampling import decode
+
+        return io.NodeOutput(to_output(decode(samples["samples"], vae, chunk, Progress("Anchor Decode"))))
+
+
+NODES = [
+    CraftersLoadAnchorCrafter,
+    CraftersLoadSVDFolder,
+    CraftersAnchorCondition,
+    CraftersConditionSheet,
+    CraftersAnchorSampler,
+    CraftersAnchorDecode,
+]

@@ -1,0 +1,73 @@
+"""Frames in: clips at the wanted rate and size, and the person photo."""
+
+from comfy_api.latest import io
+
+from ..preprocessors import clip, person
+from ..runtime.progress import Progress
+
+CATEGORY = "Crafters/Clips"
+
+
+class CraftersClipFrames(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="CraftersClipFrames",
+            display_name="Clip Frames",
+            category=CATEGORY,
+            description="Reads only the needed frames of a video, at the needed size, so that a long clip fits into "
+            "memory. Use the same settings for the driving clip and for its condition videos.",
+            inputs=[
+                io.Video.Input("video", tooltip="The clip, from Load Video."),
+                io.Int.Input("first_frame", default=0, min=0, max=1_000_000,
+                             tooltip="First frame to take, counted from 0. Later starts skip what comes before."),
+                io.Int.Input("every", default=2, min=1, max=100,
+                             tooltip="Take every n-th frame. 2 turns a 30 fps clip into the 15 fps AnchorCrafter "
+                             "learned from; larger values make the motion quicker and the video shorter."),
+                io.Int.Input("frames", default=0, min=0, max=100_000,
+                             tooltip="How many frames to take; 0 takes all. Sampling time grows with it."),
+                io.Int.Input("long_side", default=1024, min=0, max=8192, step=2, optional=True,
+                             tooltip="Longest side in pixels; larger clips are reduced to it. 0 keeps the size. "
+                             "More than the size of the result only costs memory."),
+            ],
+            outputs=[
+                io.Image.Output("frames", display_name="frames"),
+                io.Float.Output("fps", display_name="fps", tooltip="Frames per second of what was taken."),
+            ],
+        )  # fmt: skip
+
+    @classmethod
+    def execute(cls, video, first_frame, every, frames, long_side=1024):
+        images, fps = clip.read_video(video, first_frame, every, frames, long_side, Progress("Clip Frames"))
+        return io.NodeOutput(images, fps)
+
+
+class CraftersFitPerson(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="CraftersFitPerson",
+            display_name="Fit Person Photo",
+            category=CATEGORY,
+            description="Resizes and centre-crops the person photo to 9:16, or 16:9 for a landscape photo. Its size is "
+            "the size of the video.",
+            inputs=[
+                io.Image.Input("image", tooltip="Photo of the person; head and torso should be seen."),
+                io.Int.Input("short_side", default=576, min=64, max=2048, step=64,
+                             tooltip="Shorter side of the video in pixels; 576 gives 576×1024, what the model learned. "
+                             "Smaller is quicker and coarser."),
+            ],
+            outputs=[
+                io.Image.Output("image", display_name="image"),
+                io.Int.Output("width", display_name="width"),
+                io.Int.Output("height", display_name="height"),
+            ],
+        )  # fmt: skip
+
+    @classmethod
+    def execute(cls, image, short_side):
+        fitted = person.fit_person(image, short_side)
+        return io.NodeOutput(fitted, fitted.shape[2], fitted.shape[1])
+
+
+NODES = [CraftersClipFrames, CraftersFitPerson]

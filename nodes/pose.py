@@ -1,0 +1,155 @@
+"""Pose: found by DWPose, placed on the person, drawn."""
+
+from comfy_api.latest import io
+
+from ..preprocessors.extract import extract_poses
+from ..preprocessors.frames import each_frame
+from ..preprocessors.keypoints import from_openpose, select_person, to_openpose
+from ..runtime import files
+from ..runtime.progress import Progress
+from .types import Placement, PoseDetector, PoseKeypoint
+
+CATEGORY = "Crafters/Pose"
+
+
+def _onnx_files(mark: str) -> list[str]:
+    """ONNX files, the likeliest for the widget first."""
+    names = [name for name in files.names(files.OWN) if name.endswith(".onnx")]
+    return sorted(names, key=lambda name: (mark not in name.lower(), name))
+
+
+class CraftersLoadDWPose(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="CraftersLoadDWPose",
+            display_name="Load DWPose",
+            category=CATEGORY,
+            description="Opens DWPose's two ONNX networks from the folder models/crafters.",
+            inputs=[
+                io.Combo.Input("detector", options=_onnx_files("yolo"),
+                               tooltip="Person detector: yolox_l.onnx. Finds the people's boxes."),
+                io.Combo.Input("pose", options=_onnx_files("dw-ll"),
+                               tooltip="Whole-body pose network: dw-ll_ucoco_384.onnx. Finds 133 points per person."),
+                io.Combo.Input("provider", options=["auto", "cpu"], default="auto", optional=True,
+                               tooltip="auto runs on the GPU where onnxruntime can; cpu never does. The result is the "
+                               "same, a CPU takes seconds per frame."),
+            ],
+            outputs=[
+                PoseDetector.Output("detector_out", display_name="detector"),
+                io.String.Output("provider_out", display_name="provider", tooltip="What it really runs on."),
+            ],
+        )  # fmt: skip
+
+    @classmethod
+    def execute(cls, detector, pose, provider="auto"):
+        from ..preprocessors.dwpose import DWPose
+
+        dwpose = DWPose(files.path(detector, files.OWN), files.path(pose, files.OWN), provider)
+        return io.NodeOutput(dwpose, dwpose.provider)
+
+
+class CraftersExtractPose(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="CraftersExtractPose",
+            display_name="Extract Pose",
+            category=CATEGORY,
+            description="Finds body, face and hands of one person in every frame.",
+            inputs=[
+                PoseDetector.Input("detector", tooltip="From Load DWPose."),
+                io.Image.Input("images", tooltip="Frames, or the person photo."),
+                io.Int.Input("person", default=0, min=0, max=20, optional=True,
+                             tooltip="Which person: 0 the largest in the frame, 1 the next largest, and so on."),
+            ],
+            outputs=[PoseKeypoint.Output("keypoints", display_name="keypoints",
+                                         tooltip="OpenPose JSON with each point's confidence.")],
+        )  # fmt: skip
+
+    @classmethod
+    def execute(cls, detector, images, person=0):
+        poses = extract_poses(detector, images, person, Progress("Extract Pose"))
+        return io.NodeOutput(to_openpose(poses, images.shape[2], images.shape[1]))
+
+
+class CraftersPlacePose(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="CraftersPlacePose",
+            display_name="Place Pose on Person",
+            category=CATEGORY,
+            description="Scales and shifts the driving motion so that it fits the person of the photo. The same "
+            "placement moves the hand-mesh and depth videos along.",
+            inputs=[
+                PoseKeypoint.Input("driving", tooltip="Pose of the driving clip. A frame without a person is allowed."),
+                PoseKeypoint.Input("reference", tooltip="Pose of the fitted person photo."),
+            ],
+            outputs=[
+                PoseKeypoint.Output("keypoints", display_name="keypoints", tooltip="The motion on the photo's canvas."),
+                Placement.Output("placement", display_name="placement", tooltip="For Place Condition Video."),
+            ],
+        )  # fmt: skip
+
+    @classmethod
+    def execute(cls, driving, reference):
+        from ..preprocessors.placement import fit_placement, place_pose
+
+        poses, size = from_openpose(driving)
+        photo, photo_size = from_openpose(reference)
+        poses, photo = select_person(poses), select_person(photo)
+        placement = fit_placement(poses, photo[0], size, photo_size)
+        placed = [place_pose(pose, placement) for pose in poses]
+        return io.NodeOutput(to_openpose(placed, *photo_size), placement)
+
+
+class CraftersDrawPose(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="CraftersDrawPose",
+            display_name="Draw Pose",
+            category=CATEGORY,
+            description="Draws keypoints as AnchorCrafter and MimicMotion learned to read them: colour fades with "
+            "confidence. A frame without a person is black.",
+            inputs=[PoseKeypoint.Input("keypoints", tooltip="Pose to draw, at its canvas size in pixels.")],
+            outputs=[io.Image.Output("image", display_name="image")],
+        )
+
+    @classmethod
+    def execute(cls, keypoints):
+        import numpy as np
+        import torch
+
+        from ..preprocessors.draw_pose import draw_pose
+
+        poses, size = from_openpose(keypoints)
+        frames = each_frame(poses, lambda pose: draw_pose(pose, *size), Progress("Draw Pose"))
+        return io.NodeOutput(torch.from_numpy(np.stack(frames)).float() / 255)
+
+
+class CraftersPlaceVideo(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="CraftersPlaceVideo",
+            display_name="Place Condition Video",
+            category=CATEGORY,
+            description="Moves a condition video of the driving clip (hand mesh, object depth) to where the pose was "
+            "placed on the person.",
+            inputs=[
+                io.Image.Input("images", tooltip="Condition frames that show the same picture as the driving clip."),
+                Placement.Input("placement", tooltip="From Place Pose on Person."),
+            ],
+            outputs=[io.Image.Output("placed", display_name="images")],
+        )
+
+    @classmethod
+    def execute(cls, images, placement):
+        from ..preprocessors.placement import place_video
+
+        return io.NodeOutput(place_video(images[..., :3], placement, Progress("Place Condition Video")))
+
+
+NODES = [CraftersLoadDWPose, CraftersExtractPose, CraftersPlacePose, CraftersDrawPose, CraftersPlaceVideo]

@@ -1,0 +1,133 @@
+"""The product: views on black, and what DINOv2 sees in them (multi-view object encoding)."""
+
+from dataclasses import dataclass
+
+import torch
+from comfy_api.latest import io
+
+from ..preprocessors.product import product_views
+from ..runtime import files
+from ..runtime.memory import DTYPE_CHOICES, Managed, network_dtype, to_output
+from .types import DINOv2Model, Product, ProductTokens
+
+CATEGORY = "Crafters/Product"
+DINOV2_FOLDERS = ("clip_vision", files.OWN)
+
+
+@dataclass(frozen=True)
+class ProductViews:
+    """views: [3, 518, 518, 3] in 0…1 on black (left, front, right); masks: [3, 518, 518], 1 on the product."""
+
+    views: torch.Tensor
+    masks: torch.Tensor
+
+
+class CraftersProductViews(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        def photo(name, which, **options):
+            return io.Image.Input(name, tooltip=f"{which} Plain or transparent backgrounds become black.", **options)
+
+        def mask(name):
+            which = name.removesuffix("_mask")
+            return io.Mask.Input(name, optional=True,
+                                 tooltip=f"Mask of `{which}`; what it shows is set by masks_show.")  # fmt: skip
+
+        return io.Schema(
+            node_id="CraftersProductViews",
+            display_name="Product Views",
+            category=CATEGORY,
+            description="Cuts the product out of its photos: three views on black, the frontal one in the middle.",
+            inputs=[
+                photo("front", "The product from the front."),
+                photo("left", "Turned to one side, about 45°. Without it the other side stands in.", optional=True),
+                photo("right", "Turned to the other side, about 45°.", optional=True),
+                photo("more", "A batch of further photos; the most different ones fill missing sides.", optional=True),
+                *(mask(name) for name in ("front_mask", "left_mask", "right_mask", "more_mask")),
+                io.Combo.Input("masks_show", options=["background", "product"], default="background", optional=True,
+                               tooltip="background: masks are 1 around the product, as Load Image gives for a "
+                               "transparent photo. product: masks are 1 on the product, as segmentation gives."),
+            ],
+            outputs=[
+                Product.Output("product", display_name="product"),
+                io.Image.Output("views", display_name="views", tooltip="What the model will see: left, front, right."),
+            ],
+        )  # fmt: skip
+
+    @classmethod
+    def execute(cls, front, left=None, right=None, more=None, front_mask=None, left_mask=None, right_mask=None,
+                more_mask=None, masks_show="background"):  # fmt: skip
+        def shown(image, mask):
+            # Load Image gives an empty mask of another size for a photo without transparency.
+            if mask is None or (masks_show == "background" and not mask.any()):
+                return None
+            return mask if masks_show == "product" else 1 - mask
+
+        def first(image, mask):
+            if image is None:
+                return None, None
+            mask = shown(image, mask)
+            return image[0, ..., :3].cpu(), None if mask is None else mask[0].cpu()
+
+        photos = {"front": (front, front_mask), "left": (left, left_mask), "right": (right, right_mask)}
+        arguments = {}
+        for name, pair in photos.items():
+            arguments[name], arguments[f"{name}_mask"] = first(*pair)
+        if more is not None:
+            arguments["more"] = [photo[..., :3].cpu() for photo in more]
+            mask = shown(more, more_mask)
+            arguments["more_masks"] = None if mask is None else [m.cpu() for m in mask]
+        views, masks = product_views(**arguments)
+        return io.NodeOutput(ProductViews(views, masks), to_output(views))
+
+
+class CraftersLoadDINOv2(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="CraftersLoadDINOv2",
+            display_name="Load DINOv2",
+            category=CATEGORY,
+            description="The image network that reads the product photos: facebook/dinov2-large, as a folder or a "
+            "single file in models/clip_vision or models/crafters.",
+            inputs=[
+                io.Combo.Input("name", options=files.folder_names(*DINOV2_FOLDERS) + files.names(*DINOV2_FOLDERS),
+                               tooltip="Folder (config.json and model.safetensors) or file. AnchorCrafter's released "
+                               "weights need DINOv2-large."),
+                io.Combo.Input("dtype", options=DTYPE_CHOICES, default="auto", optional=True,
+                               tooltip="Number type of its weights; auto chooses by hardware. fp32 is exact and twice "
+                               "as large."),
+            ],
+            outputs=[DINOv2Model.Output("dinov2", display_name="dinov2")],
+        )  # fmt: skip
+
+    @classmethod
+    def execute(cls, name, dtype="auto"):
+        from ..models.anchorcrafter.encoders import DINOv2, load_dinov2
+
+        return io.NodeOutput(DINOv2(Managed(load_dinov2(files.path(name, *DINOV2_FOLDERS), network_dtype(dtype)))))
+
+
+class CraftersEncodeProduct(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="CraftersEncodeProduct",
+            display_name="Encode Product",
+            category=CATEGORY,
+            description="Reads the three views with DINOv2.",
+            inputs=[
+                Product.Input("product", tooltip="From Product Views."),
+                DINOv2Model.Input("dinov2", tooltip="From Load DINOv2."),
+            ],
+            outputs=[ProductTokens.Output("tokens", display_name="tokens")],
+        )
+
+    @classmethod
+    def execute(cls, product, dinov2):
+        from ..models.anchorcrafter.conditions import ProductTokens as Tokens
+
+        return io.NodeOutput(Tokens(product.views, dinov2.tokens(product.views)))
+
+
+NODES = [CraftersProductViews, CraftersLoadDINOv2, CraftersEncodeProduct]

@@ -1,0 +1,58 @@
+"""Progress, previews and cancel of a node; a terminal bar where there is no ComfyUI."""
+
+import sys
+
+import torch
+
+
+class Progress:
+    """`progress(done, total)` after every piece of work; inside ComfyUI it raises when the user cancelled."""
+
+    def __init__(self, label: str = ""):
+        self.label = label
+        self._bar = None
+        self._at = 0, 1
+
+    def __call__(self, done: int, total: int, preview: tuple | None = None) -> None:
+        self._at = done, total
+        host = sys.modules.get("comfy.model_management")
+        if host:
+            host.throw_exception_if_processing_interrupted()
+            if self._bar is None:
+                from comfy.utils import ProgressBar
+
+                self._bar = ProgressBar(total)
+            self._bar.update_absolute(done, total, preview)
+            return
+        if self._bar is None:
+            from tqdm import tqdm
+
+            self._bar = tqdm(desc=self.label, total=total, disable=None)
+        self._bar.total = total
+        self._bar.update(done - self._bar.n)
+        if done >= total:
+            self._bar.close()
+
+    def preview(self, picture: tuple | None) -> None:
+        """Show what `Previewer` made under the node."""
+        if picture is not None:
+            self(*self._at, picture)
+
+
+class Previewer:
+    """Pictures of latents by the host's method (`--preview-method`, or the setting in its page); None when off."""
+
+    def __init__(self, device: torch.device):
+        self._previewer = None
+        if "comfy.model_management" in sys.modules:
+            import latent_preview
+            from comfy.latent_formats import SD15
+
+            self._previewer = latent_preview.get_previewer(device, SD15())
+
+    def __call__(self, latents: torch.Tensor) -> tuple | None:
+        """latents: [1, N, 4, h, w] scaled; shows the middle frame, since frame 0 is the reference."""
+        if self._previewer is None:
+            return None
+        middle = latents.shape[1] // 2
+        return self._previewer.decode_latent_to_preview_image("JPEG", latents[:, middle])
