@@ -14,7 +14,7 @@ from pathlib import Path
 
 from crafters.runtime.server import ComfyServer, find_comfyui
 from crafters.runtime.weights import describe_size, needed_by
-from workflow_graph import Graph, Node
+from workflow_graph import Graph, Node, Output
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -34,14 +34,14 @@ class Weights:
 def anchorcrafter(graph: Graph, weights: Weights) -> None:
     """A person, a product and a driving clip with its hand-mesh and object-depth videos."""
     person, driving = person_and_motion(graph)
-    graph.group("Hands and product in the clip", 0)
-    hand_clip = clip_frames(graph, "Hand mesh video", "hand_mesh.mp4")
     graph.next_stack()
-    depth_clip = clip_frames(graph, "Object depth video", "object_depth.mp4")
+    hand_clip = clip_frames(graph, "Hand Mesh", "hand_mesh.mp4")
+    graph.next_stack()
+    depth_clip = clip_frames(graph, "Object Depth", "object_depth.mp4")
     graph.group("Product", 0)
     photos = {}
     for side in ("left", "front", "right"):
-        photos[side] = graph.add("LoadImage", f"Product, {side}", image=f"product_{side}.png")
+        photos[side] = graph.add("LoadImage", f"Product {side.title()}", image=f"product_{side}.png")
         graph.next_stack()
 
     pose, person_pose, placement = poses(graph, weights, person, driving)
@@ -56,42 +56,44 @@ def anchorcrafter(graph: Graph, weights: Weights) -> None:
     dinov2 = graph.add("CraftersLoadDINOv2", name=weights.dinov2)
     tokens = graph.add("CraftersEncodeProduct", product=views["product"], dinov2=dinov2["dinov2"])
 
-    sample(
+    condition = encode(
         graph,
         weights.anchorcrafter,
         weights.svd,
-        person,
-        sheet={"product": views["views"], "hand": hand["images"], "object_depth": depth["images"]},
+        person_pose,
+        views["product"],
+        tokens["tokens"],
+        person=person["image"],
         pose=pose,
-        person_pose=person_pose,
-        product=tokens["tokens"],
         hand=hand["images"],
         object_depth=depth["images"],
     )
+    sample(graph, *condition)
 
 
 def mimicmotion(graph: Graph, weights: Weights) -> None:
     """A person and a driving clip alone: the system AnchorCrafter builds on."""
     person, driving = person_and_motion(graph)
     pose, person_pose, _ = poses(graph, weights, person, driving)
-    sample(graph, weights.mimicmotion, weights.svd, person, sheet={}, pose=pose, person_pose=person_pose)
+    condition = encode(graph, weights.mimicmotion, weights.svd, person_pose, person=person["image"], pose=pose)
+    sample(graph, *condition, steps=25, guidance_min=2, guidance_max=2, window=16)  # as published
 
 
 def person_and_motion(graph: Graph) -> tuple[Node, Node]:
     graph.group("Person", 0)
-    photo = graph.add("LoadImage", "Person photo", image="person.png")
+    photo = graph.add("LoadImage", "Person Photo", image="person.png")
     graph.next_stack()
     person = graph.add("CraftersFitPerson", image=photo["IMAGE"])
-    graph.group("Driving clip", 0)
-    return person, clip_frames(graph, "Driving clip", "driving.mp4")
+    graph.group("Driving clip and what it shows", 0)
+    return person, clip_frames(graph, "Driving Clip", "driving.mp4")
 
 
 def clip_frames(graph: Graph, title: str, file: str) -> Node:
     video = graph.add("LoadVideo", title, file=file)
-    return graph.add("CraftersClipFrames", video=video["VIDEO"], every=2)
+    return graph.add("CraftersClipFrames", f"{title} Frames", video=video["VIDEO"])
 
 
-def poses(graph: Graph, weights: Weights, person: Node, driving: Node) -> tuple:
+def poses(graph: Graph, weights: Weights, person: Node, driving: Node) -> tuple[Output, Output, Output]:
     """The driving pose drawn on the person, the person's own pose drawn, and the placement."""
     graph.group("Pose", 1)
     dwpose = graph.add("CraftersLoadDWPose", detector=weights.detector, pose=weights.pose)
@@ -104,8 +106,16 @@ def poses(graph: Graph, weights: Weights, person: Node, driving: Node) -> tuple:
     return pose["image"], person_pose["image"], placed["placement"]
 
 
-def sample(graph: Graph, checkpoint: str, svd: str, person: Node, sheet: dict, **conditions: object) -> None:
-    """Condition, sheet, sampling and the saved video."""
+def encode(
+    graph: Graph,
+    checkpoint: str,
+    svd: str,
+    person_pose: Output,
+    product: Output | None = None,
+    tokens: Output | None = None,
+    **shown: Output,
+) -> tuple[Output, Output, Output]:
+    """Model, VAE and condition; `shown`, what both the condition and its sheet take."""
     graph.group("Condition", 2)
     model = graph.add("CraftersLoadAnchorCrafter", checkpoint=checkpoint)["model"]
     if Path(svd).suffix:
@@ -114,12 +124,17 @@ def sample(graph: Graph, checkpoint: str, svd: str, person: Node, sheet: dict, *
     else:
         loaded = graph.add("CraftersLoadSVDFolder", folder=svd)
         vae, clip_vision = loaded["vae"], loaded["clip_vision"]
-    inputs = {"model": model, "person": person["image"], "vae": vae, "clip_vision": clip_vision, **conditions}
-    condition = graph.add("CraftersAnchorCondition", **inputs)
-    overview = graph.add("CraftersConditionSheet", person=person["image"], pose=conditions["pose"], **sheet)
-    graph.add("PreviewImage", "Preview Conditions", images=overview["image"])
+    networks = {"model": model, "vae": vae, "clip_vision": clip_vision}
+    condition = graph.add("CraftersAnchorCondition", **networks, **shown, person_pose=person_pose, product=tokens)
+    sheet = graph.add("CraftersConditionSheet", **shown, product=product)
+    graph.add("PreviewImage", "Preview Conditions", images=sheet["image"])
+    return model, vae, condition["condition"]
+
+
+def sample(graph: Graph, model: Output, vae: Output, condition: Output, **settings: float) -> None:
+    """Sampling, decoding and the saved video."""
     graph.group("Video", 3)
-    latent = graph.add("CraftersAnchorSampler", model=model, condition=condition["condition"])
+    latent = graph.add("CraftersAnchorSampler", model=model, condition=condition, **settings)
     frames = graph.add("CraftersAnchorDecode", samples=latent["samples"], vae=vae)
     video = graph.add("CreateVideo", images=frames["images"], fps=15)
     graph.add("SaveVideo", video=video["VIDEO"], filename_prefix=f"crafters/{graph.name}")

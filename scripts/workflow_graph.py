@@ -4,8 +4,9 @@ import uuid
 from dataclasses import dataclass, field
 
 WIDGETS = {"BOOLEAN", "COMBO", "COMFY_DYNAMICCOMBO_V3", "FLOAT", "INT", "STRING"}
+SEEDS = ("seed", "noise_seed")
 # Room for what these nodes show below their widgets (width, height of the whole node).
-SIZES = {"LoadImage": (300, 330), "LoadVideo": (300, 330), "PreviewImage": (420, 320), "SaveVideo": (420, 860)}
+SIZES = {"LoadImage": (300, 330), "LoadVideo": (300, 640), "PreviewImage": (420, 320), "SaveVideo": (420, 860)}
 COLOR = "#3f789e"
 WIDTH, GAP, TITLE, SLOT, WIDGET = 320, 30, 34, 20, 26
 
@@ -130,7 +131,7 @@ class Graph:
                     {"name": name, "type": kind, "links": []}
                     for name, kind in zip(node.info.get("output_name", []), node.info.get("output", []), strict=True)
                 ],
-                "title": node.title,
+                **({} if node.title == node.info.get("display_name") else {"title": node.title}),
                 "properties": {"Node name for S&R": node.kind, **_pack(node.info)} if node.info else {},
                 "widgets_values": _widget_values(node.info, node.inputs) if node.info else [node.inputs["text"]],
                 **({} if node.info else {"color": "#432", "bgcolor": "#653"}),
@@ -229,7 +230,8 @@ def _widget_values(info: dict, inputs: dict) -> list:
             continue
         value = inputs.get(name)
         values.append(_default(spec) if isinstance(value, Output) else value)
-        if input_options(spec).get("control_after_generate"):
+        # The frontend puts this control behind any whole number of these names, too.
+        if input_options(spec).get("control_after_generate", input_type(spec) == "INT" and name in SEEDS):
             values.append("fixed")
         if input_options(spec).get("image_upload") or input_options(spec).get("video_upload"):
             values.append("image")

@@ -5,6 +5,7 @@ import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import combinations
 from pathlib import Path
 
 from playwright.sync_api import Page as BrowserPage
@@ -15,6 +16,10 @@ SETTINGS = {"Comfy.TutorialCompleted": True, "LiteGraph.Canvas.MinFontSizeForLOD
 FLAGS = "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking".split()
 READY = "() => window.app?.graph && window.app.extensionManager && 'KSampler' in LiteGraph.registered_node_types"
 MISSING = "() => app.graph.nodes.filter(n => !n.constructor.nodeData && !n.isVirtualNode).map(n => n.type)"
+# A node's title stands 30 above its place.
+BOXES = """() => app.graph.nodes.map(({ title, pos, size }) => (
+    { title, from: [pos[0], pos[1] - 30], to: [pos[0] + size[0], pos[1] + size[1]] }
+))"""
 # A file dragged in from the desktop reaches a page as a drop event that carries it.
 FILE_DROP = """([text, name]) => {
     const transfer = new DataTransfer();
@@ -56,6 +61,15 @@ class Page:
     def graph(self) -> dict:
         """The open graph in the UI's format, as the page would save it."""
         return self.page.evaluate("async () => (await app.graphToPrompt()).workflow")
+
+    def overlaps(self) -> list[tuple[str, str]]:
+        """Pairs of nodes of the open graph that lie on each other, in the sizes they have now."""
+        boxes = self.page.evaluate(BOXES)
+        return [
+            (one["title"], other["title"])
+            for one, other in combinations(boxes, 2)
+            if all(one["from"][i] < other["to"][i] and other["from"][i] < one["to"][i] for i in (0, 1))
+        ]
 
     def prompt(self) -> dict:
         """The open graph in the API's format, by the page's own conversion."""

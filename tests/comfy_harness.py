@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from crafters.runtime.client import ComfyClient
+from crafters.runtime.client import ComfyClient, OnProgress
 from crafters.runtime.server import ComfyServer
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -30,12 +30,12 @@ class Comfy:
         with urllib.request.urlopen(self.url + path, timeout=60) as answer:
             return json.load(answer)
 
-    def run(self, prompt: dict) -> dict:
+    def run(self, prompt: dict, on_progress: OnProgress | None = None) -> dict:
         """Run an API-format prompt; the outputs by node id. Raises ComfyError for one that is refused or fails."""
 
         async def run() -> dict:
             async with ComfyClient(self.url) as client:
-                return await client.queue(prompt)
+                return await client.queue(prompt, on_progress)
 
         # A thread of its own: while a browser is driven, this one has a running event loop.
         with ThreadPoolExecutor(1) as thread:

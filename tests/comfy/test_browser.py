@@ -55,4 +55,5 @@ def test_shipped_graph_runs(page, comfy, tiny_models, tmp_path, name):
     end, detail = page.run(timeout=600)
     page.screenshot(PICTURES / f"{name}.png")
     assert end == "execution_success", detail
+    assert page.overlaps() == []
     assert list((comfy.base / "output" / "crafters").glob(f"{name}*.mp4"))

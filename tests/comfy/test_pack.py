@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from comfy_harness import ROOT, start_comfy
+from workflow_graph import input_options, input_specs
 
 SCHEMAS = Path(__file__).with_name("schemas.json")
 ROOMS = sorted(file.parent.name for file in ROOT.glob("*/__init__.py"))
@@ -70,9 +71,8 @@ def test_every_input_and_node_is_explained(comfy):
     silent = [
         f"{name}.{input_name}"
         for name, info in comfy.pack_nodes().items()
-        for kind in ("required", "optional")
-        for input_name, spec in info["input"].get(kind, {}).items()
-        if not (len(spec) > 1 and spec[1].get("tooltip"))
+        for _, input_name, spec in input_specs(info)
+        if not input_options(spec).get("tooltip")
     ]
     silent += [name for name, info in comfy.pack_nodes().items() if not info["description"]]
     assert silent == []
@@ -118,12 +118,11 @@ def schema(info: dict) -> dict:
     """What a saved workflow relies on: the inputs in their order and the outputs."""
     kept = ("default", "min", "max", "step", "options", "control_after_generate")
     inputs = []
-    for kind in ("required", "optional"):
-        for name in info["input_order"].get(kind, []):
-            type_, *rest = info["input"][kind][name]
-            options = {key: rest[0][key] for key in kept if rest and rest[0].get(key) not in (None, [])}
-            inputs.append({"name": name, "type": type_, "optional": kind == "optional", **options})
-    return {"inputs": inputs, "outputs": list(map(list, zip(info["output_name"], info["output"], strict=True)))}
+    for kind, name, spec in input_specs(info):
+        options = {key: value for key, value in input_options(spec).items() if key in kept and value not in (None, [])}
+        inputs.append(f"{name}: {spec[0]}, {kind} {json.dumps(options)}")
+    outputs = [f"{name}: {type_}" for name, type_ in zip(info["output_name"], info["output"], strict=True)]
+    return {"inputs": inputs, "outputs": outputs}
 
 
 @pytest.mark.parametrize("file", sources("nodes"), ids=lambda file: file.name)
@@ -131,7 +130,7 @@ def test_schemas_use_what_the_oldest_comfyui_knows(file):
     newer = []
     for call in ast.walk(ast.parse(file.read_text("utf-8"))):
         if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute):
-            given = {keyword.arg for keyword in call.keywords}
+            given = {keyword.arg for keyword in call.keywords if keyword.arg}
             newer += given - {"Schema": SCHEMA_ARGUMENTS, "Input": INPUT_ARGUMENTS}.get(call.func.attr, given)
     assert newer == []
 

@@ -1,11 +1,14 @@
 """The shipped workflows: both formats hold one graph, which fits the server's nodes and names no path of ours."""
 
 import json
-from itertools import combinations
+import time
+import urllib.request
 
+import av
 import pytest
-from build_workflows import build
+from build_workflows import Weights, build
 from comfy_harness import ROOT
+from crafters.runtime.client import InterruptError, output_files
 from workflow_graph import choices, input_options, input_specs, input_type
 
 pytestmark = pytest.mark.comfy
@@ -78,21 +81,56 @@ def test_page_opens_the_graph_as_shipped(page, name):
     assert page.missing_nodes() == []
     assert page.prompt() == read(f"api/{name}.json")
     opened = page.graph()
-    assert sorted(map(widgets, opened["nodes"]), key=str) == sorted(map(widgets, shipped["nodes"]), key=str)
-    assert sorted(link[1:] for link in opened["links"]) == sorted(link[1:] for link in shipped["links"])
+    assert {node["id"]: widgets(node) for node in opened["nodes"]} == {n["id"]: widgets(n) for n in shipped["nodes"]}
+    assert opened["links"] == shipped["links"]
+    assert page.overlaps() == []
 
 
-def test_nodes_do_not_overlap(page, name):
-    """In the sizes that the page gives them."""
-    page.drop(ROOT / "workflows" / f"{name}.json")
-    for one, other in combinations(page.graph()["nodes"], 2):
-        apart = any(
-            a["pos"][axis] + a["size"][axis] + 30 * axis <= b["pos"][axis]  # 30: the title above a node's place
-            for a, b in ((one, other), (other, one))
-            for axis in (0, 1)
-        )
-        assert apart, f"{one['type']} {one['id']} lies on {other['type']} {other['id']}"
+@pytest.fixture
+def small_prompt(comfy, tiny_models, name):
+    """The graph for the API, with small networks and a small, quick video."""
+    (prompt,) = (
+        graph.api() for graph in build(comfy.get("/object_info"), Weights(**tiny_models)) if graph.name == name
+    )
+    settings = {
+        "CraftersFitPerson": {"short_side": 192},
+        "CraftersAnchorSampler": {"steps": 2, "window": 5, "overlap": 2},
+    }
+    for node in prompt.values():
+        node["inputs"].update(settings.get(node["class_type"], {}))
+    return prompt
+
+
+@pytest.mark.slow
+def test_runs_to_a_video(comfy, small_prompt):
+    """Six frames, every second of twelve, in the photo's shape and at 15 fps; not all the same."""
+    (file,) = (file for file in output_files(comfy.run(small_prompt)) if file["filename"].endswith(".mp4"))
+    with av.open(comfy.output_path(file)) as video:
+        frames = [frame.to_ndarray(format="rgb24").astype(float) for frame in video.decode(video=0)]
+        assert video.streams.video[0].average_rate == 15
+    assert len(frames) == 6 and frames[0].shape == (320, 192, 3)
+    assert abs(frames[0] - frames[-1]).mean() > 1
+
+
+@pytest.mark.slow
+def test_sampling_can_be_cancelled(comfy, small_prompt):
+    """Within a second of the wish, and the server then takes the next run."""
+    (sampler,) = (id_ for id_, node in small_prompt.items() if node["class_type"] == "CraftersAnchorSampler")
+    small_prompt[sampler]["inputs"]["steps"] = 200
+    asked = []
+
+    def cancel(node: str, value: float, maximum: float) -> None:
+        if node == sampler and value >= 3 and not asked:
+            asked.append(time.monotonic())
+            request = urllib.request.Request(f"{comfy.url}/interrupt", b"{}", {"Content-Type": "application/json"})
+            urllib.request.urlopen(request).close()
+
+    with pytest.raises(InterruptError):
+        comfy.run(small_prompt, cancel)
+    assert time.monotonic() - asked[0] < 1
+    small_prompt[sampler]["inputs"]["steps"] = 1
+    assert comfy.run(small_prompt)
 
 
 def widgets(node: dict) -> tuple:
-    return node["id"], node["type"], node.get("title"), node["widgets_values"]
+    return node["type"], node.get("title"), node["widgets_values"]
