@@ -8,13 +8,14 @@ import contextlib
 import json
 import signal
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from .runtime.client import ComfyClient, ComfyError, Prompt, output_files
 from .runtime.download import DownloadError, download
-from .runtime.server import PACK, ComfyServer, ServerError, find_comfyui, pack_base
+from .runtime.server import PACK, ComfyServer, ServerError, comfyui_version, find_comfyui, pack_base
 from .runtime.weights import CATALOGUE, describe_size, named
 
 
@@ -78,9 +79,35 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _demo(args: argparse.Namespace) -> int:
-    from .demo.run import main as run_demo
+    from .demo.run import WORKFLOW, fill, make_inputs
 
-    return run_demo(args) or 0
+    args.out.mkdir(parents=True, exist_ok=True)
+    comfy_dir = None if args.embedded else find_comfyui()
+    with tempfile.TemporaryDirectory(prefix="crafters-demo-") as folder:
+        scene, names = make_inputs(Path(folder))
+        prompt, files = fill(read_prompt(WORKFLOW), scene, names)
+        models = Path(folder) / "models"
+        if comfy_dir is None:
+            print("Without ComfyUI" + (":" if args.embedded else ", as none was found:"), "the nodes' own classes.")
+            paths = [_embedded_video(prompt, models, args.out)]
+        else:
+            print(f"ComfyUI {comfyui_version(comfy_dir)} in {comfy_dir}")
+            with ComfyServer(comfy_dir, pack_base(comfy_dir), models=models) as server:
+                paths = asyncio.run(_execute(server.url, prompt, files, args.out))
+    print("The networks are small and their weights random: the video shows that the graph runs, not a person.")
+    for path in paths:
+        print(path)
+    return 0
+
+
+def _embedded_video(prompt: Prompt, models: Path, out: Path) -> Path:
+    from .demo.embedded import run_embedded
+    from .demo.video import write_video
+
+    path = out / "AnchorCrafter-embedded.mp4"
+    frames = run_embedded(prompt, models)
+    write_video(path, (frames * 255).round().byte().numpy(), fps=15)
+    return path
 
 
 def _doctor(args: argparse.Namespace) -> int:

@@ -5,9 +5,7 @@ published data: light-blue hand meshes without the pixels that the product cover
 colours without the fingers in front of it, both on pure black.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 
 import cv2
@@ -17,6 +15,7 @@ from . import figure
 from .figure import Doll, Pose
 from .paint import Canvas, Colour, ellipse, point, rectangle, rotate, sample, smooth
 from .tea_box import TeaBox
+from .video import write_video
 
 PERSON_SIZE = (576, 1024)
 PERSON_POSE = Pose(right_wrist=(-62, 186), left_wrist=(96, 74), sway=-5, lean=-1.5, tilt=4, turn=0.35)
@@ -174,20 +173,6 @@ def _portrait(cast: _Cast) -> np.ndarray:
     return canvas.image()
 
 
-def _write_video(path: Path, pictures: Sequence[np.ndarray], fps: float) -> None:
-    import av
-
-    if "libx264" not in av.codecs_available:
-        raise RuntimeError("This PyAV has no libx264 encoder for the demo clips; get one that has: pip install -U av.")
-    height, width = pictures[0].shape[:2]
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001), options={"crf": "4"})
-        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-        for picture in pictures:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
-        container.mux(stream.encode())
-
-
 def _write_image(path: Path, picture: np.ndarray) -> None:
     order = cv2.COLOR_RGBA2BGRA if picture.shape[2] == 4 else cv2.COLOR_RGB2BGR
     _, png = cv2.imencode(".png", cv2.cvtColor(picture, order))
@@ -239,7 +224,7 @@ def make_scene(
     paths = {}
     for name, pictures in zip(("driving", "hand_mesh", "object_depth"), clips, strict=True):
         paths[name] = folder / f"{name}.mp4"
-        _write_video(paths[name], pictures, fps)
+        write_video(paths[name], pictures, fps)
     photos = {"person": _portrait(cast)}
     photos |= {f"product_{side}": cast.box.photo(yaw) for side, yaw in (("left", 45), ("front", 0), ("right", -45))}
     for name, picture in photos.items():

@@ -107,7 +107,8 @@ def load_vae(folder: str | Path, dtype: torch.dtype | None = None):
     """SVD's VAE from its diffusers folder (`vae/`). Raises CheckpointError."""
     from diffusers import AutoencoderKLTemporalDecoder
 
-    return _from_folder(AutoencoderKLTemporalDecoder, Path(folder) / "vae", dtype)
+    # Converted while loading: diffusers warns of its own `to` for models that keep parts in float32, as this does not.
+    return _from_folder(AutoencoderKLTemporalDecoder, Path(folder) / "vae", None, torch_dtype=dtype or torch.float32)
 
 
 def load_image_encoder(folder: str | Path, dtype: torch.dtype | None = None):
@@ -147,13 +148,14 @@ def load_dinov2(path: str | Path, dtype: torch.dtype | None = None):
     return _pretrained(Dinov2Model, path.name, dtype, None, config=config, state_dict=state)
 
 
-def _from_folder(cls, folder: Path, dtype: torch.dtype | None):
+def _from_folder(cls, folder: Path, dtype: torch.dtype | None, **options):
     if not (folder / "config.json").is_file():
         raise CheckpointError(f"{folder} holds no config.json; give the whole folder as it is on the hub.")
     # The hub offers both; whoever saved the disk space has the half-precision file only.
     half_only = not any(f for f in folder.glob("*.safetensors") if ".fp16." not in f.name)
-    variant = {"variant": "fp16"} if half_only and any(folder.glob("*.fp16.safetensors")) else {}
-    return _pretrained(cls, f"{folder.parent.name}/{folder.name}", dtype, str(folder), local_files_only=True, **variant)
+    if half_only and any(folder.glob("*.fp16.safetensors")):
+        options["variant"] = "fp16"
+    return _pretrained(cls, f"{folder.parent.name}/{folder.name}", dtype, str(folder), local_files_only=True, **options)
 
 
 def _pretrained(cls, what: str, dtype: torch.dtype | None, source: str | None, **options):

@@ -1,0 +1,87 @@
+"""The AnchorCrafter workflow without ComfyUI, for machines where none can be had."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from ..models.anchorcrafter import encoders, sampling
+from ..models.anchorcrafter.conditions import ProductTokens, anchor_condition
+from ..models.anchorcrafter.system import AnchorCrafter
+from ..preprocessors.clip import read_clip
+from ..preprocessors.draw_pose import draw_pose
+from ..preprocessors.dwpose import DWPose
+from ..preprocessors.extract import extract_poses
+from ..preprocessors.person import fit_person
+from ..preprocessors.placement import fit_placement, place_pose, place_video
+from ..preprocessors.product import product_views
+from ..runtime.memory import Managed, network_dtype, vae_dtype
+from ..runtime.progress import Progress
+from .run import Prompt
+
+
+@torch.inference_mode()
+def run_embedded(prompt: Prompt, models: Path) -> torch.Tensor:
+    """Frames [F, H, W, 3] in 0…1 of a filled workflow, by the same classes that the nodes call, without ComfyUI.
+
+    The values are the workflow's; what is connected to what is restated here.
+    """
+    titled = {node["_meta"]["title"]: node["inputs"] for node in prompt.values()}
+    own = models / "crafters"
+
+    def picture(title: str) -> tuple[torch.Tensor, torch.Tensor]:
+        pixels = torch.from_numpy(np.array(Image.open(titled[title]["image"]).convert("RGBA"))).float() / 255
+        return pixels[..., :3], pixels[..., 3]
+
+    def clip(title: str) -> torch.Tensor:
+        take = titled[f"{title} Frames"]
+        source = titled[title]["file"]
+        frames, _ = read_clip(source, take["first_frame"], take["every"], take["frames"], take["long_side"])
+        return frames.float() / 255
+
+    def drawn(poses: list) -> torch.Tensor:
+        size = person.shape[2], person.shape[1]
+        return torch.stack([torch.from_numpy(draw_pose(pose, *size)) for pose in poses]).float() / 255
+
+    person = fit_person(picture("Person Photo")[0][None], titled["Fit Person Photo"]["short_side"])
+    driving = clip("Driving Clip")
+    dwpose = DWPose(own / titled["Load DWPose"]["detector"], own / titled["Load DWPose"]["pose"])
+    poses = extract_poses(dwpose, driving, on_step=Progress("Driving Pose"))
+    person_pose = extract_poses(dwpose, person)
+    sizes = [(frames.shape[2], frames.shape[1]) for frames in (driving, person)]
+    placement = fit_placement(poses, person_pose[0], *sizes)
+
+    photos = {side: picture(f"Product {side.title()}") for side in ("front", "left", "right")}
+    views, _ = product_views(
+        **{side: photo for side, (photo, _) in photos.items()},
+        **{f"{side}_mask": mask for side, (_, mask) in photos.items()},
+    )
+    dinov2 = encoders.DINOv2(Managed(encoders.load_dinov2(own / titled["Load DINOv2"]["name"], network_dtype())))
+    svd = models / "diffusers" / titled["Load SVD"]["folder"]
+    vae = encoders.FrameVAE(Managed(encoders.load_vae(svd, vae_dtype())))
+    clip_vision = encoders.ClipVision(Managed(encoders.load_image_encoder(svd, network_dtype())))
+    checkpoint = own / titled["Load AnchorCrafter"]["checkpoint"]
+    model = Managed(AnchorCrafter.from_file(checkpoint, network_dtype()))
+    condition = anchor_condition(
+        model,
+        vae,
+        clip_vision,
+        person,
+        drawn(person_pose),
+        drawn([place_pose(pose, placement) for pose in poses]),
+        ProductTokens(views, dinov2.tokens(views)),
+        place_video(clip("Object Depth"), placement),
+        place_video(clip("Hand Mesh"), placement),
+    )
+    settings = titled["Anchor Sampler"]
+    latents = sampling.sample(
+        model,
+        condition,
+        sampling.initial_noise(condition, settings["window"], settings["seed"]),
+        settings["steps"],
+        (settings["guidance_min"], settings["guidance_max"]),
+        settings["window"],
+        on_call=Progress("Anchor Sampler"),
+    )
+    return sampling.decode(sampling.unscale(latents).cpu(), vae, titled["Anchor Decode"]["chunk"])

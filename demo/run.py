@@ -1,0 +1,70 @@
+"""The demo's input: the shipped AnchorCrafter workflow on a drawn scene and small networks with random weights."""
+
+import copy
+from pathlib import Path
+from typing import Any
+
+from .doll import make_scene
+from .doll_pose import write_doll_pose
+from .small_models import write_small_models
+
+Prompt = dict[str, dict[str, Any]]
+
+WORKFLOW = Path("workflows/api/AnchorCrafter.json")
+INPUTS = {  # title of a loader in the workflow: picture or clip of the scene
+    "Person Photo": "person",
+    "Driving Clip": "driving",
+    "Hand Mesh": "hand_mesh",
+    "Object Depth": "object_depth",
+    "Product Left": "product_left",
+    "Product Front": "product_front",
+    "Product Right": "product_right",
+}
+SIZES = {  # small enough for seconds on a CPU
+    "CraftersFitPerson": {"short_side": 192},
+    "CraftersAnchorSampler": {"steps": 8, "window": 6, "overlap": 2},
+}
+
+
+def make_inputs(folder: Path, seed: int = 0) -> tuple[dict[str, Path], dict[str, str]]:
+    """Draw the scene into `folder/scene` and write the networks into `folder/models` (ComfyUI's layout).
+
+    Returns the scene's files, and the networks' names by their use.
+    """
+    pose = write_doll_pose(folder / "models" / "crafters")
+    names = write_small_models(folder / "models", seed)
+    return make_scene(folder / "scene", seed), {**names, **{use: path.name for use, path in pose.items()}}
+
+
+def fill(prompt: Prompt, scene: dict[str, Path], names: dict[str, str]) -> tuple[Prompt, list[tuple[str, str]]]:
+    """The workflow with the demo's files and sizes, and which inputs (node id, input) are files to upload.
+
+    ComfyUI's loader of Stable Video Diffusion knows the real size only; the pack's own takes its place.
+    """
+    prompt = copy.deepcopy(prompt)
+    files = []
+    chosen = {
+        "CraftersLoadDWPose": {"detector": names["detector"], "pose": names["pose"]},
+        "CraftersLoadDINOv2": {"name": names["dinov2"]},
+        "CraftersLoadAnchorCrafter": {"checkpoint": names["anchorcrafter"]},
+        **SIZES,
+    }
+    for node_id, node in prompt.items():
+        node["inputs"].update(chosen.get(node["class_type"], {}))
+        if (use := INPUTS.get(node["_meta"]["title"])) is not None:
+            key = "image" if node["class_type"] == "LoadImage" else "file"
+            node["inputs"][key] = str(scene[use])
+            files.append((node_id, key))
+        if node["class_type"] == "ImageOnlyCheckpointLoader":
+            node.update(class_type="CraftersLoadSVDFolder", inputs={"folder": names["svd"]})
+            _redirect(prompt, node_id, {1: 1, 2: 0})  # its CLIP vision and VAE
+        if node["class_type"] == "PreviewImage":  # kept beside the video
+            node.update(class_type="SaveImage", inputs={**node["inputs"], "filename_prefix": "conditions"})
+    return prompt, files
+
+
+def _redirect(prompt: Prompt, source: str, outputs: dict[int, int]) -> None:
+    for node in prompt.values():
+        for key, value in node["inputs"].items():
+            if isinstance(value, list) and value[0] == source:
+                node["inputs"][key] = [source, outputs[value[1]]]
