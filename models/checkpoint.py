@@ -2,7 +2,7 @@
 
 import json
 import pickle
-import zipfile
+import struct
 from pathlib import Path
 
 import torch
@@ -19,62 +19,90 @@ def read(path: str | Path) -> tuple[dict[str, torch.Tensor], dict]:
     """Tensors by name, and the file's metadata.
 
     Takes safetensors (metadata: the header's `config` entry parsed from JSON, else `{}`) and what `torch.load` reads
-    with `weights_only=True`: a flat dict, or one wrapped in `module` (DeepSpeed) or `state_dict`. Tensors stay on the
-    CPU, memory-mapped where the format allows.
+    with `weights_only=True`: a flat dict, or one wrapped in `module` (DeepSpeed) or `state_dict`; the content tells
+    which, not the file's name. Tensors stay on the CPU, memory-mapped where the format allows.
 
-    Raises CheckpointError for a file that is missing, truncated, holds no tensors, or needs code to unpickle.
+    Raises CheckpointError for a file that is missing, truncated, holds anything but tensors, or needs code to unpickle.
     """
     path = Path(path)
     if not path.is_file():
         raise CheckpointError(f"There is no file {path}.")
-    if path.suffix == ".safetensors":
-        return _read_safetensors(path)
-    return _read_torch(path), {}
+    try:
+        with path.open("rb") as file:
+            head = file.read(9)
+    except OSError as error:
+        raise CheckpointError(f"{path.name} cannot be opened ({first_sentence(error)}).") from error
+    config = {}
+    if head[8:] == b"{":  # safetensors: eight bytes of length, then JSON
+        state, config = _read_safetensors(path)
+    elif head[:2] == b"PK" or head[:1] == b"\x80":  # zip (every torch since 1.6), or a pickle
+        if path.suffix == ".safetensors":  # torch.load goes by that name
+            raise CheckpointError(f"{path.name} is a torch file: rename it to end in .pth.")
+        state = _read_torch(path, mapped=head[:2] == b"PK")
+    else:
+        fault = "is neither a safetensors nor a torch file" if head else "is empty"
+        raise CheckpointError(f"{path.name} {fault}; probably its download failed: fetch it again.")
+    strangers = [str(k) for k, value in state.items() if not (isinstance(k, str) and isinstance(value, torch.Tensor))]
+    if strangers or not state:
+        fault = f"holds more than tensors ({_few(strangers)})" if state else "holds no tensors"
+        raise CheckpointError(f"{path.name} {fault}: it is not a weight file.")
+    return state, config
 
 
-def _read_safetensors(path: Path):
+def _read_safetensors(path: Path) -> tuple[dict, dict]:
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(path, "pt") as file:
             state = {name: file.get_tensor(name) for name in file.keys()}
-            config = (file.metadata() or {}).get("config", "{}")
+            text = (file.metadata() or {}).get("config", "{}")
     except SafetensorError as error:
         raise CheckpointError(
             f"{path.name} is not a whole safetensors file ({error}); it was probably cut off while downloading: "
             "fetch it again."
         ) from error
     try:
-        return state, json.loads(config)
+        config = json.loads(text)
     except json.JSONDecodeError as error:
         raise CheckpointError(f"{path.name}: the `config` in its header is not JSON ({error}).") from error
+    if not isinstance(config, dict):
+        raise CheckpointError(f"{path.name}: the `config` in its header is not a JSON object.")
+    return state, config
 
 
-def _read_torch(path: Path) -> dict[str, torch.Tensor]:
+# What torch's readers are known to raise on damaged bytes.
+_DAMAGE = (RuntimeError, EOFError, OSError, LookupError, ValueError, TypeError, AttributeError, struct.error)
+
+
+def _read_torch(path: Path, mapped: bool) -> dict:
     try:
-        # Files of the zip format (every torch since 1.6) are mapped, not copied.
-        data = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+        data = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except pickle.UnpicklingError as error:
         raise CheckpointError(
             f"{path.name} is not a plain weight file: reading it would run code stored in it, or it is damaged. "
             "If you trust it, open it with torch where you made it and save its tensors with "
             "safetensors.torch.save_file; otherwise fetch it again."
         ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        reason = str(error).splitlines()[0]
+    except _DAMAGE as error:
         raise CheckpointError(
-            f"{path.name} cannot be read ({reason}); it was probably cut off while downloading: fetch it again."
+            f"{path.name} cannot be read ({first_sentence(error)}); it was probably cut off while downloading: "
+            "fetch it again."
         ) from error
     for wrapper in ("module", "state_dict"):
         if isinstance(data, dict) and isinstance(data.get(wrapper), dict):
             data = data[wrapper]
     if not isinstance(data, dict):
         raise CheckpointError(f"{path.name} holds a {type(data).__name__}, not a dict of tensors.")
-    state = {name: value for name, value in data.items() if isinstance(value, torch.Tensor)}
-    if not state or len(state) != len(data):
-        strangers = [str(name) for name in data if name not in state]
-        raise CheckpointError(f"{path.name} is not a dict of tensors (it also holds {_few(strangers) or 'nothing'}).")
-    return state
+    return data
+
+
+def size(state: dict[str, torch.Tensor], name: str, axis: int) -> int:
+    """Length of one axis of a named tensor. Raises CheckpointError when there is no such tensor or axis."""
+    if name not in state:
+        raise CheckpointError(f"tensor {name} is missing.")
+    if state[name].ndim <= axis:
+        raise CheckpointError(f"tensor {name} has the shape {tuple(state[name].shape)}.")
+    return state[name].shape[axis]
 
 
 def assign(module: nn.Module, state: dict[str, torch.Tensor], what: str) -> None:
@@ -102,3 +130,8 @@ def assign(module: nn.Module, state: dict[str, torch.Tensor], what: str) -> None
 
 def _few(names: list[str], count: int = 4) -> str:
     return ", ".join(names[:count]) + (" …" if len(names) > count else "")
+
+
+def first_sentence(error: Exception) -> str:
+    """What went wrong, without the advice that libraries add for programmers."""
+    return str(error).split("\n")[0].split(". ")[0].rstrip(".") or type(error).__name__

@@ -73,6 +73,9 @@ def anchor_condition(
     Raises ValueError when lengths or sizes differ, or the conditions do not belong to the model.
     """
     system: AnchorCrafter = model.module
+    # Without alpha, on the CPU: a clip's drawings are only brought to the device a few frames at a time.
+    person, person_pose, pose = (clip[..., :3].cpu() for clip in (person, person_pose, pose))
+    object_depth, hand = (None if clip is None else clip[..., :3].cpu() for clip in (object_depth, hand))
     _check(system, person, person_pose, pose, product, object_depth, hand)
     height, width = person.shape[1:3]
     frames = len(pose) + 1
@@ -82,7 +85,7 @@ def anchor_condition(
     generator = torch.Generator().manual_seed(noise_seed)
     # One noise for both images; the factor 2 of [−1, 1] against 0…1 is taken back by the VAE's own scaling.
     noise = torch.randn(person.shape, generator=generator) * noise_augmentation / 2
-    image_latent = vae.encode(person[..., :3].cpu() + noise)
+    image_latent = vae.encode(person + noise)
     if image_latent.shape != (1, 4, height // 8, width // 8):
         shape = tuple(image_latent.shape)
         raise ValueError(f"This VAE makes latents of shape {shape}: connect the one of Stable Video Diffusion.")
@@ -90,7 +93,7 @@ def anchor_condition(
     object_latent = None
     if product is not None:
         exposure = 255 if published_exposure else 1
-        object_latent = vae.encode(centre(product.views[1:2], height, width) * exposure + noise)
+        object_latent = vae.encode(centre(product.views[1:2].cpu(), height, width) * exposure + noise)
     on_step(2, total)
     embedding = clip_vision.encode_image(clip_resize(person), crop=False)["image_embeds"]
     wanted = system.config.cross_attention_dim
@@ -172,10 +175,12 @@ def _check(system, person, person_pose, pose, product, object_depth, hand) -> No
         if product is None or object_depth is None:
             missing = "product" if product is None else "object_depth"
             raise ValueError(f"This checkpoint shows a product: connect {missing}, or load MimicMotion for none.")
-        if product.tokens.shape[1:] != (3 * system.config.view_tokens, system.config.view_dim):
+        tokens, channels = 3 * system.config.view_tokens, system.config.view_dim
+        if product.tokens.shape[1:] != (tokens, channels):
+            got = "{1} tokens of {2} channels".format(*product.tokens.shape)
             raise ValueError(
-                f"The product was encoded to {product.tokens.shape[2]} channels, but this checkpoint reads "
-                f"{system.config.view_dim}: load the DINOv2 it was trained with (large for the released one)."
+                f"The product was encoded to {got}, but this checkpoint reads {tokens} of {channels}: load the DINOv2 "
+                "it was trained with (large, without registers, for the released one)."
             )
     elif product is not None or object_depth is not None or hand is not None:
         raise ValueError(

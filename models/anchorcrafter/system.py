@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from ..checkpoint import CheckpointError, assign, read
+from ..checkpoint import CheckpointError, assign, read, size
 from .nets import ClassTokens, MapNet, ViewFusion
 from .unet import MotionUNet
 
@@ -29,34 +29,57 @@ class AnchorConfig:
     view_heads: int = 32
     class_inner: int = 1024
 
+    def __post_init__(self):
+        """Raises ValueError for sizes that no network can have."""
+        widths, heads = self.block_out_channels, self.num_attention_heads
+        for name, values in (("block_out_channels", widths), ("num_attention_heads", heads)):
+            if not isinstance(values, tuple) or len(values) != 4 or not all(map(_is_size, values)):
+                raise ValueError(f"{name} is {values}; four whole numbers above 0 are wanted.")
+        for name in (field.name for field in fields(self) if field.type is int):
+            if not _is_size(getattr(self, name)):
+                raise ValueError(f"{name} is {getattr(self, name)}; a whole number above 0 is wanted.")
+        if not isinstance(self.product, bool):
+            raise ValueError(f"product is {self.product}; true or false is wanted.")
+        if any(width % 32 for width in widths):
+            raise ValueError(f"block_out_channels is {widths}; multiples of 32 are wanted.")
+        if any(width % count for width, count in zip(widths, heads, strict=True)):
+            raise ValueError(f"num_attention_heads {heads} do not divide the widths {widths}.")
+        if self.view_dim % self.view_heads:
+            raise ValueError(f"view_heads ({self.view_heads}) does not divide view_dim ({self.view_dim}).")
+
     @classmethod
     def infer(cls, state: dict[str, torch.Tensor], given: dict) -> "AnchorConfig":
         """Sizes read off the tensors; `given` (from the file's header or the caller) goes before them.
 
         Head counts leave no trace in tensors: 64 channels a head in the UNet and 32 in the object net are taken, as
-        in the released model, unless given.
+        in the released model, unless given. Raises ValueError when a tensor that shows a size is missing or misshaped,
+        and for sizes that do not go together.
         """
         unknown = set(given) - {field.name for field in fields(cls)}
         if unknown:
-            raise CheckpointError(f"The checkpoint's configuration has unknown entries: {', '.join(sorted(unknown))}.")
+            raise ValueError(f"its configuration has unknown entries: {', '.join(sorted(unknown))}.")
         resnet = "unet.down_blocks.{}.resnets.{}.spatial_res_block.conv1.weight"
-        levels = sum(resnet.format(i, 0) in state for i in range(9))
-        widths = tuple(state[resnet.format(i, 0)].shape[0] for i in range(levels))
+        widths = tuple(size(state, resnet.format(level, 0), 0) for level in range(4))
+        cross_attention = "unet.mid_block.attentions.0.transformer_blocks.0.attn2.to_k.weight"
         sizes = {
             "block_out_channels": widths,
             "num_attention_heads": tuple(max(1, width // 64) for width in widths),
             "layers_per_block": sum(resnet.format(0, i) in state for i in range(9)),
-            "cross_attention_dim": state["unet.mid_block.attentions.0.transformer_blocks.0.attn2.to_k.weight"].shape[1],
-            "addition_time_embed_dim": state["unet.add_embedding.linear_1.weight"].shape[1] // 3,
-            "product": "track_net.scale" in state,
+            "cross_attention_dim": size(state, cross_attention, 1),
+            "addition_time_embed_dim": size(state, "unet.add_embedding.linear_1.weight", 1) // 3,
+            "product": any(name.startswith("track_net.") for name in state),
         }
         if sizes["product"]:
-            sizes["view_dim"] = state["obj_attn_net.proj_out.weight"].shape[1]
-            sizes["view_tokens"] = state["obj_attn_net.seq_reduce.0.weight"].shape[1]
+            sizes["view_dim"] = size(state, "obj_attn_net.proj_out.weight", 1)
+            sizes["view_tokens"] = size(state, "obj_attn_net.seq_reduce.0.weight", 1)
             sizes["view_heads"] = max(1, sizes["view_dim"] // 32)
-            sizes["class_inner"] = state["obj_proj_net.proj_in.weight"].shape[0]
+            sizes["class_inner"] = size(state, "obj_proj_net.proj_in.weight", 0)
         given = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
         return cls(**{**sizes, **given})
+
+
+def _is_size(value: object) -> bool:
+    return type(value) is int and value > 0
 
 
 class AnchorCrafter(nn.Module):
@@ -93,13 +116,12 @@ class AnchorCrafter(nn.Module):
 
         Raises CheckpointError when `state` is another model's, or lacks or exceeds the expected keys.
         """
-        needed = ("unet.conv_in.weight", "pose_net.scale", "unet.add_embedding.linear_1.weight")
-        if any(name not in state for name in needed):
+        if not all(any(name.startswith(prefix) for name in state) for prefix in ("unet.", "pose_net.")):
             raise CheckpointError(f"{what} is not an AnchorCrafter or MimicMotion checkpoint: {_guess(state)}.")
         try:
             config = AnchorConfig.infer(state, given or {})
-        except KeyError as error:
-            raise CheckpointError(f"{what} does not fit: tensor {error.args[0]} is missing.") from error
+        except ValueError as error:
+            raise CheckpointError(f"{what} does not fit: {error}") from error
         with torch.device("meta"):
             system = cls(config)
         assign(system, state, what)
@@ -122,6 +144,6 @@ def _guess(state: dict[str, torch.Tensor]) -> str:
         return "it looks like a Stable (Video) Diffusion model without AnchorCrafter's pose and product networks"
     if any("blocks.0.self_attn.q" in name for name in state):
         return "it looks like a Wan video model"
-    if "unet.conv_in.weight" in state:
+    if any(name.startswith("unet.") for name in state):
         return "it has a UNet but no pose_net"
-    return f"its tensors are named like {next(iter(state))}"
+    return f"its tensors are named like {next(iter(state), 'nothing')}"
