@@ -118,14 +118,16 @@ def assign(module: nn.Module, state: dict[str, torch.Tensor], what: str) -> None
         for name in own
         if name in state and state[name].shape != own[name].shape
     ]
-    faults = [
-        f"{len(names)} {word} ({_few(names)})"
-        for names, word in ((missing, "missing"), (unknown, "unknown"), (wrong, "of another size"))
-        if names
-    ]
+    check_fit(what, missing, unknown, wrong)
+    module.load_state_dict(state, strict=True, assign=True)
+
+
+def check_fit(what: str, missing: list[str], unknown: list[str], wrong: list[str]) -> None:
+    """Raise CheckpointError with the first few names of tensors that are missing, unknown or of another size."""
+    kinds = ((missing, "missing"), (unknown, "unknown"), (wrong, "of another size"))
+    faults = [f"{len(names)} {kind} ({_few(names)})" for names, kind in kinds if names]
     if faults:
         raise CheckpointError(f"{what} does not fit: of its tensors {'; '.join(faults)}.")
-    module.load_state_dict(state, strict=True, assign=True)
 
 
 def _few(names: list[str], count: int = 4) -> str:

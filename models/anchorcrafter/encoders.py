@@ -4,14 +4,13 @@
 kind can be handed to everything here and to ComfyUI's nodes.
 """
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 
-from ..checkpoint import CheckpointError, read
+from ..checkpoint import CheckpointError, check_fit, first_sentence, read, size
 from ..loaded import Loaded
 
 SCALING_FACTOR = 0.18215  # of SVD's latents; condition latents are used unscaled (anchorcrafter sampling)
@@ -130,20 +129,19 @@ def load_dinov2(path: str | Path, dtype: torch.dtype | None = None):
         return _from_folder(Dinov2Model, path, dtype)
     state, _ = read(path)
     state = {name.removeprefix("dinov2."): tensor for name, tensor in state.items()}
+    projection = "embeddings.patch_embeddings.projection.weight"
     try:
-        patch = state["embeddings.patch_embeddings.projection.weight"]
-        positions = state["embeddings.position_embeddings"].shape[1] - 1
-    except KeyError as error:
-        missing = error.args[0]
-        raise CheckpointError(f"{path.name} is not a DINOv2 file in transformers' layout: no {missing}.") from error
-    width = patch.shape[0]
+        width, patch = size(state, projection, 0), size(state, projection, 3)
+        positions = size(state, "embeddings.position_embeddings", 1) - 1
+    except CheckpointError as error:
+        raise CheckpointError(f"{path.name} is not a DINOv2 file in transformers' layout: {error}") from error
     layers = {name.split(".")[2] for name in state if name.startswith("encoder.layer.")}
     config = Dinov2Config(
         hidden_size=width,
         num_hidden_layers=len(layers),
         num_attention_heads=max(1, width // 64),  # in every published DINOv2
-        patch_size=patch.shape[-1],
-        image_size=round(positions**0.5) * patch.shape[-1],
+        patch_size=patch,
+        image_size=round(positions**0.5) * patch,
     )
     return _pretrained(Dinov2Model, path.name, dtype, None, config=config, state_dict=state)
 
@@ -160,14 +158,13 @@ def _from_folder(cls, folder: Path, dtype: torch.dtype | None, **options):
 
 def _pretrained(cls, what: str, dtype: torch.dtype | None, source: str | None, **options):
     """`from_pretrained` that accounts for every key; the library translates the names of older releases itself."""
+    from safetensors import SafetensorError
+
     try:
-        model, info = cls.from_pretrained(source, output_loading_info=True, **options)
-    except (OSError, ValueError, RuntimeError, json.JSONDecodeError) as error:
-        raise CheckpointError(f"{what} cannot be loaded: {str(error).splitlines()[0]}") from error
-    faults = [f"{word} {sorted(map(str, info[key]))[:4]}" for key, word in _FAULTS.items() if info.get(key)]
-    if faults:
-        raise CheckpointError(f"{what} does not fit: {'; '.join(faults)}.")
+        model, info = cls.from_pretrained(source, output_loading_info=True, ignore_mismatched_sizes=True, **options)
+    except (OSError, ValueError, RuntimeError, TypeError, SafetensorError) as error:
+        raise CheckpointError(f"{what} cannot be loaded: {first_sentence(error)}.") from error
+    kinds = (info.get(f"{kind}_keys") or () for kind in ("missing", "unexpected", "mismatched"))
+    # A mismatched one comes with its sizes.
+    check_fit(what, *(sorted(key if isinstance(key, str) else key[0] for key in keys) for keys in kinds))
     return model if dtype is None else model.to(dtype)
-
-
-_FAULTS = {"missing_keys": "missing", "unexpected_keys": "unknown", "mismatched_keys": "of another size"}
