@@ -56,7 +56,7 @@ class ComfyServer:
 
     base_directory: where its custom_nodes, models, input and output lie; `comfy_dir` itself when None.
     models: a further model folder in ComfyUI's layout.
-    Attributes: `url`, and `log`, the file with all the server has said (removed after a clean exit).
+    Attributes: `url`; `pid`, its process; `log`, the file with all the server has said (removed after a clean exit).
     Raises ServerError with the end of the log when the server dies or does not answer within `timeout` seconds.
     """
 
@@ -89,6 +89,7 @@ class ComfyServer:
                 # Ctrl-C belongs to us: the run is interrupted first, then the server is ended.
                 start_new_session=True,
             )
+        self.pid = self._process.pid
         try:
             self._wait(port)
         except BaseException:
