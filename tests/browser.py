@@ -73,7 +73,10 @@ class Page:
 
     def prompt(self) -> dict:
         """The open graph in the API's format, by the page's own conversion."""
-        return self.page.evaluate("async () => (await app.graphToPrompt()).output")
+        prompt = self.page.evaluate("async () => (await app.graphToPrompt()).output")
+        for node in prompt.values():
+            node["inputs"].pop("video-preview", None)  # the page's player, there once the video is
+        return prompt
 
     def set_widget(self, node: str, widget: str, value: object) -> None:
         """Give a widget of the node titled `node` another value."""
