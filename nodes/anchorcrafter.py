@@ -104,7 +104,7 @@ class CraftersAnchorCondition(io.ComfyNode):
                 io.Float.Input("noise_augmentation", default=0.0, min=0.0, max=1.0, step=0.01, optional=True,
                                tooltip="Strength of noise on person and product photo before encoding. 0 keeps them "
                                "sharpest, as published; more frees the result from the photos."),
-                io.Int.Input("noise_seed", default=0, min=0, max=2**32 - 1, optional=True,
+                io.Int.Input("augmentation_seed", default=0, min=0, max=2**32 - 1, optional=True,
                              tooltip="Seed of that noise. Without noise it changes nothing."),
                 io.Boolean.Input("published_exposure", default=False, optional=True,
                                  tooltip="Show the product to the VAE 255 times too bright, as the published inference "

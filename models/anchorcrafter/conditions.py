@@ -56,7 +56,7 @@ def anchor_condition(
     object_depth: torch.Tensor | None = None,
     hand: torch.Tensor | None = None,
     noise_augmentation: float = 0.0,
-    noise_seed: int = 0,
+    augmentation_seed: int = 0,
     published_exposure: bool = False,
     on_step: Callable[[int, int], None] | None = None,
 ) -> AnchorCondition:
@@ -82,7 +82,7 @@ def anchor_condition(
     on_step = on_step or (lambda done, total: None)
     total = 3 + -(-frames // MAP_FRAMES)
 
-    generator = torch.Generator().manual_seed(noise_seed)
+    generator = torch.Generator().manual_seed(augmentation_seed)
     # One noise for both images; the factor 2 of [−1, 1] against 0…1 is taken back by the VAE's own scaling.
     noise = torch.randn(person.shape, generator=generator) * noise_augmentation / 2
     image_latent = vae.encode(person + noise)
