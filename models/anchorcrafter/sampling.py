@@ -190,5 +190,5 @@ def _check(frames: int, steps: int, window: int, overlap: int, linear: bool) -> 
         raise ValueError(f"steps is {steps}; at least 1 is needed.")
     if window < 2:
         raise ValueError(f"window is {window}; it holds the reference frame and at least one other, so 2 or more.")
-    if linear and not 0 <= overlap < window:
-        raise ValueError(f"overlap is {overlap}; it must be at least 0 and less than the window ({window}).")
+    if linear and not 1 <= overlap < window:
+        raise ValueError(f"overlap is {overlap}; it must be at least 1 and less than the window ({window}).")

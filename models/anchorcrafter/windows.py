@@ -18,10 +18,12 @@ def ring_windows(frames: int, window: int, step: int) -> list[list[int]]:
 def linear_windows(frames: int, window: int, overlap: int) -> list[list[int]]:
     """MimicMotion's windows: frame 0 and `window`−1 following frames, every `window`−`overlap` frames.
 
-    The last window is aligned to the end of the clip.
+    The last window is aligned to the end of the clip. `overlap` counts the shared frame 0: below 1, frames between two
+    windows would be left out.
     """
+    step = window - overlap
     window = min(window, frames)
-    starts = list(range(0, frames - window + 1, window - overlap))
+    starts = list(range(0, frames - window + 1, step))
     if starts[-1] != frames - window:
         starts.append(frames - window)
     return [[0, *range(start + 1, start + window)] for start in starts]
