@@ -6,7 +6,7 @@ repeated context, the noise schedule written out. MimicMotion likewise.
 
 import math
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +15,8 @@ from crafters.models.anchorcrafter.conditions import AnchorCondition
 from crafters.models.anchorcrafter.system import AnchorConfig, AnchorCrafter
 from torch import nn
 
+# Views of few tokens, where the sampler is on trial: attention over three whole ones takes longer than all the rest.
+FEW_VIEW_TOKENS = replace(ANCHOR, view_tokens=10)
 TIME_IDS = (6.0, 127.0, 0.0)
 
 

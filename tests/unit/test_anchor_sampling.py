@@ -1,0 +1,318 @@
+"""The sampling loop against its plain restatement, and what it does with memory, cancellation and numbers."""
+
+import logging
+from dataclasses import replace
+
+import pytest
+import torch
+from crafters.models.anchorcrafter.sampling import decode, initial_noise, sample, unscale
+from crafters.models.loaded import Loaded
+from plain_anchor import FEW_VIEW_TOKENS, condition_of, plain_sample, random_clip, small_mimic, small_system
+
+STEPS, GUIDANCE, WINDOW = 3, (2.0, 4.0), 3
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # networks this small only lose by more
+    yield
+    torch.set_num_threads(threads)
+
+
+class Case:
+    """One system and one clip; `plain` is what must come out."""
+
+    def __init__(self, system, frames=6, height=128, width=128, window=WINDOW, overlap=0, **options):
+        self.model, self.clip = Loaded(system), random_clip(system.config, frames, height, width)
+        self.condition = condition_of(system, self.clip)
+        self.noise = initial_noise(self.condition, window, seed=7)
+        self.options = {"steps": STEPS, "guidance": GUIDANCE, "window": window, **options}
+        if overlap:
+            self.options["overlap"] = overlap
+
+    def plain(self, **options):
+        return plain_sample(self.model.module, self.clip, self.noise, **{**self.options, **options})
+
+    def sample(self, **options):
+        return sample(self.model, self.condition, self.noise, **{**self.options, **options})
+
+
+@pytest.fixture(scope="module")
+def anchor():
+    case = Case(small_system(FEW_VIEW_TOKENS))
+    case.expected = case.plain()
+    return case
+
+
+@pytest.fixture(scope="module")
+def mimic():
+    case = Case(small_mimic(), overlap=1)
+    case.expected = case.plain()
+    return case
+
+
+def close(actual, expected, atol=1e-4):
+    assert actual.shape == expected.shape and actual.dtype == torch.float32
+    torch.testing.assert_close(actual, expected, atol=atol, rtol=0)
+
+
+@pytest.mark.parametrize("rows", [0, 2, 3, 100])
+def test_equals_the_plain_loop(anchor, rows):
+    close(anchor.sample(rows=rows), anchor.expected)
+
+
+@pytest.mark.parametrize("rows", [1, 100])
+def test_mimicmotion_equals_the_plain_loop(mimic, rows):
+    close(mimic.sample(rows=rows), mimic.expected)
+
+
+def test_mimicmotions_overlap(mimic):
+    result = mimic.sample(overlap=2)
+    close(result, mimic.plain(overlap=2))
+    assert not torch.allclose(result, mimic.expected, atol=1e-2)
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        {"frames": 5, "window": 11},  # shorter than a window
+        {"frames": 2, "window": 11},
+        {"frames": 2, "window": 2},
+        {"frames": 7, "window": 3},  # the ring divides evenly
+        {"frames": 4, "height": 128, "width": 192},
+        {"frames": 4, "height": 192, "width": 128},
+        {"frames": 5, "window": 11, "mimic": True, "overlap": 6},
+        {"frames": 2, "window": 11, "mimic": True, "overlap": 6},
+        {"frames": 5, "mimic": True, "overlap": 2, "width": 192},
+    ],
+    ids=str,
+)
+def test_lengths_and_sizes(case):
+    system = small_mimic() if case.pop("mimic", False) else small_system(FEW_VIEW_TOKENS)
+    case = Case(system, **case)
+    close(case.sample(), case.plain())
+
+
+def test_one_step(anchor):
+    # From sigma 700 to 0 in one step: noise of 700 cancels, of which float32 keeps seven digits.
+    close(anchor.sample(steps=1), anchor.plain(steps=1), atol=1e-3)
+
+
+def test_guidance_is_spread_over_the_frames(anchor):
+    # The last frames' scale tells: 4 either way.
+    constant = anchor.sample(guidance=(4.0, 4.0), steps=1)[0]
+    rising = anchor.sample(guidance=(2.0, 4.0), steps=1)[0]
+    close(rising[-1], constant[-1], atol=1e-3)
+    assert all(not torch.allclose(rising[i], constant[i], atol=1e-2) for i in range(5))
+
+
+class Rows:
+    """Counts the batch rows that reach the network."""
+
+    def __init__(self, case):
+        self.calls = []
+        self.hook = case.model.module.unet.conv_in.register_forward_pre_hook(self.count)
+        self.frames = min(case.options["window"], case.condition.frames)
+
+    def count(self, module, args):
+        self.calls.append(len(args[0]) // self.frames)
+
+    def __enter__(self):
+        return self.calls
+
+    def __exit__(self, *error):
+        self.hook.remove()
+
+
+def test_guidance_of_one_leaves_the_unconditional_passes_out(anchor):
+    windows = 3 * STEPS
+    with Rows(anchor) as calls:
+        unguided = anchor.sample(guidance=(1.0, 1.0))
+    assert calls == [1] * windows
+    close(unguided, anchor.plain(guidance=(1.0, 1.0)))
+    with Rows(anchor) as calls:
+        anchor.sample(guidance=(1.0, 2.0), steps=1)
+    assert calls == [1] * 6
+
+
+def test_rows_share_calls(anchor):
+    with Rows(anchor) as calls:
+        anchor.sample(rows=4, steps=1)
+    assert calls == [4, 2]
+
+
+@pytest.mark.parametrize(("dtype", "limit"), [(torch.bfloat16, 0.05), (torch.float16, 0.01)])
+def test_half_precision_stays_near(dtype, limit):
+    case = Case(small_system(FEW_VIEW_TOKENS), frames=3)
+    expected = case.sample()
+    case.model = Loaded(small_system(FEW_VIEW_TOKENS).to(dtype))
+    result = case.sample()
+    assert result.dtype == torch.float32 and result.isfinite().all()
+    assert (result - expected).std() < limit * expected.std()
+
+
+def test_the_same_seed_gives_the_same_bits(anchor):
+    assert torch.equal(anchor.sample(steps=1), anchor.sample(steps=1))
+    again = initial_noise(anchor.condition, WINDOW, seed=7)
+    assert torch.equal(anchor.noise, again) and again.shape == (1, WINDOW, 4, 16, 16)
+    assert not torch.equal(again, initial_noise(anchor.condition, WINDOW, seed=8))
+    assert initial_noise(anchor.condition, 50, seed=7).shape[1] == anchor.condition.frames
+
+
+def test_nothing_given_is_changed(anchor):
+    tensors = {
+        **anchor.model.module.state_dict(),
+        "noise": anchor.noise,
+        **{name: value for name, value in vars(anchor.condition).items() if isinstance(value, torch.Tensor)},
+    }
+    kept = {name: tensor.clone() for name, tensor in tensors.items()}
+    anchor.sample(rows=3, steps=1)
+    assert all(torch.equal(tensor, kept[name]) for name, tensor in tensors.items())
+    injected = anchor.model.module.unet.injected  # nor is anything left behind
+    assert injected.context is None and injected.maps is None
+
+
+def test_time_ids_reach_the_network(anchor):
+    augmented = replace(anchor.condition, time_ids=(6, 127, 0.5))
+    result = sample(anchor.model, augmented, anchor.noise, **{**anchor.options, "steps": 1})
+    assert not torch.allclose(result, anchor.sample(steps=1), atol=1e-2)
+
+
+def test_progress_and_previews(anchor):
+    calls, steps = [], []
+    result = anchor.sample(
+        rows=4,
+        on_call=lambda done, total: calls.append((done, total)),
+        on_step=lambda step, latents, clean: steps.append((step, latents, clean)),
+    )
+    assert calls == [(done, 18) for done in (4, 6, 10, 12, 16, 18)]
+    assert [step for step, _, _ in steps] == [0, 1, 2]
+    assert torch.equal(steps[-1][1], result)
+    # The last step goes to sigma 0, where the latents are the estimate itself.
+    close(steps[-1][2], result)
+    assert all(clean.shape == result.shape for _, _, clean in steps)
+
+
+def test_cancel_stops_after_one_network_call(anchor):
+    class CancelError(Exception):
+        pass
+
+    def on_call(done, total):
+        raise CancelError
+
+    with Rows(anchor) as calls, pytest.raises(CancelError):
+        anchor.sample(on_call=on_call)
+    assert calls == [1]
+
+
+class SmallMemory:
+    """The network as it would be on a GPU that holds `limit` rows."""
+
+    def __init__(self, case, limit, monkeypatch):
+        unet = case.model.module.unet
+        predict = unet.predict
+        self.refused = 0
+
+        def tight(sample, *args):
+            if len(sample) > limit:
+                self.refused += 1
+                raise torch.cuda.OutOfMemoryError("CUDA out of memory.")
+            return predict(sample, *args)
+
+        monkeypatch.setattr(unet, "predict", tight)
+
+
+def test_out_of_memory_halves_once_and_goes_on(anchor, monkeypatch, caplog):
+    memory, calls = SmallMemory(anchor, 3, monkeypatch), []
+    with caplog.at_level(logging.WARNING):
+        result = anchor.sample(rows=6, on_call=lambda done, total: calls.append(done))
+    close(result, anchor.expected)
+    assert memory.refused == 1 and calls == list(range(3, 19, 3))
+    assert [record.getMessage() for record in caplog.records] == ["Out of memory: going on with 3 passes at a time."]
+
+
+def test_out_of_memory_for_a_single_pass_is_told(anchor, monkeypatch):
+    SmallMemory(anchor, 0, monkeypatch)
+    with pytest.raises(torch.cuda.OutOfMemoryError):
+        anchor.sample(rows=2)
+
+
+def test_rows_follow_the_free_memory(anchor, monkeypatch):
+    asked = []
+    monkeypatch.setattr(anchor.model, "load", lambda memory=0: asked.append(memory) or torch.device("cpu"))
+    for free, rows in ((0, 1), (10**12, 6)):
+        monkeypatch.setattr(anchor.model, "free_memory", lambda free=free: free)
+        with Rows(anchor) as calls:
+            anchor.sample(steps=1)
+        assert max(calls) == rows
+    assert all(memory > 0 for memory in asked)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"steps": 0}, "steps is 0"),
+        ({"window": 1}, "window is 1"),
+        ({"overlap": 4}, "overlap is 4; it must be at least 1 and less than the window"),
+        ({"overlap": 0}, "overlap is 0; it must be at least 1"),
+    ],
+)
+def test_settings_that_make_no_sense(mimic, options, words):
+    with pytest.raises(ValueError, match=words):
+        mimic.sample(**options)
+
+
+def test_the_reference_alone_is_no_clip(anchor):
+    alone = replace(anchor.condition, maps=anchor.condition.maps[:1])
+    with pytest.raises(ValueError, match="At least one driving frame"):
+        sample(anchor.model, alone, anchor.noise)
+
+
+class CountingVAE:
+    """Frames that say which latent they came from; holds `limit` frames at most."""
+
+    def __init__(self, limit=99):
+        self.limit, self.sizes = limit, []
+
+    def decode(self, latents):
+        if len(latents) > self.limit:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory.")
+        self.sizes.append(len(latents))
+        return latents.mean((1, 2, 3)).view(-1, 1, 1, 1).expand(-1, 16, 16, 3)
+
+
+LATENTS = torch.arange(11.0).view(11, 1, 1, 1).expand(11, 4, 2, 2)
+
+
+@pytest.mark.parametrize(("chunk", "sizes"), [(8, [8, 3]), (4, [4, 4, 3]), (1, [1] * 11), (50, [11])])
+def test_decode_in_chunks(chunk, sizes):
+    vae, steps = CountingVAE(), []
+    frames = decode(LATENTS, vae, chunk, on_step=lambda done, total: steps.append((done, total)))
+    assert vae.sizes == sizes
+    assert frames.shape == (10, 16, 16, 3) and frames[:, 0, 0, 0].tolist() == list(range(1, 11))
+    assert steps[-1] == (11, 11) and len(steps) == len(sizes)
+
+
+def test_decode_halves_when_memory_runs_out(caplog):
+    vae = CountingVAE(limit=3)
+    frames = decode(LATENTS, vae, 8)
+    assert vae.sizes == [2, 2, 2, 2, 2, 1]
+    assert frames[:, 0, 0, 0].tolist() == list(range(1, 11))
+    assert [record.getMessage() for record in caplog.records] == [
+        f"Out of memory: going on with {size} frames at a time." for size in (4, 2)
+    ]
+
+
+def test_decode_passes_cancel_on():
+    def on_step(done, total):
+        raise InterruptedError
+
+    vae = CountingVAE()
+    with pytest.raises(InterruptedError):
+        decode(LATENTS, vae, 4, on_step)
+    assert vae.sizes == [4]
+
+
+def test_unscale():
+    assert torch.equal(unscale(torch.full((1, 3, 4, 2, 2), 0.18215)), torch.ones(3, 4, 2, 2))
