@@ -1,0 +1,33 @@
+import torch
+from crafters.models.avatar.rasterize import Camera, composite, project, rasterize
+
+
+def check(case):
+    x, expected = case.inputs, case.expected
+    camera = camera_of(case.config)
+    compare(rasterize(x["xyz"], x["rgb"], x["opacity"], x["scale"], x["rotation"], camera), expected)
+    splats = project(x["xyz"], x["scale"], x["rotation"], camera)
+    assert torch.equal(splats.radii, expected["radii"])
+    assert (splats.xy - expected["projected_xy"]).abs().max() <= 1e-4
+    row = expected["conic"].abs().amax(-1, keepdim=True).clamp(min=1e-30)
+    assert ((splats.conic - expected["conic"]).abs() / row).max() <= 1e-4
+    compare_contributors(composite(splats, x["rgb"], x["opacity"], camera.size)[1], expected)
+
+
+def camera_of(config):
+    return Camera(tuple(config["focal"]), tuple(config["princpt"]), (config["width"], config["height"]))
+
+
+def compare(render, expected):
+    """Where a decision (1/255, the end of a pixel) hangs on rounding, 0.02 is allowed."""
+    clear = expected["ambiguous_pixels"] == 0
+    for name, limit in (("rgb", 5e-5), ("alpha", 5e-5), ("depth", 1e-4)):
+        error = (getattr(render, name) - expected[name]).abs()
+        assert error.shape == expected[name].shape
+        assert error[:, clear].max() <= limit, f"{name}: off by {error[:, clear].max():.3g}"
+        assert error.max() <= 0.02, f"{name}: off by {error.max():.3g} where rounding decides"
+
+
+def compare_contributors(contributors, expected):
+    clear = expected["ambiguous_pixels"] == 0
+    assert torch.equal(contributors[clear], expected["contributors"][clear])
