@@ -1,0 +1,146 @@
+"""A person's motion: SMPL-X poses, where the body stands, and the camera that sees it, frame by frame."""
+
+from dataclasses import dataclass, replace
+
+import torch
+
+from .body import BETAS, JOINTS
+from .rotation import (
+    axis_angle_to_matrix,
+    axis_angle_to_quaternion,
+    quaternion_product,
+    quaternion_to_axis_angle,
+    slerp,
+)
+
+# The pelvis of the mean body at rest, m. A motion has no body, so edits about the pelvis take this one.
+PELVIS = (0.003, -0.351, 0.012)
+
+
+class MotionError(ValueError):
+    """A motion that cannot be used; the message says which, why, and what to do."""
+
+
+@dataclass(frozen=True)
+class BodyMotion:
+    """F frames of motion in the camera's frame: x right, y down, z forward; the camera does not move.
+
+    `pose` [F,55,3]: axis-angle, radians, of the pelvis, 21 body joints, jaw, left eye, right eye, 15 joints of the left
+    hand and 15 of the right. `trans` [F,3]: m, SMPL-X's translation. `betas` [F,10]: the performer's shape. `focal` and
+    `principal` [F,2]: px (x, y). All float64 on the CPU. `size`: (width, height) in px. `frames`: the number of each
+    frame in its video, rising; `fps`: frames per second.
+    """
+
+    pose: torch.Tensor
+    trans: torch.Tensor
+    betas: torch.Tensor
+    focal: torch.Tensor
+    principal: torch.Tensor
+    size: tuple[int, int]
+    frames: tuple[int, ...]
+    fps: float
+
+    def __post_init__(self) -> None:
+        count = len(self.frames)
+        shapes = {"pose": (JOINTS, 3), "trans": (3,), "betas": (BETAS,), "focal": (2,), "principal": (2,)}
+        if not count:
+            raise MotionError("A motion needs at least one frame.")
+        for name, shape in shapes.items():
+            value = getattr(self, name).detach().to("cpu", torch.float64)
+            object.__setattr__(self, name, value)
+            if value.shape != (count, *shape):
+                raise MotionError(f"A motion's {name} must have the shape {(count, *shape)}, not {tuple(value.shape)}.")
+            if not value.isfinite().all():
+                raise MotionError(f"A motion's {name} holds values that are no numbers.")
+        if not (self.focal > 0).all() or min(self.size) < 1 or not self.fps > 0:
+            raise MotionError(f"A motion's focal length, size {self.size} and fps {self.fps} must be above 0.")
+        if any(b <= a for a, b in zip(self.frames, self.frames[1:], strict=False)):
+            raise MotionError("A motion's frame numbers must rise.")
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    @property
+    def missing(self) -> list[int]:
+        """Frame numbers that lie between the first and the last and have no pose."""
+        present = set(self.frames)
+        return [frame for frame in range(self.frames[0], self.frames[-1]) if frame not in present]
+
+    def filled(self) -> "BodyMotion":
+        """Every frame from the first to the last; missing ones interpolated between their neighbours."""
+        frames = range(self.frames[0], self.frames[-1] + 1)
+        return replace(self._at(torch.tensor(frames, dtype=torch.float64)), frames=tuple(frames))
+
+    def retimed(self, fps: float) -> "BodyMotion":
+        """The same movement in the same time at another frame rate, numbered from the first frame's number on."""
+        if not fps > 0:
+            raise MotionError(f"The frame rate must be above 0, not {fps:g}.")
+        first, last = self.frames[0], self.frames[-1]
+        # The last frame lasts as long as any other.
+        count = max(1, round((last - first + 1) * fps / self.fps))
+        times = first + torch.arange(count, dtype=torch.float64) * self.fps / fps
+        return replace(self._at(times.clamp(max=last)), frames=tuple(range(first, first + count)), fps=fps)
+
+    def looped(self, frames: int, back_and_forth: bool = True) -> "BodyMotion":
+        """`frames` frames: the motion again and again (or cut short), numbered from the first frame's number on.
+
+        Back and forth it never jumps; otherwise its end must suit its beginning.
+        """
+        if frames < 1:
+            raise MotionError(f"A motion needs at least one frame, not {frames}.")
+        whole = self.filled() if self.missing else self
+        order = list(range(len(whole)))
+        if back_and_forth:
+            order += order[-2:0:-1]
+        index = [order[i % len(order)] for i in range(frames)]
+        return replace(whole._take(index), frames=tuple(range(self.frames[0], self.frames[0] + frames)))
+
+    def resized(self, width: int, height: int) -> "BodyMotion":
+        """The same view at another picture size; another aspect stretches it like the picture."""
+        if width < 1 or height < 1:
+            raise MotionError(f"The size {width}×{height} must be above 0.")
+        ratio = torch.tensor([width / self.size[0], height / self.size[1]], dtype=torch.float64)
+        return replace(self, focal=self.focal * ratio, principal=self.principal * ratio, size=(width, height))
+
+    def moved(self, x: float = 0, y: float = 0, z: float = 0, degrees: float = 0) -> "BodyMotion":
+        """Moved by x (right), y (down), z (away) m, after a turn about the vertical axis through its first pelvis.
+
+        Seen from above a positive turn is counter-clockwise: whoever faces the camera turns to the picture's right.
+        """
+        turn = torch.tensor([0, -torch.pi * degrees / 180, 0], dtype=torch.float64)
+        matrix, quaternion = axis_angle_to_matrix(turn), axis_angle_to_quaternion(turn)
+        pose = self.pose
+        if degrees:
+            root = quaternion_to_axis_angle(quaternion_product(quaternion, axis_angle_to_quaternion(pose[:, 0])))
+            pose = torch.cat([root[:, None], pose[:, 1:]], dim=1)
+        # The body turns about its own pelvis, so the rest pelvis cancels.
+        path = (self.trans - self.trans[0]) @ matrix.T + self.trans[0]
+        return replace(self, pose=pose, trans=path + torch.tensor([x, y, z], dtype=torch.float64))
+
+    def scaled(self, factor: float) -> "BodyMotion":
+        """The person appears `factor` times as large, the pelvis at the same place in the picture.
+
+        Bodies are metric, so this brings the person nearer or farther.
+        """
+        if not factor > 0:
+            raise MotionError(f"The scale must be above 0, not {factor:g}.")
+        pelvis = torch.tensor(PELVIS, dtype=torch.float64)
+        return replace(self, trans=(self.trans + pelvis) / factor - pelvis)
+
+    def _take(self, index: list[int] | torch.Tensor) -> "BodyMotion":
+        rows = {name: getattr(self, name)[index] for name in ("pose", "trans", "betas", "focal", "principal")}
+        return replace(self, **rows, frames=tuple(range(len(index))))
+
+    def _at(self, times: torch.Tensor) -> "BodyMotion":
+        """The motion at frame numbers `times`, fractions allowed: rotations by slerp, the rest linearly."""
+        numbers = torch.tensor(self.frames, dtype=torch.float64)
+        after = torch.searchsorted(numbers, times).clamp(max=len(self) - 1)
+        before = (after - (numbers[after] > times).long()).clamp(min=0)
+        span = (numbers[after] - numbers[before]).clamp(min=1)
+        t = (times - numbers[before]) / span
+        a, b = self._take(before), self._take(after)
+        rows = {
+            name: torch.lerp(getattr(a, name), getattr(b, name), t[:, None])
+            for name in ("trans", "betas", "focal", "principal")
+        }
+        return replace(a, pose=slerp(a.pose, b.pose, t[:, None, None]), **rows)
