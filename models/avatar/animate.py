@@ -11,7 +11,7 @@ from .rig import Rig, blend, move
 from .rotation import matrix_to_quaternion, quaternion_product
 
 CONSTRAINED_SCALE = 0.02  # m
-CHUNK = 1 << 18  # gaussians posed at a time, over all frames: about 120 MB
+CHUNK = 1 << 17  # gaussians posed at a time, over all frames: about 60 MB; more is slower on a CPU
 
 
 class Posed(NamedTuple):
