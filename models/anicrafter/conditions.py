@@ -1,0 +1,173 @@
+"""What AniCrafter is told, as frames: reference still, avatar over background, body mesh, and where no body is.
+
+The clip that is generated has T = 4n+1 frames: the reference still, then one frame per driving frame. IMAGE means
+float [F, H, W, 3] in 0…1 here, MASK float [F, H, W].
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+
+STRIDE = 4  # frames to a latent frame, after the first
+GRID = 16  # both sides are multiples: the VAE's 8 times the transformer's patch of 2
+LATENT = 8
+CLIP_SIZE = 224
+BODY_LEVEL = 0.005  # a mesh frame shows no body where no channel is above this: −0.99 of −1…1
+
+
+@dataclass(frozen=True)
+class Scene:
+    """T = 4n+1 aligned frames, the reference still first.
+
+    blend: [T, H, W, 3], avatar over background; mesh: [T, H, W, 3], the body's mesh on black; free: [T, H, W], 1 where
+    no body is, all 1 in the first frame.
+    """
+
+    blend: torch.Tensor
+    mesh: torch.Tensor
+    free: torch.Tensor
+
+    @property
+    def latent_size(self) -> tuple[int, int, int]:
+        """(frames, height, width) of the latents."""
+        frames, height, width = self.free.shape
+        return (frames - 1) // STRIDE + 1, height // LATENT, width // LATENT
+
+    def concat_mask(self) -> torch.Tensor:
+        """The mask beside the image latents: [1, 4, n+1, H/8, W/8], 1 = known; blurred across the body's outline.
+
+        The four channels are the four frames of a latent frame; the first, which stands for one frame, is all 1.
+        (AniCrafter; the blur's width follows the full frame's shorter side.)
+        """
+        frames, height, width = self.latent_size
+        small = self.free[1:, None, ::LATENT, ::LATENT]  # [4n, 1, h, w]
+        kernel = _gaussian(min(self.free.shape[1:]) // GRID | 1).to(small)
+        edge = len(kernel) // 2
+        small = F.conv2d(F.pad(small, (edge, edge, 0, 0), "reflect"), kernel.view(1, 1, 1, -1))
+        small = F.conv2d(F.pad(small, (0, 0, edge, edge), "reflect"), kernel.view(1, 1, -1, 1))
+        packed = small.view(frames - 1, STRIDE, height, width).transpose(0, 1)
+        return torch.cat([packed.new_ones(STRIDE, 1, height, width), packed], 1)[None]
+
+
+def scene(reference: torch.Tensor, blend: torch.Tensor, mesh: torch.Tensor, free: torch.Tensor | None = None) -> Scene:
+    """Put the reference still before the driving frames: generated frame k ≥ 1 belongs to driving frame k−1.
+
+    reference: IMAGE [1, H, W, 3] (`fit_reference`); blend and mesh: IMAGE of 4n driving frames (`fit_length`); free:
+    MASK of as many, 1 where no body is; left out, it is where the mesh frames are black (`body_free`).
+
+    Raises ValueError when sizes or lengths do not fit.
+    """
+    free = body_free(mesh) if free is None else free
+    height, width = blend.shape[1:3]
+    if height % GRID or width % GRID:
+        raise ValueError(f"The frames are {width}×{height}; both sides must be multiples of {GRID}.")
+    if len(blend) < STRIDE or len(blend) % STRIDE:
+        raise ValueError(f"There are {len(blend)} driving frames; their number must be a multiple of {STRIDE}: fit it.")
+    for name, clip, frames in (("reference", reference, 1), ("mesh", mesh, len(blend)), ("mask", free, len(blend))):
+        if clip.shape[1:3] != blend.shape[1:3]:
+            raise ValueError(f"{name} is {clip.shape[2]}×{clip.shape[1]} but the scene is {width}×{height}.")
+        if len(clip) != frames:
+            raise ValueError(f"{name} has {len(clip)} frames; {frames} wanted.")
+    reference = reference[..., :3].to(blend)
+    return Scene(
+        torch.cat([reference, blend[..., :3]]),
+        torch.cat([reference, mesh[..., :3].to(blend)]),
+        torch.cat([torch.ones_like(free[:1]), free]).to(blend),
+    )
+
+
+def compose(
+    avatar: torch.Tensor,
+    alpha: torch.Tensor,
+    background: torch.Tensor,
+    alpha_twice: bool = True,
+    truncate: bool = True,
+) -> torch.Tensor:
+    """Avatar over background, all at the size that is generated: IMAGE.
+
+    avatar: IMAGE as rendered on black, that is, already multiplied by its alpha; alpha: MASK; background: IMAGE.
+    alpha_twice: multiply the avatar by its alpha once more, as the published system did in training too, which darkens
+    soft edges; False gives the true composite. truncate: cut the levels to 8 bits downwards, as it did.
+
+    Raises ValueError when sizes or lengths differ.
+    """
+    if not avatar.shape[:3] == alpha.shape == background.shape[:3]:
+        shapes = [tuple(x.shape[:3]) for x in (avatar, alpha, background)]
+        raise ValueError("Avatar, alpha and background differ in (frames, height, width): {}, {}, {}.".format(*shapes))
+    alpha = alpha[..., None]
+    shown = avatar[..., :3] * alpha if alpha_twice else avatar[..., :3]
+    blend = (shown + background[..., :3] * (1 - alpha)).clamp(0, 1)
+    return (blend * 255).floor() / 255 if truncate else blend
+
+
+def body_free(mesh: torch.Tensor) -> torch.Tensor:
+    """Mesh frames on black, IMAGE → MASK, 1 where there is no body."""
+    return (mesh[..., :3] <= BODY_LEVEL).all(-1).float()
+
+
+def fit_length(clip: torch.Tensor, how: str = "trim") -> torch.Tensor:
+    """The driving frames [F, …] cut (`trim`) to a multiple of 4, or filled up to it (`pad`) with the last one.
+
+    Raises ValueError when nothing would be left.
+    """
+    over = len(clip) % STRIDE
+    if how == "pad" and over:
+        clip = torch.cat([clip, clip[-1:].expand(STRIDE - over, *clip.shape[1:])])
+    elif over:
+        clip = clip[: len(clip) - over]
+    if len(clip) == 0:
+        raise ValueError(f"Fewer than {STRIDE} driving frames: choose pad, or give a longer clip.")
+    return clip
+
+
+def fit_reference(
+    image: torch.Tensor, height: int, width: int, mask: torch.Tensor | None = None, margin: float = 1.1
+) -> torch.Tensor:
+    """The character's photo, whole and centred on white: IMAGE [1, h, w, 3] → [1, height, width, 3].
+
+    mask: MASK [1, h, w], 1 on the person; all else becomes white, and the photo is cut to the person's box enlarged by
+    `margin`. Larger photos are reduced by Lanczos, the result fitted by bicubic (AniCrafter, reference frame).
+
+    Raises ValueError for an empty mask.
+    """
+    from PIL import Image, ImageOps
+
+    image = image[:1, ..., :3].cpu()
+    if mask is not None:
+        person = mask[0].cpu() > 0.5
+        image = torch.where(person[..., None], image, 1.0)
+        top, bottom, left, right = _box(person, margin)
+        image = image[:, top:bottom, left:right]
+    photo = Image.fromarray((image[0] * 255).round().clamp(0, 255).byte().numpy())
+    ratio = min(width / photo.width, height / photo.height)
+    if ratio < 1:
+        size = max(1, int(photo.width * ratio)), max(1, int(photo.height * ratio))
+        photo = photo.resize(size, Image.Resampling.LANCZOS)
+    photo = ImageOps.pad(photo, (width, height), color="white")
+    return torch.frombuffer(bytearray(photo.tobytes()), dtype=torch.uint8).view(1, height, width, 3).float() / 255
+
+
+def _box(person: torch.Tensor, margin: float) -> tuple[int, int, int, int]:
+    spans = []
+    for axis in (1, 0):
+        inside = person.any(axis).nonzero()
+        if not len(inside):
+            raise ValueError("The mask of the character's photo is empty: nobody to show.")
+        first, last = int(inside[0]), int(inside[-1]) + 1
+        grow = (last - first) * (margin - 1) / 2
+        spans += [max(0, int(first - grow)), min(person.shape[1 - axis], int(last + grow))]
+    return tuple(spans)
+
+
+def clip_image(reference: torch.Tensor) -> torch.Tensor:
+    """The reference as Wan's CLIP sees it, squashed to a square without antialiasing: IMAGE → [1, 224, 224, 3]."""
+    pixels = reference[:1, ..., :3].movedim(-1, 1).float()
+    return F.interpolate(pixels, (CLIP_SIZE, CLIP_SIZE), mode="bicubic").movedim(1, -1)
+
+
+def _gaussian(size: int) -> torch.Tensor:
+    sigma = 0.3 * ((size - 1) / 2 - 1) + 0.8  # OpenCV's width for a kernel of this size
+    x = torch.arange(size) - (size - 1) / 2
+    weights = torch.exp(-0.5 * (x / sigma) ** 2)
+    return weights / weights.sum()

@@ -1,0 +1,136 @@
+"""AniCrafter on ComfyUI's own Wan model: the tokens are added before block 0, on the positive rows only.
+
+The host's objects are handed in; this file imports nothing of it. Facts of the host relied on: a "dit"/"double_block"
+replacement gets the block's arguments and the block; `cond_or_uncond` names the equal parts of a batch, 0 the
+positive; `sigmas` and, inside context windows, `context_window` lie in `transformer_options`.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from ..checkpoint import CheckpointError
+from .checkpoint import AniCrafter
+
+KEY = "crafters_anicrafter"
+SLOT = ("double_block", 0)
+
+
+class AddTokens:
+    """A replacement of block 0 that adds `tokens` [1, C, f, h, w] to its input, then goes on to `then` or the block.
+
+    Within a context window the tokens of its frames are taken. They stay where they are, in main memory, and what is
+    needed is sent at every call: a fraction of the call's time, and no memory of the GPU that grows with the clip.
+    Copies of the model share it and its tensor.
+    """
+
+    def __init__(self, tokens: torch.Tensor, strength: float, sigmas: tuple[float, float], then: Callable | None):
+        self.tokens, self.strength, self.sigmas, self.then = tokens, strength, sigmas, then
+
+    def __call__(self, args: dict, extra: dict) -> dict:
+        image, options = args["img"], args["transformer_options"]
+        last, first = self.sigmas
+        if self.strength and last <= float(options["sigmas"].max()) <= first:
+            tokens = _window(self.tokens, 2, options).flatten(2).transpose(1, 2)  # [1, L, C]
+            parts = options["cond_or_uncond"]
+            if image.shape[1] != tokens.shape[1]:
+                raise ValueError(
+                    f"The latent has {image.shape[1]} tokens but the AniCrafter condition {tokens.shape[1]}: both must "
+                    "be made for the same size and number of frames."
+                )
+            tokens = tokens.to(image) * self.strength
+            rows = [r + tokens if part == 0 else r for r, part in zip(image.chunk(len(parts)), parts, strict=True)]
+            args = {**args, "img": torch.cat(rows)}
+        return self.then(args, extra) if self.then else extra["original_block"](args)
+
+    def __deepcopy__(self, memo: dict) -> "AddTokens":
+        return self  # older hosts copy all patches whenever a model is cloned
+
+
+def apply(
+    model: Any,
+    tokens: torch.Tensor,
+    strength: float = 1.0,
+    start_percent: float = 0.0,
+    end_percent: float = 1.0,
+    rounded_timesteps: bool = True,
+) -> Any:
+    """A clone of ComfyUI's MODEL that adds `tokens` (`embedders.embed`, [1, C, f, h, w]) on the positive pass.
+
+    start_percent, end_percent: the part of sampling in which they are added; a shift node belongs before this one.
+    rounded_timesteps: round what the model is told of the noise level to bf16, as the published system does.
+    Another patch on the same slot goes on working. Lets context windows cut the image latents on hosts that do not.
+
+    Raises ValueError when the model is not Wan 2.1 I2V of the tokens' width.
+    """
+    network = model.get_model_object("diffusion_model")
+    _check_variant(network)
+    if network.dim != tokens.shape[1]:
+        raise ValueError(f"This Wan model is {network.dim} wide, the AniCrafter condition {tokens.shape[1]}.")
+    model = model.clone()
+    sampling = model.get_model_object("model_sampling")
+    active = float(sampling.percent_to_sigma(end_percent)), float(sampling.percent_to_sigma(start_percent))
+    replaced = model.model_options["transformer_options"].get("patches_replace", {}).get("dit", {})
+    model.set_model_patch_replace(AddTokens(tokens, strength, active, replaced.get(SLOT)), "dit", *SLOT)
+    model.add_wrapper_with_key("calc_cond_batch", KEY, _cut_to_window)
+    if rounded_timesteps:
+        model.add_wrapper_with_key("diffusion_model", KEY, _round_timesteps)
+    return model
+
+
+def apply_lora(model: Any, weights: AniCrafter, strength: float, load_lora_for_models: Callable) -> Any:
+    """A clone of ComfyUI's MODEL with the LoRA on it, by the host's own loader (`comfy.sd.load_lora_for_models`).
+
+    Raises CheckpointError when the model is another Wan, or the host does not take every pair.
+    """
+    network = model.get_model_object("diffusion_model")
+    _check_variant(network)
+    weights.check_fits(network.dim, len(network.blocks))
+    before = {key: len(patches) for key, patches in model.patches.items()}
+    patched, _ = load_lora_for_models(model, None, weights.host_lora(), strength, 0)
+    taken = sum(len(patches) > before.get(key, 0) for key, patches in patched.patches.items())
+    if taken != len(weights.lora):
+        raise CheckpointError(f"ComfyUI took {taken} of the {len(weights.lora)} LoRA pairs of AniCrafter.")
+    return patched
+
+
+def _check_variant(network: Any) -> None:
+    if getattr(network, "img_emb", None) is None or getattr(network, "in_dim", 0) != 36:
+        raise ValueError("AniCrafter works on Wan 2.1 I2V 14B (not T2V, not 1.3B, not Wan 2.2): load that one.")
+
+
+def _round_timesteps(executor: Callable, x: torch.Tensor, timestep: torch.Tensor, *args, **options) -> torch.Tensor:
+    return executor(x, timestep.bfloat16().to(timestep), *args, **options)
+
+
+def _cut_to_window(executor: Callable, model: Any, conds: list, x: torch.Tensor, timestep, model_options: dict):
+    """Within a context window: cut image latents that the host left whole, and say which frames it retains."""
+    options = model_options["transformer_options"]
+    handler = model_options.get("context_handler")
+    if handler is not None and "context_window" in options:
+        options[KEY] = list(getattr(handler, "cond_retain_index_list", ()))
+        for cond in (cond for group in conds for cond in group or ()):
+            concat = cond.get("model_conds", {}).get("c_concat")
+            if concat is not None and concat.cond.shape[2] != x.shape[2]:
+                cut = concat._copy_with(_window(concat.cond, 2, options))
+                cond["model_conds"] = {**cond["model_conds"], "c_concat": cut}
+    return executor(model, conds, x, timestep, model_options)
+
+
+def _window(full: torch.Tensor, dim: int, options: dict) -> torch.Tensor:
+    """The frames of the present context window, if there is one: in its order, an anchor frame in front included.
+
+    Frames that the windows retain keep their own place in every window.
+    """
+    window = options.get("context_window")
+    if window is None:
+        return full
+    indices = list(window.index_list)
+    anchor = getattr(window, "causal_anchor_index", None)
+    if anchor is not None and anchor >= 0:
+        indices.insert(0, anchor)
+    for retained in options.get(KEY, ()):
+        if retained < len(indices):
+            indices[retained] = retained
+    return full.index_select(dim, torch.tensor(indices, device=full.device))

@@ -1,0 +1,413 @@
+"""AniCrafter on ComfyUI's own Wan model, sampled as KSampler does; run by `test_anicrafter_patch.py`."""
+
+import copy
+
+import comfy.cli_args
+
+comfy.cli_args.args.cpu = True  # before anything of ComfyUI looks for a GPU
+
+import comfy.context_windows  # noqa: E402
+import comfy.ldm.wan.model  # noqa: E402
+import comfy.model_patcher  # noqa: E402
+import comfy.sample  # noqa: E402
+import comfy.sd  # noqa: E402
+import comfy.supported_models  # noqa: E402
+import pytest  # noqa: E402
+import torch  # noqa: E402
+from comfy_extras.nodes_model_advanced import ModelSamplingSD3  # noqa: E402
+from crafters.models.anicrafter import encoders, patch  # noqa: E402
+from crafters.models.anicrafter.checkpoint import AniCrafter  # noqa: E402
+from crafters.models.anicrafter.embedders import embed  # noqa: E402
+from crafters.models.anicrafter.wan import WanCondition, denoise, load_transformer, merge_lora  # noqa: E402
+from crafters.models.checkpoint import CheckpointError  # noqa: E402
+from crafters.models.loaded import Loaded  # noqa: E402
+from parity_case import find_cases  # noqa: E402
+from parity_kinds.anicrafter_denoise import make_scene, named_weights  # noqa: E402
+from safetensors.torch import save_file  # noqa: E402
+from small_wan import anicrafter_shapes, random_state, wan_shapes  # noqa: E402
+
+STEPS = 3
+SLOT = ("double_block", 0)
+
+
+def save(path, state):
+    save_file(state, path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def wan_file(tmp_path_factory):
+    return save(tmp_path_factory.mktemp("wan") / "wan.safetensors", random_state(wan_shapes()))
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    state = random_state(anicrafter_shapes(), seed=1)
+    return AniCrafter.from_files([save(tmp_path_factory.mktemp("ani") / "ani.safetensors", state)])
+
+
+@pytest.fixture(scope="module")
+def host(wan_file):
+    """The MODEL that core's loader makes of the file, with the published shift."""
+    model = comfy.sd.load_diffusion_model(str(wan_file))
+    assert type(model.model).__name__ == "WAN21" and model.model.image_to_video
+    return ModelSamplingSD3().patch(model, 5.0)[0]
+
+
+@pytest.fixture(scope="module")
+def make_condition():
+    def make(frames):
+        generator = torch.Generator().manual_seed(frames)
+
+        def random(*shape):
+            return torch.randn(shape, generator=generator)
+
+        return WanCondition(
+            tokens=random(1, 256, frames, 2, 3),
+            concat=torch.cat([random(1, 4, frames, 4, 6).sigmoid(), random(1, 16, frames, 4, 6)], 1),
+            clip=random(1, 257, 1280),
+            positive=random(1, 512, 4096),
+            negative=random(1, 512, 4096),
+        )
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def condition(make_condition):
+    return make_condition(3)
+
+
+def noise_for(condition, batch=1):
+    shape = (batch, 16, *condition.concat.shape[2:])
+    return torch.randn(shape, generator=torch.Generator().manual_seed(7))
+
+
+def ksample(model, condition, noise=None, steps=STEPS, cfg=1.5, callback=None):
+    """As KSampler does with what core's nodes put into a conditioning; latents as the transformer knows them."""
+    noise = noise_for(condition) if noise is None else noise
+    extras = {
+        "concat_latent_image": encoders.denormalise(condition.concat[:, 4:]),
+        "concat_mask": 1 - condition.concat[:, :4],
+        "clip_vision_output": encoders.ClipVisionOutput(condition.clip),
+    }
+    positive, negative = [[condition.positive, extras]], [[condition.negative, extras]]
+    latent = torch.zeros_like(noise)
+    samples = comfy.sample.sample(
+        model, noise, steps, cfg, "euler", "simple", positive, negative, latent,
+        callback=callback, disable_pbar=True, seed=0,
+    )  # fmt: skip
+    return encoders.normalise(samples)
+
+
+def plain_apply(host, condition, **options):
+    return patch.apply(host, condition.tokens, rounded_timesteps=False, **options)
+
+
+def close(a, b, rtol=2e-4):
+    assert (a - b).abs().max() <= rtol * max(1.0, b.abs().max().item()), (a - b).abs().max()
+
+
+def added(model):
+    return model.model_options["transformer_options"]["patches_replace"]["dit"][SLOT]
+
+
+@pytest.mark.parametrize("strength", [1.0, 0.6])
+def test_ksampler_equals_our_engine(host, condition, weights, wan_file, strength):
+    transformer = load_transformer(wan_file, torch.float32)
+    merge_lora(transformer, weights, strength)
+    ours = denoise(Loaded(transformer), condition, noise_for(condition), 4, strength=strength, published_rounding=False)
+    model = patch.apply_lora(host, weights, strength, comfy.sd.load_lora_for_models)
+    theirs = ksample(plain_apply(model, condition, strength=strength), condition, steps=4)
+    close(theirs, ours)
+    assert (theirs - ksample(host, condition, steps=4)).abs().max() > 0.1
+
+
+def test_strength_0_equals_no_patch_and_the_host_model_stays_as_it_was(host, condition):
+    plain = ksample(host, condition)
+    patched = plain_apply(host, condition)
+    assert (ksample(patched, condition) - plain).abs().max() > 0.1
+    assert torch.equal(ksample(plain_apply(host, condition, strength=0.0), condition), plain)
+    assert torch.equal(ksample(host, condition), plain)
+
+
+def test_tokens_act_on_the_positive_pass_only(host, condition):
+    patched = plain_apply(host, condition)
+    # At cfg 0 the result is the negative pass alone; the optimisation that skips the other is for cfg 1 only.
+    close(ksample(patched, condition, cfg=0.0), ksample(host, condition, cfg=0.0), 1e-5)
+
+
+def test_rows_of_any_order_and_batch(host):
+    rows = torch.arange(6.0).view(6, 1, 1).expand(6, 4, 8)
+    tokens = torch.full((1, 8, 1, 2, 2), 100.0)
+    add = patch.AddTokens(tokens, 0.5, (0.0, 1.0), None)
+    options = {"sigmas": torch.tensor([0.7])}
+    for parts, positive in (
+        ([1, 0], (3, 4, 5)),
+        ([0, 1], (0, 1, 2)),
+        ([0], range(6)),
+        ([1], ()),
+        ([1, 0, 0], (2, 3, 4, 5)),
+    ):
+        seen = add({"img": rows, "transformer_options": {**options, "cond_or_uncond": parts}}, {"original_block": dict})
+        expected = rows + torch.tensor([50.0 if row in positive else 0.0 for row in range(6)]).view(6, 1, 1)
+        assert torch.equal(seen["img"], expected)
+
+
+def test_a_batch_equals_its_rows(host, condition):
+    patched, noise = plain_apply(host, condition), noise_for(condition, 2)
+    both = ksample(patched, condition, noise)
+    for i in range(2):
+        close(both[i : i + 1], ksample(patched, condition, noise[i : i + 1]))
+
+
+def test_start_and_end_percent(host, condition):
+    def latents(model):
+        starts = []
+        last = ksample(model, condition, callback=lambda i, x0, x, total: starts.append(x.clone()))
+        return starts[1], last  # after the first of three steps, and after the last
+
+    def differ(one, other):
+        return (one - other).abs().max() > 0.01
+
+    plain, full = latents(host), latents(plain_apply(host, condition))
+    late = latents(plain_apply(host, condition, start_percent=0.2))
+    assert torch.equal(late[0], plain[0]) and differ(late[1], plain[1]) and differ(late[1], full[1])
+    early = latents(plain_apply(host, condition, end_percent=0.2))
+    assert torch.equal(early[0], full[0]) and differ(early[1], plain[1]) and differ(early[1], full[1])
+
+
+def test_clones_share_the_tokens(host, condition):
+    patched = plain_apply(host, condition)
+    clone = patched.clone().clone()
+    assert added(clone) is added(patched) and added(clone).tokens is condition.tokens
+    assert copy.deepcopy(added(patched)) is added(patched)  # what older hosts do
+    assert torch.equal(ksample(clone, condition), ksample(patched, condition))
+
+
+def test_another_patch_on_the_same_block_goes_on_working(host, condition):
+    def double(args, extra):
+        return {"img": extra["original_block"](args)["img"] * 2}
+
+    other = host.clone()
+    other.set_model_patch_replace(double, "dit", *SLOT)
+    both = ksample(plain_apply(other, condition), condition)
+    assert (both - ksample(other, condition)).abs().max() > 0.01
+    assert (both - ksample(plain_apply(host, condition), condition)).abs().max() > 0.01
+
+    half = WanCondition(condition.tokens / 2, condition.concat, condition.clip, condition.positive, condition.negative)
+    twice = plain_apply(plain_apply(host, half), half)
+    close(ksample(twice, condition), ksample(plain_apply(host, condition), condition))
+
+
+def test_other_loras_before_and_after(host, condition, weights):
+    state = {f"diffusion_model.{name}": x for name, x in random_state(
+        {"blocks.0.self_attn.q.lora_A.weight": (4, 256), "blocks.0.self_attn.q.lora_B.weight": (256, 4)}, seed=9
+    ).items()}  # fmt: skip
+
+    def with_other(model):
+        return comfy.sd.load_lora_for_models(model, None, state, 1.0, 0)[0]
+
+    def with_ours(model):
+        return plain_apply(patch.apply_lora(model, weights, 1.0, comfy.sd.load_lora_for_models), condition)
+
+    before, after = ksample(with_ours(with_other(host)), condition), ksample(with_other(with_ours(host)), condition)
+    close(before, after)
+    assert (after - ksample(with_ours(host), condition)).abs().max() > 0.01
+
+
+def test_model_is_told_the_rounded_time(host, condition):
+    told = []
+
+    def spy(executor, x, timestep, *args, **options):
+        told.append(timestep[0].item())
+        return executor(x, timestep, *args, **options)
+
+    model = patch.apply(host, condition.tokens)
+    model.add_wrapper_with_key("diffusion_model", "spy", spy)
+    ksample(model, condition, cfg=1.0)
+    assert told == [1000.0, 908.0, 716.0]  # of 1000, 909.2, 714.8 by core's table
+
+
+def windows(length, fix, retain="", handler=comfy.context_windows.IndexListContextHandler):
+    return handler(
+        comfy.context_windows.get_matching_context_schedule("standard_static"),
+        comfy.context_windows.get_matching_fuse_method("flat"),
+        context_length=length, context_overlap=0, dim=2, cond_retain_index_list=retain, causal_window_fix=fix,
+    )  # fmt: skip
+
+
+class Uncut(comfy.context_windows.IndexListContextHandler):
+    """As older hosts: the image latents stay whole."""
+
+    def get_resized_cond(self, cond_in, x_in, window, device=None):
+        cut = super().get_resized_cond(cond_in, x_in, window, device)
+        for new, old in zip(cut, cond_in, strict=True):
+            new["model_conds"]["c_concat"] = old["model_conds"]["c_concat"]
+        return cut
+
+
+@pytest.mark.parametrize(
+    ("fix", "retain", "handler"),
+    [
+        (False, "", comfy.context_windows.IndexListContextHandler),
+        (True, "", comfy.context_windows.IndexListContextHandler),
+        (True, "0", comfy.context_windows.IndexListContextHandler),
+        (False, "", Uncut),
+        (True, "", Uncut),
+    ],
+)
+def test_context_windows_equal_slicing_by_hand(host, make_condition, fix, retain, handler):
+    """37 frames, ten latent ones, in two windows of five without overlap; one step, so that nothing is mixed."""
+    condition = make_condition(10)
+    noise = noise_for(condition)
+    model = plain_apply(host, condition)
+    model.model_options["context_handler"] = windows(5, fix, retain, handler)
+    result = ksample(model, condition, noise, steps=1)
+
+    pieces = []
+    for start in (0, 5):
+        anchor = [start - 1] if fix and start else []
+        seen = anchor + list(range(start, start + 5))
+        told = [0, *seen[1:]] if retain else seen
+        part = WanCondition(
+            condition.tokens[:, :, told], condition.concat[:, :, told], condition.clip, condition.positive,
+            condition.negative,
+        )  # fmt: skip
+        pieces.append(ksample(plain_apply(host, part), part, noise[:, :, seen], steps=1)[:, :, len(anchor) :])
+    close(result, torch.cat(pieces, 2), 1e-4)
+
+
+def test_overlapping_windows_run_to_the_end(host, make_condition):
+    condition = make_condition(11)
+    model = plain_apply(host, condition)
+    model.model_options["context_handler"] = comfy.context_windows.IndexListContextHandler(
+        comfy.context_windows.get_matching_context_schedule("standard_uniform"),
+        comfy.context_windows.get_matching_fuse_method("pyramid"),
+        context_length=5, context_overlap=2, dim=2,
+    )  # fmt: skip
+    assert ksample(model, condition).isfinite().all()
+
+
+def test_wrong_models_are_refused(host, condition, make_condition, weights, tmp_path):
+    shapes = {name: shape for name, shape in wan_shapes(channels=16).items() if "img" not in name}
+    text_only = comfy.sd.load_diffusion_model(str(save(tmp_path / "t2v.safetensors", random_state(shapes))))
+    for use in (
+        lambda: patch.apply(text_only, condition.tokens),
+        lambda: patch.apply_lora(text_only, weights, 1.0, comfy.sd.load_lora_for_models),
+    ):
+        with pytest.raises(ValueError, match="not T2V"):
+            use()
+    with pytest.raises(ValueError, match="256 wide"):
+        patch.apply(host, condition.tokens[:, :128])
+    with pytest.raises(ValueError, match="same size and number of frames"):
+        ksample(plain_apply(host, make_condition(4)), condition)
+    larger = AniCrafter.from_files([save(tmp_path / "three.safetensors", random_state(anicrafter_shapes(layers=3)))])
+    with pytest.raises(CheckpointError, match="has 2 blocks"):
+        patch.apply_lora(host, larger, 1.0, comfy.sd.load_lora_for_models)
+    with pytest.raises(CheckpointError, match="ComfyUI took 0 of the 20"):
+        patch.apply_lora(host, weights, 1.0, lambda model, clip, lora, *strengths: (model.clone(), clip))
+
+
+CASES = [case for case in find_cases() if case.kind == "anicrafter_denoise"]
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_published_numbers(case, tmp_path):
+    """The reference case by core's own network; its sizes are smaller than core's loader takes, so it is made here."""
+    config, x = case.config, case.inputs
+    settings = comfy.supported_models.WAN21_I2V({
+        "image_model": "wan2.1", "model_type": "i2v", "in_dim": 36, "dim": config["dim"], "ffn_dim": config["ffn_dim"],
+        "freq_dim": config["freq_dim"], "text_dim": config["text_dim"], "num_heads": config["num_heads"],
+        "num_layers": config["num_layers"],
+    })  # fmt: skip
+    settings.set_inference_dtype(torch.float32, None)
+    base = settings.get_model({})
+    base.diffusion_model.img_emb = comfy.ldm.wan.model.MLPProj(
+        config["image_dim"], config["dim"], operation_settings={"operations": comfy.ops.disable_weight_init}
+    )
+    base.diffusion_model.load_state_dict(named_weights(case, "wan"), strict=True)
+    cpu = torch.device("cpu")
+    model = ModelSamplingSD3().patch(comfy.model_patcher.ModelPatcher(base, cpu, cpu), 5.0)[0]
+    weights = AniCrafter.from_files([save(tmp_path / "ani.safetensors", named_weights(case, "anicrafter"))])
+
+    scene = make_scene(case)
+    tokens = embed(Loaded(weights.embedders), scene, dtype=torch.float32)
+    concat = torch.cat([scene.concat_mask(), x["blend_latents"][None]], 1)
+    condition = WanCondition(tokens, concat, x["clip_feature"], x["text_positive"], x["text_negative"])
+    model = plain_apply(patch.apply_lora(model, weights, 1.0, comfy.sd.load_lora_for_models), condition)
+    starts = []
+    last = ksample(
+        model, condition, x["noise"], config["steps"], config["guidance"],
+        callback=lambda i, x0, latents, total: starts.append(latents.clone()),
+    )  # fmt: skip
+    for i, latents in enumerate([*starts[1:], last]):
+        case.check(f"latents_after_step_{i}", latents)
+
+
+@torch.no_grad()
+def test_one_vae_file_serves_the_host_and_us(tmp_path):
+    import comfy.ldm.wan.vae
+
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        native = comfy.ldm.wan.vae.WanVAE(
+            dim=16, z_dim=16, dim_mult=[1, 2, 4, 4], num_res_blocks=2, attn_scales=[],
+            temperal_downsample=[False, True, True], image_channels=3, dropout=0.0,
+        )  # fmt: skip
+        # Core leaves the layers unfilled: they are made to be loaded.
+        state = random_state({name: x.shape for name, x in native.state_dict().items()})
+    for name in state:
+        if name.endswith("gamma"):
+            state[name] = torch.ones_like(state[name])
+    path = save(tmp_path / "vae.safetensors", state)
+    theirs = comfy.sd.VAE(sd=comfy.utils.load_torch_file(str(path)))
+    ours = encoders.WanVAE(Loaded(encoders.load_vae(path, torch.float32)))
+    clip = torch.rand(9, 32, 48, 3, generator=torch.Generator().manual_seed(1))
+    latents = ours.encode(clip)
+    close(latents, theirs.encode(clip).float(), 1e-3)
+    close(ours.decode(latents), theirs.decode(latents).float(), 1e-3)
+
+
+@torch.no_grad()
+def test_clip_vision_equals_the_hosts(tmp_path):
+    import comfy.clip_model
+    import comfy.clip_vision
+    import comfy.ops
+
+    config = {
+        "hidden_size": 160, "intermediate_size": 64, "num_hidden_layers": 3, "num_attention_heads": 2,
+        "image_size": 224, "patch_size": 14, "num_channels": 3, "layer_norm_eps": 1e-5, "hidden_act": "gelu",
+        "projection_dim": 16, "model_type": "clip_vision_model",
+    }  # fmt: skip
+    theirs = comfy.clip_vision.ClipVisionModel(config)
+    state = random_state({name: x.shape for name, x in theirs.model.state_dict().items()})
+    theirs.load_sd(state)
+    ours = encoders.ClipVision(Loaded(encoders.load_clip_vision(save(tmp_path / "clip.safetensors", state))))
+    # Core rounds what it is given to 8 bits.
+    image = torch.randint(256, (1, 224, 224, 3), generator=torch.Generator().manual_seed(1)) / 255
+    expected = theirs.encode_image(image, crop=False)["penultimate_hidden_states"]
+    close(ours.encode_image(image).penultimate_hidden_states, expected.float(), 1e-3)
+
+
+@torch.no_grad()
+def test_text_encoder_equals_the_hosts(tmp_path, monkeypatch):
+    import comfy.ops
+    import comfy.text_encoders.t5
+
+    config = {
+        "d_ff": 96, "d_kv": 16, "d_model": 64, "dense_act_fn": "gelu_pytorch_tanh", "is_gated_act": True,
+        "model_type": "umt5", "num_heads": 4, "num_layers": 3, "vocab_size": 50, "relative_attention_num_buckets": 32,
+    }  # fmt: skip
+    theirs = comfy.text_encoders.t5.T5(config, torch.float32, "cpu", comfy.ops.disable_weight_init)
+    state = random_state({name: x.shape for name, x in theirs.state_dict().items()})
+    theirs.load_state_dict(state)
+    pieces = torch.zeros(4, dtype=torch.uint8)
+    path = save(tmp_path / "umt5.safetensors", {**state, "spiece_model": pieces})
+    monkeypatch.setattr(encoders, "_sentencepiece", lambda pieces: None)
+    module, _ = encoders.load_text_encoder(path, torch.float32)
+    ids = [3, 17, 40, 8, 1]
+    ours = encoders.TextEncoder(Loaded(module), lambda text: ids).encode("")
+    padded = torch.tensor([ids + [0] * 507])
+    expected = theirs(padded, (torch.arange(512) < 5)[None].long(), intermediate_output=None)[0]
+    close(ours[:, :5], expected[:, :5], 1e-4)

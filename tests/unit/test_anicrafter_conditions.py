@@ -1,0 +1,141 @@
+import pytest
+import torch
+from crafters.models.anicrafter import conditions
+from crafters.models.anicrafter.schedule import sigmas, timesteps
+from real_data import real_file
+
+
+def frames(count, height=32, width=48):
+    return torch.rand(count, height, width, 3, generator=torch.Generator().manual_seed(count))
+
+
+def test_frame_k_belongs_to_driving_frame_k_minus_1():
+    reference, blend, mesh = frames(1), frames(8), frames(8)
+    scene = conditions.scene(reference, blend, mesh)
+    assert scene.latent_size == (3, 4, 6)
+    assert torch.equal(scene.blend[0], reference[0]) and torch.equal(scene.mesh[0], reference[0])
+    assert torch.equal(scene.blend[3], blend[2]) and torch.equal(scene.mesh[8], mesh[7])
+    assert (scene.free[0] == 1).all() and torch.equal(scene.free[1:], conditions.body_free(mesh))
+
+
+@pytest.mark.parametrize(("count", "trimmed", "padded"), [(81, 80, 84), (80, 80, 80), (4, 4, 4), (7, 4, 8)])
+def test_length_becomes_a_multiple_of_4(count, trimmed, padded):
+    clip = torch.arange(count)
+    assert conditions.fit_length(clip).tolist() == list(range(trimmed))
+    assert conditions.fit_length(clip, "pad").tolist() == [*range(count), *[count - 1] * (padded - count)]
+
+
+def test_too_short_a_clip_is_refused_or_padded():
+    with pytest.raises(ValueError, match="choose pad"):
+        conditions.fit_length(frames(3))
+    assert len(conditions.fit_length(frames(1), "pad")) == 4
+    with pytest.raises(ValueError, match="longer clip"):
+        conditions.fit_length(frames(4)[:0], "pad")
+
+
+def test_avatar_is_weighted_by_alpha_twice_unless_told_otherwise():
+    alpha = torch.full((1, 16, 16), 0.5)
+    avatar, background = torch.full((1, 16, 16, 3), 0.4), torch.full((1, 16, 16, 3), 0.2)
+    true = conditions.compose(avatar, alpha, background, alpha_twice=False, truncate=False)
+    torch.testing.assert_close(true, torch.full_like(true, 0.4 + 0.1))
+    published = conditions.compose(avatar, alpha, background, truncate=False)
+    torch.testing.assert_close(published, torch.full_like(true, 0.2 + 0.1))
+    levels = conditions.compose(avatar, alpha, background) * 255
+    torch.testing.assert_close(levels, torch.full_like(levels, 76.0))  # 76.5 cut down
+    with pytest.raises(ValueError, match="differ"):
+        conditions.compose(avatar, alpha[:, :8], background)
+
+
+@pytest.mark.parametrize(
+    ("reference", "blend", "mesh", "free", "fault"),
+    [
+        (frames(1, 32, 40), frames(4, 32, 40), frames(4, 32, 40), None, "multiples of 16"),
+        (frames(1), frames(5), frames(5), None, "multiple of 4"),
+        (frames(1), frames(8), frames(4), None, "mesh has 4 frames; 8 wanted"),
+        (frames(2), frames(4), frames(4), None, "reference has 2 frames; 1 wanted"),
+        (frames(1, 48, 48), frames(4), frames(4), None, "reference is 48×48"),
+        (frames(1), frames(4), frames(4), torch.ones(4, 16, 48), "mask is 48×16"),
+    ],
+)
+def test_what_does_not_fit_together_is_refused(reference, blend, mesh, free, fault):
+    with pytest.raises(ValueError, match=fault):
+        conditions.scene(reference, blend, mesh, free)
+
+
+@pytest.mark.parametrize("size", [(16, 16), (16, 64), (48, 32), (720, 1280), (1280, 720)])
+def test_mask_of_any_size(size):
+    free = torch.ones(4, *size)
+    free[:, : size[0] // 2] = 0
+    scene = conditions.scene(frames(1, *size), frames(4, *size), frames(4, *size), free)
+    mask = scene.concat_mask()
+    assert mask.shape == (1, 4, 2, size[0] // 8, size[1] // 8)
+    assert (mask[:, :, 0] == 1).all() and 0 <= mask.min() and mask.max() <= 1.000001
+    torch.testing.assert_close(mask[:, :, 1].mean(), torch.tensor(0.5), atol=0.02, rtol=0)
+
+
+def test_reference_is_whole_and_centred_on_white():
+    tall = conditions.fit_reference(torch.zeros(1, 100, 50, 3), 32, 64)[0]
+    assert tall.shape == (32, 64, 3)
+    assert (tall[:, 26:38] < 0.1).all() and (tall[:, :20] == 1).all() and (tall[:, 44:] == 1).all()
+    small = conditions.fit_reference(torch.zeros(1, 8, 8, 3), 32, 64)[0]
+    assert (small[:, 16:48] < 0.1).all() and (small[:, :12] == 1).all()
+
+
+def test_reference_is_cut_to_the_person():
+    photo, mask = torch.full((1, 60, 90, 3), 0.2), torch.zeros(1, 60, 90)
+    mask[:, 20:40, 60:80] = 1
+    fitted = conditions.fit_reference(photo, 44, 44, mask)[0]
+    assert (fitted[6:38, 6:38] < 0.3).all()  # 20 of 22 rows and columns
+    assert (fitted[0] > 0.9).all() and (fitted[:, -1] > 0.9).all()
+    with pytest.raises(ValueError, match="empty"):
+        conditions.fit_reference(photo, 44, 44, torch.zeros_like(mask))
+
+
+def test_clip_image_is_squashed_without_antialiasing():
+    stripes = torch.zeros(1, 64, 2240, 3)
+    stripes[:, :, ::10] = 1  # an antialiased resize to a tenth would blur these to grey
+    image = conditions.clip_image(stripes)
+    assert image.shape == (1, 224, 224, 3)
+    assert image.std() < 1e-3 and image.mean().abs() < 0.1  # every sample falls between the stripes
+
+
+def test_published_schedule():
+    times = timesteps(sigmas(50, 5.0), rounded=False)
+    known = [1000, 995.9349, 991.7355, 987.3949, 982.9059]
+    torch.testing.assert_close(times[:5], torch.tensor(known), atol=1e-4, rtol=0)
+    torch.testing.assert_close(times[-5:], torch.tensor([303.0303, 241.9355, 172.4138, 92.5926, 0]), atol=1e-4, rtol=0)
+    rounded = timesteps(sigmas())
+    assert rounded[:10].tolist() == [1000, 996, 992, 988, 984, 980, 972, 968, 964, 956]
+    assert rounded[-5:].tolist() == [304, 242, 172, 92.5, 0]
+
+
+@pytest.mark.slow
+def test_mask_of_the_published_scene():
+    """The numbers measured on the published mesh video (specification of the released system)."""
+    import cv2
+    import numpy as np
+    from PIL import Image
+
+    video = cv2.VideoCapture(str(real_file("anicrafter/scene/smplx_video.mp4")))
+    mesh = []
+    while len(mesh) < 80:
+        frame = Image.fromarray(cv2.cvtColor(video.read()[1], cv2.COLOR_BGR2RGB))
+        mesh.append(torch.from_numpy(np.array(frame.resize((1280, 720), Image.Resampling.LANCZOS))))
+    free = torch.stack([conditions.body_free(frame[None].float() / 255)[0] for frame in mesh])
+    black = torch.zeros(1).expand(81, 720, 1280, 3)
+    mask = conditions.Scene(black, black, torch.cat([torch.ones_like(free[:1]), free])).concat_mask()[0]
+
+    def close(value, known):
+        assert abs(float(value) - known) < 6e-5, f"{float(value):.5f} instead of {known}"
+
+    for index, share in ((0, 0.89412), (39, 0.84275), (79, 0.81869)):
+        close(free[index].mean(), share)
+    close(free.mean(), 0.85482)
+    close(free[:, ::8, ::8].mean(), 0.85597)
+    blurred = mask[:, 1:]
+    close(blurred.min(), 0.00742)
+    close(blurred.max(), 1.0)
+    close(blurred.mean(), 0.85596)
+    for channel, share in enumerate((0.8947, 0.8977, 0.8993, 0.8995)):
+        close(mask[channel, 1].mean(), share)
+    close(mask[0, 20].mean(), 0.8389)
