@@ -25,6 +25,9 @@ SCHEDULER = {  # SVD's own scheduler configuration
     "use_karras_sigmas": True,
 }
 
+# CUDA's attention kernels refuse larger batches; the temporal blocks have one entry per pixel of every row.
+ATTENTION_BATCH = 65535
+
 
 def initial_noise(condition: AnchorCondition, window: int, seed: int) -> torch.Tensor:
     """[1, min(window, N), 4, h, w] float32 from the CPU generator, the same on every device."""
@@ -49,9 +52,9 @@ def sample(
     noise: [1, t, 4, h, w], t ≤ N, repeated along time (`initial_noise`). guidance: first and last of the scales spread
     evenly over the N frames; 1 everywhere saves the unconditional passes. window: frames the network sees together,
     frame 0 included; overlap: of consecutive windows, MimicMotion only (AnchorCrafter's ring does not use one).
-    rows: how many (window, conditional or not) passes go through the network in one call, 0 = as memory allows; the
-    result does not depend on it beyond rounding. on_call(done, total) comes after every network call and may raise to
-    cancel; on_step(step, latents, clean) after every step, `clean` being the present estimate of the result.
+    rows: at most how many (window, conditional or not) passes go through the network in one call, 0 = as memory allows;
+    the result does not depend on it beyond rounding. on_call(done, total) comes after every network call and may raise
+    to cancel; on_step(step, latents, clean) after every step, `clean` being the present estimate of the result.
 
     Raises ValueError for settings that make no sense.
     """
@@ -79,7 +82,8 @@ def sample(
         plan = [linear_windows(frames, window, overlap)] * steps
         weight = torch.tensor(triangle(min(window, frames)), device=device)
     passes = [[(w, conditional) for w in windows for conditional in (True, False)[: 1 + guided]] for windows in plan]
-    chunks = Chunker(rows or _rows_that_fit(model.free_memory(), per_row), "passes")
+    attended = ATTENTION_BATCH // (latent_shape[-1] * latent_shape[-2])
+    chunks = Chunker(min(rows or _rows_that_fit(model.free_memory(), per_row), attended), "passes")
     done, total = 0, sum(len(p) for p in passes)
 
     for step, timestep in enumerate(scheduler.timesteps):

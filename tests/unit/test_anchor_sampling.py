@@ -142,6 +142,13 @@ def test_rows_share_calls(anchor):
     assert calls == [4, 2]
 
 
+def test_rows_stay_within_what_attention_kernels_take(anchor, monkeypatch):
+    monkeypatch.setattr("crafters.models.anchorcrafter.sampling.ATTENTION_BATCH", 3 * 16 * 16 + 5)
+    with Rows(anchor) as calls:
+        anchor.sample(rows=6, steps=1)
+    assert calls == [3, 3]
+
+
 @pytest.mark.parametrize(("dtype", "limit"), [(torch.bfloat16, 0.05), (torch.float16, 0.01)])
 def test_half_precision_stays_near(dtype, limit):
     case = Case(small_system(FEW_VIEW_TOKENS), frames=3)
