@@ -1,4 +1,4 @@
-"""The command line: `crafters run | doctor | download | demo`."""
+"""The command line: `crafters run | doctor | download | convert | cache-prompt | demo`."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from typing import Any
 
 from .runtime.client import ComfyClient, ComfyError, Prompt, output_files
 from .runtime.download import DownloadError, download
+from .runtime.files import OWN, new_model
 from .runtime.server import PACK, ComfyServer, ServerError, comfyui_version, find_comfyui, pack_base
 from .runtime.weights import CATALOGUE, describe_size, named
 
@@ -71,6 +72,18 @@ def _parser() -> argparse.ArgumentParser:
     for command in (doctor, fetch):
         command.add_argument("--models", type=Path, metavar="DIR", help="model folder; default: ComfyUI's")
 
+    convert = commands.add_parser("convert", help="write one small file from published shards")
+    convert.add_argument("system", choices=["anicrafter"])
+    convert.add_argument("shards", nargs="+", type=Path, help="model-00010-of-00011 and model-00011-of-00011")
+    convert.add_argument("--out", type=Path, help="default: anicrafter.safetensors in models/crafters")
+    convert.add_argument("--dtype", choices=["fp32", "fp16", "bf16"], help="of the LoRA; default: as published")
+    convert.set_defaults(command=_convert)
+
+    prompt = commands.add_parser("cache-prompt", help="encode AniCrafter's prompt once; UMT5 is not needed again")
+    prompt.add_argument("encoder", type=Path, help="UMT5: ComfyUI's single file, or a diffusers pipeline's folder")
+    prompt.add_argument("--out", type=Path, help="default: anicrafter_prompt.safetensors in models/crafters")
+    prompt.set_defaults(command=_cache_prompt)
+
     demo = commands.add_parser("demo", help="make a video from generated input, without any weights")
     demo.add_argument("--out", type=Path, default=Path("output"), metavar="DIR", help="default: %(default)s")
     demo.add_argument("--embedded", action="store_true", help="run the nodes' code here, without a ComfyUI")
@@ -108,6 +121,35 @@ def _embedded_video(prompt: Prompt, models: Path, out: Path) -> Path:
     frames = run_embedded(prompt, models)
     write_video(path, (frames * 255).round().byte().numpy(), fps=15)
     return path
+
+
+def _convert(args: argparse.Namespace) -> int:
+    from .models.anicrafter.checkpoint import convert
+    from .models.checkpoint import DTYPES, CheckpointError
+
+    out = args.out or new_model("anicrafter.safetensors", OWN)
+    try:
+        convert(args.shards, out, DTYPES.get(args.dtype))
+    except CheckpointError as error:
+        raise UsageError(str(error)) from error
+    print(out)
+    return 0
+
+
+def _cache_prompt(args: argparse.Namespace) -> int:
+    from .models.anicrafter.encoders import NEGATIVE_PROMPT, PROMPT, TextEncoder, load_text_encoder, save_prompts
+    from .models.checkpoint import CheckpointError
+    from .runtime.memory import Managed
+
+    out = args.out or new_model("anicrafter_prompt.safetensors", OWN)
+    try:
+        module, tokenize = load_text_encoder(args.encoder)
+    except CheckpointError as error:
+        raise UsageError(str(error)) from error
+    encoder = TextEncoder(Managed(module), tokenize)
+    save_prompts(out, encoder.encode(PROMPT), encoder.encode(NEGATIVE_PROMPT))
+    print(out)
+    return 0
 
 
 def _doctor(args: argparse.Namespace) -> int:

@@ -86,7 +86,7 @@ def _times(frames: int) -> np.ndarray:
     return np.linspace(0, 1, frames)
 
 
-def _paint_room(canvas: Canvas, wall: Colour) -> None:
+def paint_room(canvas: Canvas, wall: Colour) -> None:
     edge = 500 * canvas.width / canvas.height + 1
     floor, wood, frame = (206, 186, 164), (176, 148, 122), (250, 246, 238)
     stripe = tuple(channel - 7 for channel in wall)
@@ -143,7 +143,7 @@ def _frame(cast: _Cast, time: float, width: int, height: int) -> tuple[np.ndarra
     free_hand = _open_hand(joints, "left")
 
     canvas = Canvas(width, height)
-    _paint_room(canvas, cast.walls[0])
+    paint_room(canvas, cast.walls[0])
     figure.draw_doll(canvas, cast.presenter, joints)
     for shape in palm + free_hand:
         canvas.paint(shape, cast.presenter.skin, 3)
@@ -165,7 +165,7 @@ def _frame(cast: _Cast, time: float, width: int, height: int) -> tuple[np.ndarra
 def _portrait(cast: _Cast) -> np.ndarray:
     canvas = Canvas(*PERSON_SIZE)
     joints = figure.joints_of(cast.person, PERSON_POSE)
-    _paint_room(canvas, cast.walls[1])
+    paint_room(canvas, cast.walls[1])
     figure.draw_doll(canvas, cast.person, joints)
     for shape in _open_hand(joints, "left") + _open_hand(joints, "right"):
         canvas.paint(shape, cast.person.skin, 3)

@@ -63,6 +63,54 @@ def fill(prompt: Prompt, scene: dict[str, Path], names: dict[str, str]) -> tuple
     return prompt, files
 
 
+def fill_anicrafter(
+    prompt: Prompt, performance: dict[str, Path], names: dict[str, str]
+) -> tuple[Prompt, list[tuple[str, str]]]:
+    """As `fill`, for an AniCrafter workflow; `performance` of `make_performance`, `names` of `write_small_wan`.
+
+    The small VAE and image encoder come from diffusers folders, the prompt from its file.
+    """
+    prompt = copy.deepcopy(prompt)
+    size = {"width": 160, "height": 96}
+    chosen = {
+        "CraftersLoadBodyModel": {"body": f"smplx/{performance['body'].name}"},
+        "CraftersRenderAvatar": size,
+        "CraftersRenderBodyMesh": size,
+        "CraftersLoadAniCrafter": {"weights": names["anicrafter"], "second_shard": names["second_shard"]},
+        "CraftersAniCrafterPrompt": {"file": names["prompt"]},
+        "UNETLoader": {"unet_name": names["wan"]},
+        "CraftersLoadWan": {"transformer": names["wan"]},
+        "KSampler": {"steps": 3},
+        "CraftersAniCrafterSampler": {"steps": 3},
+        "WanContextWindowsManual": {"context_length": 17, "context_overlap": 5},
+    }
+    inputs = {"LoadImage": ("image", "character"), "LoadVideo": ("file", "background"),
+              "CraftersLoadAvatar": ("avatar", "avatar"), "CraftersLoadMotion": ("motion", "motion")}  # fmt: skip
+    files, unused = [], []
+    for node_id, node in prompt.items():
+        kind = node["class_type"]
+        node["inputs"].update(chosen.get(kind, {}))
+        if kind in inputs:
+            key, use = inputs[kind]
+            node["inputs"][key] = str(performance[use])
+            files.append((node_id, key))
+        if kind == "CraftersAniCrafterPrompt":
+            node["inputs"].pop("clip")
+        if kind == "VAELoader":
+            node.update(class_type="CraftersLoadWanEncoders",
+                        inputs={"vae": names["wan_vae"], "clip_vision": names["wan_clip"]})  # fmt: skip
+            encoders = node_id
+        if kind in ("CLIPLoader", "CLIPVisionLoader"):
+            unused.append(node_id)
+    for node_id in unused:
+        del prompt[node_id]
+        for node in prompt.values():
+            for key, value in node["inputs"].items():
+                if value == [node_id, 0]:
+                    node["inputs"][key] = [encoders, 1]
+    return prompt, files
+
+
 def _redirect(prompt: Prompt, source: str, outputs: dict[int, int]) -> None:
     for node in prompt.values():
         for key, value in node["inputs"].items():

@@ -3,7 +3,7 @@
 from comfy_api.latest import ComfyExtension, io
 
 from ..runtime import files
-from . import anchorcrafter, clips, pose, product
+from . import anchorcrafter, anicrafter, avatar, clips, pose, product
 
 
 class CraftersExtension(ComfyExtension):
@@ -12,4 +12,5 @@ class CraftersExtension(ComfyExtension):
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         files.register()
-        return [*clips.NODES, *pose.NODES, *product.NODES, *anchorcrafter.NODES]
+        rooms = (clips, pose, product, anchorcrafter, avatar, anicrafter)
+        return [node for room in rooms for node in room.NODES]

@@ -13,8 +13,7 @@ CHECKPOINT_FOLDERS = ("diffusion_models", files.OWN)
 
 
 def _checkpoints() -> list[str]:
-    names = [name for name in files.names(*CHECKPOINT_FOLDERS) if not name.endswith(".onnx")]
-    return sorted(names, key=lambda name: ("anchorcrafter" not in name.lower(), name))
+    return sorted(files.names(*CHECKPOINT_FOLDERS), key=lambda name: ("anchorcrafter" not in name.lower(), name))
 
 
 def _dtype_input(which: str):

@@ -14,8 +14,7 @@ CATEGORY = "Crafters/Pose"
 
 def _onnx_files(mark: str) -> list[str]:
     """ONNX files, the likeliest for the widget first."""
-    names = [name for name in files.names(files.OWN) if name.endswith(".onnx")]
-    return sorted(names, key=lambda name: (mark not in name.lower(), name))
+    return sorted(files.names(files.OWN, suffixes={".onnx"}), key=lambda name: (mark not in name.lower(), name))
 
 
 class CraftersLoadDWPose(io.ComfyNode):

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 OWN = "crafters"
-EXTENSIONS = frozenset({".safetensors", ".pth", ".pt", ".ckpt", ".bin", ".onnx"})
+WEIGHTS = frozenset({".safetensors", ".pth", ".pt", ".ckpt", ".bin"})
+EXTENSIONS = WEIGHTS | {".onnx", ".npz"}  # what the pack's own folder holds
 _FOLDER_MARKS = {"config.json", "model_index.json"}
 _ALIASES = {"diffusion_models": ["unet"], "text_encoders": ["clip"]}
 
@@ -59,16 +60,38 @@ def folders(kind: str, root: Path | None = None) -> list[Path]:
     return own + _extra_folders(root.parent / "extra_model_paths.yaml", kind)
 
 
-def names(*kinds: str) -> list[str]:
-    """The model files of these kinds, sorted, without repeats; absent folders count as empty."""
+def names(*kinds: str, suffixes: Iterable[str] = WEIGHTS) -> list[str]:
+    """The model files of these kinds with one of the suffixes, sorted, without repeats; no folder counts as empty."""
     host = _comfyui()
     found = set()
     for kind in kinds:
         if host:
             found.update(name.replace("\\", "/") for name in host.get_filename_list(kind))
         else:
-            found.update(name for folder in folders(kind) for name in _files(folder))
-    return sorted(found)
+            found.update(name for folder in folders(kind) for name in _files(folder, EXTENSIONS))
+    return sorted(name for name in found if name.lower().endswith(tuple(suffixes)))
+
+
+def input_names(suffixes: Iterable[str]) -> list[str]:
+    """Files with one of the suffixes in ComfyUI's input folder, where users put what is theirs; sorted."""
+    host = _comfyui()
+    return sorted(_files(Path(host.get_input_directory()), suffixes)) if host else []
+
+
+def input_folders(suffix: str) -> list[str]:
+    """Folders directly in ComfyUI's input folder that hold files with that suffix; sorted."""
+    host = _comfyui()
+    root = Path(host.get_input_directory()) if host else Path("input")
+    return sorted(folder.name for folder in root.glob("*/") if next(folder.glob(f"*{suffix}"), None))
+
+
+def input_path(name: str) -> Path:
+    """The path of a name from `input_names` or `input_folders`. Raises FileNotFoundError."""
+    root = Path(_comfyui().get_input_directory()).resolve()
+    found = (root / name.replace("\\", "/")).resolve()
+    if not found.is_relative_to(root) or not found.exists():
+        raise FileNotFoundError(f"There is no {name!r} in ComfyUI's input folder.")
+    return found
 
 
 def folder_names(*kinds: str) -> list[str]:
@@ -83,6 +106,14 @@ def folder_names(*kinds: str) -> list[str]:
             if marked or len(name.parts) == 2:
                 below.clear()
     return sorted(found)
+
+
+def exists(name: str, *kinds: str) -> bool:
+    """Whether `path` would find it."""
+    try:
+        return path(name, *kinds).exists()
+    except FileNotFoundError:
+        return False
 
 
 def path(name: str, *kinds: str) -> Path:
@@ -100,6 +131,21 @@ def path(name: str, *kinds: str) -> Path:
     raise FileNotFoundError(f"{name!r} is not in {' or '.join(map(str, searched))}. {_advice(relative.as_posix())}")
 
 
+def new_model(name: str, kind: str) -> Path:
+    """Where a model file made here goes: the kind's first folder. Raises FileExistsError rather than overwrite one."""
+    found = folders(kind)[0] / name
+    if found.exists():
+        raise FileExistsError(f"There is already a {name} in {found.parent}: choose another name, or remove it.")
+    found.parent.mkdir(parents=True, exist_ok=True)
+    return found
+
+
+def output_path(prefix: str, suffix: str) -> Path:
+    """A new name in ComfyUI's output folder, `prefix` (which may name a folder) numbered as ComfyUI does."""
+    folder, name, counter, _, _ = _comfyui().get_save_image_path(prefix, _comfyui().get_output_directory())
+    return Path(folder) / f"{name}_{counter:05}_{suffix}"
+
+
 def _advice(name: str) -> str:
     from .weights import providing
 
@@ -114,10 +160,10 @@ def _comfyui() -> Any | None:
     return sys.modules.get("folder_paths")
 
 
-def _files(folder: Path) -> Iterator[str]:
+def _files(folder: Path, suffixes: Iterable[str]) -> Iterator[str]:
     for here, _, files in os.walk(folder, followlinks=True):
         for file in files:
-            if os.path.splitext(file)[1].lower() in EXTENSIONS:
+            if os.path.splitext(file)[1].lower() in suffixes:
                 yield (Path(here) / file).relative_to(folder).as_posix()
 
 

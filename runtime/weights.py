@@ -41,6 +41,13 @@ class WeightSet:
         return f"https://huggingface.co/{self.files[0].repo}"
 
 
+WAN_REPO = "Comfy-Org/Wan_2.1_ComfyUI_repackaged"
+
+
+def _wan(kind: str, name: str, size: float) -> WeightFile:
+    return WeightFile(WAN_REPO, f"split_files/{kind}/{name}", kind, name, size)
+
+
 def _dinov2(file: str, size: float) -> WeightFile:
     return WeightFile("facebook/dinov2-large", file, "clip_vision", f"dinov2-large/{file}", size)
 
@@ -108,6 +115,32 @@ CATALOGUE = (
             WeightFile("yzd-v/DWPose", "yolox_l.onnx", "crafters", "yolox_l.onnx", 217e6),
             WeightFile("yzd-v/DWPose", "dw-ll_ucoco_384.onnx", "crafters", "dw-ll_ucoco_384.onnx", 134e6),
         ),
+    ),
+    WeightSet(
+        "anicrafter",
+        "AniCrafter: embedders and LoRA inside two shards; `crafters convert anicrafter` makes one file of them",
+        "not stated",
+        # The last two of eleven shards of about 5 GB.
+        tuple(
+            WeightFile("MyNiuuu/Anicrafter_release", shard, "crafters", shard, 5e9)
+            for shard in ("model-00010-of-00011.safetensors", "model-00011-of-00011.safetensors")
+        ),
+    ),
+    WeightSet(
+        "wan-i2v",
+        "Wan 2.1 I2V 14B 720P with its VAE and CLIP; any fp16, fp8 or GGUF file of it will do",
+        "Apache-2.0",
+        (
+            _wan("diffusion_models", "wan2.1_i2v_720p_14B_fp16.safetensors", 32.8e9),
+            _wan("vae", "wan_2.1_vae.safetensors", 254e6),
+            _wan("clip_vision", "clip_vision_h.safetensors", 1.26e9),
+        ),
+    ),
+    WeightSet(
+        "umt5",
+        "Wan's text encoder, needed once: `crafters cache-prompt` keeps the prompt in a small file",
+        "Apache-2.0",
+        (_wan("text_encoders", "umt5_xxl_fp16.safetensors", 11.4e9),),
     ),
 )
 

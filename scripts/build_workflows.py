@@ -29,6 +29,14 @@ class Weights:
     dinov2: str = "dinov2-large"
     detector: str = "yolox_l.onnx"
     pose: str = "dw-ll_ucoco_384.onnx"
+    body: str = "smplx/SMPLX_NEUTRAL.npz"
+    anicrafter: str = "model-00010-of-00011.safetensors"
+    second_shard: str = "model-00011-of-00011.safetensors"
+    prompt: str = "anicrafter_prompt.safetensors"
+    text: str = "umt5_xxl_fp16.safetensors"
+    wan: str = "wan2.1_i2v_720p_14B_fp16.safetensors"
+    wan_vae: str = "wan_2.1_vae.safetensors"
+    wan_clip: str = "clip_vision_h.safetensors"
 
 
 def anchorcrafter(graph: Graph, weights: Weights) -> None:
@@ -77,6 +85,133 @@ def mimicmotion(graph: Graph, weights: Weights) -> None:
     pose, person_pose, _ = poses(graph, weights, person, driving)
     condition = encode(graph, weights.mimicmotion, weights.svd, person_pose, person=person["image"], pose=pose)
     sample(graph, *condition, steps=25, guidance_min=2, guidance_max=2, window=16)  # as published
+
+
+def anicrafter(graph: Graph, weights: Weights, *, window: int = 0) -> None:
+    """A character in a filmed scene, on ComfyUI's own Wan model and sampler."""
+    scene, clip_image = moving_scene(graph, weights)
+    vae, clip_vision, positive, negative = wan_parts(graph, weights, clip_image)
+    conditioned = graph.add(
+        "CraftersAniCrafterConditioning",
+        positive=positive,
+        negative=negative,
+        vae=vae,
+        scene=scene["scene"],
+        clip_vision_output=clip_vision,
+    )
+    graph.group("Wan with AniCrafter", 3)
+    model = graph.add("UNETLoader", "Load Wan 2.1 I2V 14B", unet_name=weights.wan)["MODEL"]
+    model = graph.add("ModelSamplingSD3", "Shift 5", model=model, shift=5.0)["MODEL"]
+    if window:
+        model = graph.add(
+            "WanContextWindowsManual",
+            "Context Windows",
+            model=model,
+            context_length=window,
+            context_overlap=16,
+            retain_first_frame=True,  # the character's still
+        )["MODEL"]
+    own = own_weights(graph, weights)
+    model = graph.add("CraftersAniCrafterApply", model=model, anicrafter=own, scene=scene["scene"])["model"]
+    graph.group("Video", 4)
+    latent = graph.add(
+        "KSampler",
+        model=model,
+        positive=conditioned["positive"],
+        negative=conditioned["negative"],
+        latent_image=conditioned["latent"],
+        seed=0,
+        steps=50,
+        cfg=1.5,
+        sampler_name="euler",
+        scheduler="simple",
+    )["LATENT"]
+    finish(graph, latent, vae)
+
+
+def anicrafter_long(graph: Graph, weights: Weights) -> None:
+    anicrafter(graph, weights, window=81)
+
+
+def anicrafter_self_contained(graph: Graph, weights: Weights) -> None:
+    """The same with the pack's own engine, which needs none of ComfyUI's Wan."""
+    scene, clip_image = moving_scene(graph, weights)
+    vae, clip_vision, positive, negative = wan_parts(graph, weights, clip_image)
+    graph.group("Wan with AniCrafter", 3)
+    own = own_weights(graph, weights)
+    wan = graph.add("CraftersLoadWan", transformer=weights.wan, anicrafter=own)["wan"]
+    graph.group("Video", 4)
+    latent = graph.add(
+        "CraftersAniCrafterSampler",
+        wan=wan,
+        anicrafter=own,
+        scene=scene["scene"],
+        positive=positive,
+        negative=negative,
+        vae=vae,
+        clip_vision_output=clip_vision,
+    )["samples"]
+    finish(graph, latent, vae)
+
+
+def own_weights(graph: Graph, weights: Weights) -> Output:
+    files = {"weights": weights.anicrafter, "second_shard": weights.second_shard}
+    return graph.add("CraftersLoadAniCrafter", **files)["anicrafter"]
+
+
+def moving_scene(graph: Graph, weights: Weights) -> tuple[Node, Output]:
+    """The avatar moving over the background, and the still as CLIP sees it."""
+    graph.group("Character", 0)
+    photo = graph.add("LoadImage", "Character Photo", image="character.png")
+    graph.next_stack()
+    avatar = graph.add("CraftersLoadAvatar", avatar="actor_gaussian.pth")["avatar"]
+    body = graph.add("CraftersLoadBodyModel", body=weights.body)["body"]
+    rig = graph.add("CraftersRigAvatar", avatar=avatar, body=body)["rig"]
+    graph.group("Motion and scene", 0)
+    motion = graph.add("CraftersLoadMotion", motion="motion.npz", fps=15)["motion"]
+    graph.next_stack()
+    video = graph.add("LoadVideo", "Background Video", file="background.mp4")
+    background = graph.add("CraftersClipFrames", "Background Frames", video=video["VIDEO"], every=1, long_side=0)
+    graph.group("Avatar in the scene", 1)
+    size = {"width": 1280, "height": 720}
+    drawn = graph.add("CraftersRenderAvatar", avatar=avatar, rig=rig, motion=motion, **size)
+    mesh = graph.add("CraftersRenderBodyMesh", body=body, motion=motion, **size)
+    scene = graph.add(
+        "CraftersComposeScene",
+        avatar=drawn["image"],
+        alpha=drawn["alpha"],
+        background=background["frames"],
+        character=photo["IMAGE"],
+        mesh=mesh["image"],
+        mesh_mask=mesh["mask"],
+    )
+    graph.next_stack()
+    graph.add("PreviewImage", "Preview Scene", images=scene["blend"])
+    return scene, scene["clip_image"]
+
+
+def wan_parts(graph: Graph, weights: Weights, clip_image: Output) -> tuple[Output, Output, Output, Output]:
+    """VAE, the still's CLIP output, and both texts."""
+    graph.group("Condition", 2)
+    if Path(weights.wan_vae).suffix:
+        vae = graph.add("VAELoader", "Load Wan VAE", vae_name=weights.wan_vae)["VAE"]
+        clip = graph.add("CLIPVisionLoader", "Load CLIP Vision", clip_name=weights.wan_clip)["CLIP_VISION"]
+    else:
+        loaded = graph.add("CraftersLoadWanEncoders", vae=weights.wan_vae, clip_vision=weights.wan_clip)
+        vae, clip = loaded["vae"], loaded["clip_vision"]
+    seen = graph.add("CLIPVisionEncode", clip_vision=clip, image=clip_image, crop="none")["CLIP_VISION_OUTPUT"]
+    text = {}
+    if weights.text:
+        text["clip"] = graph.add("CLIPLoader", "Load UMT5 (once)", clip_name=weights.text, type="wan")["CLIP"]
+    prompt = graph.add("CraftersAniCrafterPrompt", file=weights.prompt, **text)
+    return vae, seen, prompt["positive"], prompt["negative"]
+
+
+def finish(graph: Graph, latent: Output, vae: Output) -> None:
+    frames = graph.add("VAEDecode", samples=latent, vae=vae)["IMAGE"]
+    frames = graph.add("CraftersAniCrafterTrim", images=frames)["images"]
+    video = graph.add("CreateVideo", images=frames, fps=15)
+    graph.add("SaveVideo", video=video["VIDEO"], filename_prefix=f"crafters/{graph.name}")
 
 
 def person_and_motion(graph: Graph) -> tuple[Node, Node]:
@@ -160,6 +295,27 @@ GRAPHS: dict[str, tuple[Callable[[Graph, Weights], None], str]] = {
     "MimicMotion-baseline": (
         mimicmotion,
         "A photo of a person and a driving clip become a video of that person moving as in the clip.",
+    ),
+    "AniCrafter": (
+        anicrafter,
+        "A character's avatar (LHM's *_gaussian.pth), its photo, a motion (SMPL-X JSONs or AMASS .npz in the input "
+        "folder) and a background video of as many frames become a video of the character moving in that scene. "
+        "SMPLX_NEUTRAL.npz is licence-gated: register at smpl-x.is.tue.mpg.de, put it into models/crafters/smplx. "
+        "For 4 steps instead of 50: put LoraLoaderModelOnly with the lightx2v I2V LoRA before Shift 5, steps 4, cfg 1.",
+    ),
+    "AniCrafter-long-video": (
+        anicrafter_long,
+        "A character's avatar (LHM's *_gaussian.pth), its photo, a motion (SMPL-X JSONs or AMASS .npz in the input "
+        "folder) and a background video of as many frames become a video of the character moving in that scene. "
+        "SMPLX_NEUTRAL.npz is licence-gated: register at smpl-x.is.tue.mpg.de, put it into models/crafters/smplx. "
+        "Any length: the sampler sees overlapping windows of 81 frames. Needs a ComfyUI of December 2025 or newer.",
+    ),
+    "AniCrafter-self-contained": (
+        anicrafter_self_contained,
+        "A character's avatar (LHM's *_gaussian.pth), its photo, a motion (SMPL-X JSONs or AMASS .npz in the input "
+        "folder) and a background video of as many frames become a video of the character moving in that scene. "
+        "SMPLX_NEUTRAL.npz is licence-gated: register at smpl-x.is.tue.mpg.de, put it into models/crafters/smplx. "
+        "Wan runs in the pack's own engine (diffusers) with the published settings.",
     ),
 }
 

@@ -27,14 +27,18 @@ def comfy(comfy_dir, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def tiny_models(comfy):
-    """Small networks among `comfy`'s models and the demo scene among its inputs; the networks' names by their use."""
+    """Small networks among `comfy`'s models and the demo's inputs among its own; the networks' names by their use."""
     from crafters.demo.doll import make_scene
     from crafters.demo.doll_pose import write_doll_pose
+    from crafters.demo.performance import make_performance
     from crafters.demo.small_models import write_small_models
+    from crafters.demo.small_wan import write_small_wan
 
     make_scene(comfy.base / "input", frames=12, width=180, height=320)
+    make_performance(comfy.base / "input", comfy.base / "models")
     pose = write_doll_pose(comfy.base / "models" / "crafters")
-    return {**write_small_models(comfy.base / "models"), **{use: path.name for use, path in pose.items()}}
+    names = {**write_small_models(comfy.base / "models"), **write_small_wan(comfy.base / "models")}
+    return {**names, **{use: path.name for use, path in pose.items()}}
 
 
 @pytest.fixture

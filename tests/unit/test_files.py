@@ -103,7 +103,8 @@ def test_registering_in_comfyui_filters_and_keeps_extra_folders(host, tmp_path):
 
     for name in ("extra/a.onnx", "models/crafters/b.pth", "models/crafters/notes.txt"):
         touch(tmp_path / name)
-    assert files.names("crafters") == ["a.onnx", "b.pth"]
+    assert files.names("crafters", suffixes=files.EXTENSIONS) == ["a.onnx", "b.pth"]
+    assert files.names("crafters") == ["b.pth"]
     assert files.path("b.pth", "crafters") == tmp_path / "models" / "crafters" / "b.pth"
 
 

@@ -1,0 +1,99 @@
+"""Clips of an avatar and of the body mesh, as AniCrafter is shown them."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+
+from .animate import animate
+from .body import BodyModel
+from .gaussians import Avatar
+from .mesh import render_mesh
+from .motion import BodyMotion
+from .rasterize import Camera, rasterize_frames
+from .rig import Rig
+
+STRETCH = 0.05  # the published clips are stretched by 0.4 % (1360×768 shown at 1280×720)
+
+
+class AvatarClip(NamedTuple):
+    """image [F, H, W, 3] 0…1 on black, multiplied by its alpha; alpha [F, H, W]; depth [F, H, W] m where it is seen."""
+
+    image: torch.Tensor
+    alpha: torch.Tensor
+    depth: torch.Tensor
+
+
+def render_avatar(
+    avatar: Avatar,
+    rig: Rig,
+    motion: BodyMotion,
+    width: int,
+    height: int,
+    device: torch.device | str = "cpu",
+    backend: str = "torch",
+    on_step: Callable[[int, int], None] | None = None,
+) -> AvatarClip:
+    """The avatar in every frame of `motion`, drawn at `width`×`height`; only one part of the clip is held on `device`.
+
+    on_step(done, total) comes after every frame and may raise to cancel. Raises ValueError when avatar and rig do not
+    belong together, or the size would stretch the person.
+    """
+    motion = fit_camera(motion, width, height)
+    frames = len(motion)
+    clip = AvatarClip(
+        torch.empty(frames, height, width, 3), torch.empty(frames, height, width), torch.empty(frames, height, width)
+    )
+    for part, posed in animate(avatar, rig, motion, device):
+        cameras = _cameras(motion, part)
+        drawn = rasterize_frames(posed.xyz, posed.rgb, posed.opacity, posed.scale, posed.rotation, cameras, backend)
+        for frame, render in enumerate(drawn, part.start):
+            clip.image[frame] = render.rgb.movedim(0, -1).cpu()
+            clip.alpha[frame] = render.alpha[0].cpu()
+            clip.depth[frame] = (render.depth[0] / render.alpha[0].clamp(min=1e-6)).cpu()
+            if on_step:
+                on_step(frame + 1, frames)
+    return clip
+
+
+def render_body(
+    body: BodyModel,
+    motion: BodyMotion,
+    width: int,
+    height: int,
+    on_step: Callable[[int, int], None] | None = None,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The performer's grey body in every frame of `motion`: [F, H, W, 3] in 0…1 on black, and its mask [F, H, W].
+
+    on_step(done, total) comes after every frame and may raise to cancel. Raises ValueError for a size that would
+    stretch the person.
+    """
+    motion = fit_camera(motion, width, height)
+    cameras = _cameras(motion, slice(0, len(motion)))
+    image = torch.empty(len(motion), height, width, 3)
+    mask = torch.empty(len(motion), height, width)
+    for frame, camera in enumerate(cameras):
+        one = slice(frame, frame + 1)
+        vertices = body.vertices(motion.pose[one], motion.betas[one], motion.trans[one])[0]
+        render = render_mesh(vertices, body.faces, camera)
+        image[frame], mask[frame] = render.image.movedim(0, -1), render.mask[0].float()
+        if on_step:
+            on_step(frame + 1, len(motion))
+    return image, mask
+
+
+def fit_camera(motion: BodyMotion, width: int, height: int) -> BodyMotion:
+    """`motion` seen at `width`×`height`. Raises ValueError where that would stretch the picture visibly."""
+    aspect = motion.size[0] / motion.size[1]
+    if abs(width / height / aspect - 1) > STRETCH:
+        best = round(width / aspect / 16) * 16
+        raise ValueError(
+            f"{width}×{height} would stretch this motion, which was filmed at {motion.size[0]}×{motion.size[1]}: "
+            f"choose the same shape, such as {width}×{best}."
+        )
+    return motion.resized(width, height)
+
+
+def _cameras(motion: BodyMotion, part: slice) -> list[Camera]:
+    focal, principal = motion.focal[part].tolist(), motion.principal[part].tolist()
+    return [Camera(tuple(f), tuple(c), motion.size) for f, c in zip(focal, principal, strict=True)]

@@ -1,0 +1,382 @@
+"""AniCrafter: the scene, its weights, ComfyUI's own Wan model, and the self-contained engine."""
+
+import copy
+
+import torch
+from comfy_api.latest import io
+
+from ..models.checkpoint import DTYPES
+from ..runtime import files
+from ..runtime.memory import DTYPE_CHOICES, Managed, to_output, vae_dtype
+from ..runtime.progress import Progress
+from .types import AniCrafterWeights, Scene, WanModel
+
+CATEGORY = "Crafters/AniCrafter"
+WEIGHT_FOLDERS = (files.OWN, "model_patches", "loras", "diffusion_models")
+WAN_FOLDERS = ("diffusion_models", "diffusers")
+
+
+class CraftersComposeScene(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="CraftersComposeScene",
+            display_name="Compose Scene",
+            category=CATEGORY,
+            description="Puts the rendered avatar over the background and the character's still in front: everything "
+            "AniCrafter is shown. The video has as many frames as the scene: the still, then the driving frames.",
+            inputs=[
+                io.Image.Input("avatar", tooltip="From Render Avatar, on black."),
+                io.Mask.Input("alpha", tooltip="The avatar's alpha, from Render Avatar."),
+                io.Image.Input("background", tooltip="The scene without its person, as many frames; it is resized to "
+                               "the avatar's size."),
+                io.Image.Input("character", tooltip="Photo of the character; shown whole, on white."),
+                io.Image.Input("mesh", tooltip="From Render Body Mesh."),
+                io.Mask.Input("mesh_mask", optional=True,
+                              tooltip="Exact mask of the mesh, 1 on the body. Without it the mesh's black is taken."),
+                io.Mask.Input("character_mask", optional=True,
+                              tooltip="1 on the person of the photo: all else becomes white, and the photo is cut to "
+                              "the person."),
+                io.Combo.Input("length", options=["trim", "pad"], default="trim", optional=True,
+                               tooltip="The number of driving frames must be a multiple of 4: trim cuts the rest off, "
+                               "pad repeats the last frame (AniCrafter Trim takes it off again)."),
+                io.Boolean.Input("alpha_twice", default=True, optional=True,
+                                 tooltip="Multiply the avatar by its alpha twice, which darkens soft edges: what the "
+                                 "weights were trained on. Off gives the true composite."),
+            ],
+            outputs=[
+                Scene.Output("scene", display_name="scene"),
+                io.Image.Output("blend", display_name="blend", tooltip="Avatar over background, to look at."),
+                io.Image.Output("clip_image", display_name="clip_image",
+                                tooltip="The still as CLIP must see it: for CLIP Vision Encode."),
+            ],
+        )  # fmt: skip
+
+    @classmethod
+    def execute(cls, avatar, alpha, background, character, mesh, mesh_mask=None, character_mask=None, length="trim",
+                alpha_twice=True):  # fmt: skip
+        from ..models.anicrafter import conditions
+        from ..preprocessors.lanczos import resize_lanczos
+
+        height, width = avatar.shape[1:3]
+        background = resize_lanczos(background, width, height, Progress("Compose Scene"))
+        blend = conditions.compose(avatar, alpha, background, alpha_twice)
+        reference = conditions.fit_reference(character, height, width, character_mask)
+        fitted = (conditions.fit_length(clip, length) for clip in (blend, mesh))
+        free = None if mesh_mask is None else conditions.fit_length(1 - mesh_mask, length)
+        scene = conditions.scene(reference, *fitted, free)
+        return io.NodeOutput(scene, to_output(blend), to_output(conditions.clip_image(reference)))
+
+
+class CraftersLoadAniCrafter(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        names = files.names(*WEIGHT_FOLDERS)
+        likely = sorted(names, key=lambda name: ("anicrafter" not in name.lower(), name))
+        return io.Schema(
+            node_id="CraftersLoadAniCrafter",
+            display_name="Load AniCrafter",
+            category=CATEGORY,
+            description="AniCrafter's two embedders and its LoRA: one file made by `crafters convert anicrafter`, or "
+            "the two published shards (model-00010-of-00011 and model-00011-of-00011).",
+            inputs=[
+                io.Combo.Input("weights", options=likely, tooltip="The converted file, or the first shard."),
+                io.Combo.Input("second_shard", options=["none", *likely], default="none", optional=True,
+                               tooltip="The second shard; none with a converted file."),
+            ],
+            outputs=[AniCrafterWeights.Output("anicrafter", display_name="anicrafter")],
+        )  # fmt: skip
+
+    @classmethod
+    def execute(cls, weights, second_shard="none"):
+        from ..models.anicrafter.checkpoint import AniCrafter
+
+        names = [name for name in (weights, second_shard) if name != "none"]
+        return io.NodeOutput(AniCrafter.from_files(files.path(name, *WEIGHT_FOLDERS) for name in names))
+
+
+class CraftersAniCrafterApply(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="CraftersAniCrafterApply",
+            display_name="AniCrafter Apply",
+            category=CATEGORY,
+            description="Adds AniCrafter to ComfyUI's own Wan 2.1 I2V 14B model, in fp16, fp8 or GGUF. Works with "
+            "other LoRAs, cache nodes, context windows and any sampler.",
+            inputs=[
+                io.Model.Input("model", tooltip="Wan 2.1 I2V 14B. A shift node (ModelSamplingSD3, 5 as published) "
+                               "belongs before this one."),
+                AniCrafterWeights.Input("anicrafter", tooltip="From Load AniCrafter."),
+                Scene.Input("scene", tooltip="From Compose Scene."),
+                io.Float.Input("strength", default=1.0, min=0.0, max=5.0, step=0.05,
+                               tooltip="How strongly the avatar and the body mesh are followed. 0 switches them off."),
+                io.Float.Input("lora_strength", default=1.0, min=-5.0, max=5.0, step=0.05, optional=True,
+                               tooltip="Strength of AniCrafter's LoRA. Published: 1."),
+                io.Float.Input("start_percent", default=0.0, min=0.0, max=1.0, step=0.01, optional=True,
+                               tooltip="From which part of the sampling on the condition acts."),
+                io.Float.Input("end_percent", default=1.0, min=0.0, max=1.0, step=0.01, optional=True,
+                               tooltip="Until which part of the sampling the condition acts."),
+                io.Boolean.Input("rounded_timesteps", default=True, optional=True,
+                                 tooltip="Tell the model its noise level rounded to bf16, as in training."),
+                io.Combo.Input("dtype", options=["fp32", "bf16"], default="fp32", optional=True,
+                               tooltip="Number type of the two embedders: fp32 as published; bf16 is quicker."),
+            ],
+            outputs=[io.Model.Output("patched", display_name="model")],
+        )  # fmt: skip
+
+    @classmethod
+    def execute(cls, model, anicrafter, scene, strength, lora_strength=1.0, start_percent=0.0, end_percent=1.0,
+                rounded_timesteps=True, dtype="fp32"):  # fmt: skip
+        from comfy.sd import load_lora_for_models
+
+        from ..models.anicrafter import patch
+
+        tokens = _tokens(anicrafter, scene, dtype)
+        if lora_strength:
+            model = patch.apply_lora(model, anicrafter, lora_strength, load_lora_for_models)
+        return io.NodeOutput(patch.apply(model, tokens, strength, start_percent, end_percent, rounded_timesteps))
+
+
+def _tokens(anicrafter, scene, dtype: str) -> torch.Tensor:
+    from ..models.anicrafter.embedders import embed
+
+    # A copy: the loaded weights are other nodes' too and keep their own precision.
+    embedders = copy.deepcopy(anicrafter.embedders).to(DTYPES[dtype])
+    return embed(Managed(embedders), scene, on_step=Progress("AniCrafter embedders"))
+
+
+class CraftersAniCrafterConditioning(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="CraftersAniCrafterConditioning",
+            display_name="AniCrafter Conditioning",
+            category=CATEGORY,
+            description="Gives the scene to the sampler: its latents and mask on both conditionings, and an empty "
+            "latent of its size.",
+            inputs=[
+                io.Conditioning.Input("positive", tooltip="From AniCrafter Prompt, or any text."),
+                io.Conditioning.Input("negative", tooltip="From AniCrafter Prompt, or any text."),
+                io.Vae.Input("vae", tooltip="Wan 2.1's VAE."),
+                Scene.Input("scene", tooltip="From Compose Scene."),
+                io.ClipVisionOutput.Input("clip_vision_output", optional=True,
+                                          tooltip="From CLIP Vision Encode (crop none) of Compose Scene's clip_image."),
+                io.Int.Input("batch_size", default=1, min=1, max=64, optional=True,
+                             tooltip="Videos made at once; each costs as much memory as one."),
+            ],
+            outputs=[
+                io.Conditioning.Output("positive_out", display_name="positive"),
+                io.Conditioning.Output("negative_out", display_name="negative"),
+                io.Latent.Output("latent", display_name="latent"),
+            ],
+        )  # fmt: skip
+
+    @classmethod
+    def execute(cls, positive, negative, vae, scene, clip_vision_output=None, batch_size=1):
+        import node_helpers
+
+        latents = vae.encode(scene.blend)
+        frames, height, width = scene.latent_size
+        if tuple(latents.shape) != (1, 16, frames, height, width):
+            raise ValueError(f"This VAE makes latents of shape {tuple(latents.shape)}: connect Wan 2.1's VAE.")
+        # The model turns the mask round before it uses it.
+        values = {"concat_latent_image": latents, "concat_mask": 1 - scene.concat_mask()}
+        if clip_vision_output is not None:
+            values["clip_vision_output"] = clip_vision_output
+        empty = to_output(torch.zeros(batch_size, *latents.shape[1:]))
+        both = (node_helpers.conditioning_set_values(c, values) for c in (positive, negative))
+        return io.NodeOutput(*both, {"samples": empty})
+
+
+class CraftersAniCrafterPrompt(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="CraftersAniCrafterPrompt",
+            display_name="AniCrafter Prompt",
+            category=CATEGORY,
+            description="The published prompt, which never changes. The first run asks the text encoder and keeps the "
+            "answer in a small file; after that the 10 GB encoder is never loaded again and may be removed.",
+            inputs=[
+                io.String.Input("file", default="anicrafter_prompt.safetensors",
+                                tooltip="Small file in models/crafters; read if it is there (`crafters cache-prompt` "
+                                "makes it too), else made from clip."),
+                io.Clip.Input("clip", optional=True, lazy=True,
+                              tooltip="UMT5 (Load CLIP, type wan). Only used while there is no file."),
+            ],
+            outputs=[
+                io.Conditioning.Output("positive", display_name="positive"),
+                io.Conditioning.Output("negative", display_name="negative"),
+            ],
+        )  # fmt: skip
+
+    @classmethod
+    def check_lazy_status(cls, file, clip=None):
+        return ["clip"] if clip is None and not files.exists(file, files.OWN) else []
+
+    @classmethod
+    def execute(cls, file, clip=None):
+        from ..models.anicrafter.encoders import NEGATIVE_PROMPT, PROMPT, load_prompts, save_prompts
+
+        if files.exists(file, files.OWN):
+            texts = load_prompts(files.path(file, files.OWN))
+        elif clip is not None:
+            texts = [clip.encode_from_tokens(clip.tokenize(text)).float().cpu() for text in (PROMPT, NEGATIVE_PROMPT)]
+            save_prompts(files.new_model(file, files.OWN), *texts)
+        else:
+            raise ValueError(f"There is no {file} in models/crafters: connect the text encoder once (Load CLIP, wan).")
+        return io.NodeOutput(*([[text, {}]] for text in texts))
+
+
+class CraftersAniCrafterTrim(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="CraftersAniCrafterTrim",
+            display_name="AniCrafter Trim",
+            category=CATEGORY,
+            description="Takes the character's still off the video's beginning, so that frame 1 is driving frame 1.",
+            inputs=[
+                io.Image.Input("images", tooltip="Decoded frames."),
+                io.Int.Input("frames", default=0, min=0, max=100_000, optional=True,
+                             tooltip="Keep so many frames, where Compose Scene had to pad; 0 keeps all."),
+            ],
+            outputs=[io.Image.Output("trimmed", display_name="images")],
+        )  # fmt: skip
+
+    @classmethod
+    def execute(cls, images, frames=0):
+        if len(images) < 2:
+            raise ValueError("There is nothing but the still: the sampler's latent was one frame long.")
+        return io.NodeOutput(images[1:][: frames or None])
+
+
+class CraftersLoadWan(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="CraftersLoadWan",
+            display_name="Load Wan (self-contained)",
+            category=CATEGORY,
+            description="Wan 2.1 I2V for AniCrafter Sampler, with AniCrafter's LoRA merged in: ComfyUI's single file "
+            "(fp16, bf16, fp8) or a diffusers folder. The main road is ComfyUI's own loader and AniCrafter Apply.",
+            inputs=[
+                io.Combo.Input("transformer", options=files.names("diffusion_models") + files.folder_names("diffusers"),
+                               tooltip="Wan 2.1 I2V 14B (720P)."),
+                AniCrafterWeights.Input("anicrafter", tooltip="From Load AniCrafter; its LoRA is merged in fp32."),
+                io.Float.Input("lora_strength", default=1.0, min=-5.0, max=5.0, step=0.05, optional=True,
+                               tooltip="Strength of the LoRA. Published: 1."),
+                io.Combo.Input("dtype", options=DTYPE_CHOICES, default="auto", optional=True,
+                               tooltip="Number type of the weights. auto: bf16 on a GPU, as published, fp32 on a CPU."),
+                io.Boolean.Input("offload_blocks", default=False, optional=True,
+                                 tooltip="Keep the blocks in main memory and bring them one after another: for GPUs "
+                                 "that the model does not fit in. Slower."),
+            ],
+            outputs=[WanModel.Output("wan", display_name="wan")],
+        )  # fmt: skip
+
+    @classmethod
+    def execute(cls, transformer, anicrafter, lora_strength=1.0, dtype="auto", offload_blocks=False):
+        from ..models.anicrafter.wan import GroupOffloaded, load_transformer, merge_lora
+        from ..runtime.memory import compute_device
+
+        network = load_transformer(files.path(transformer, *WAN_FOLDERS), vae_dtype(dtype))
+        if lora_strength:
+            merge_lora(network, anicrafter, lora_strength)
+        return io.NodeOutput(GroupOffloaded(network, compute_device()) if offload_blocks else Managed(network))
+
+
+class CraftersLoadWanEncoders(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="CraftersLoadWanEncoders",
+            display_name="Load Wan Encoders (self-contained)",
+            category=CATEGORY,
+            description="Wan's VAE and CLIP image encoder through diffusers and transformers, of any size. With the "
+            "released files core's Load VAE and Load CLIP Vision do as well.",
+            inputs=[
+                io.Combo.Input("vae", options=files.names("vae") + files.folder_names("diffusers"),
+                               tooltip="Wan 2.1's VAE: file or diffusers folder."),
+                io.Combo.Input("clip_vision", options=files.names("clip_vision") + files.folder_names("diffusers"),
+                               tooltip="CLIP ViT-H: file or diffusers folder."),
+            ],
+            outputs=[
+                io.Vae.Output("vae_out", display_name="vae"),
+                io.ClipVision.Output("clip_vision_out", display_name="clip_vision"),
+            ],
+        )  # fmt: skip
+
+    @classmethod
+    def execute(cls, vae, clip_vision):
+        from ..models.anicrafter.encoders import ClipVision, WanVAE, load_clip_vision, load_vae
+
+        loaded = load_vae(files.path(vae, "vae", "diffusers"), vae_dtype())
+        clip = load_clip_vision(files.path(clip_vision, "clip_vision", "diffusers"))
+        return io.NodeOutput(WanVAE(Managed(loaded)), ClipVision(Managed(clip)))
+
+
+class CraftersAniCrafterSampler(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="CraftersAniCrafterSampler",
+            display_name="AniCrafter Sampler (self-contained)",
+            category=CATEGORY,
+            description="Samples with diffusers' Wan model and the published settings, without ComfyUI's own sampler.",
+            inputs=[
+                WanModel.Input("wan", tooltip="From Load Wan."),
+                AniCrafterWeights.Input("anicrafter", tooltip="From Load AniCrafter."),
+                Scene.Input("scene", tooltip="From Compose Scene."),
+                io.Conditioning.Input("positive", tooltip="From AniCrafter Prompt."),
+                io.Conditioning.Input("negative", tooltip="From AniCrafter Prompt."),
+                io.Vae.Input("vae", tooltip="Wan 2.1's VAE."),
+                io.ClipVisionOutput.Input("clip_vision_output",
+                                          tooltip="From CLIP Vision Encode (crop none) of Compose Scene's clip_image."),
+                io.Int.Input("seed", default=0, min=0, max=2**64 - 1, control_after_generate=True,
+                             tooltip="Seed of the initial noise."),
+                io.Int.Input("steps", default=50, min=1, max=200, tooltip="Denoising steps. Published: 50."),
+                io.Float.Input("cfg", default=1.5, min=1.0, max=20.0, step=0.1,
+                               tooltip="Guidance. 1 halves the time. Published: 1.5."),
+                io.Float.Input("shift", default=5.0, min=0.1, max=20.0, step=0.1, optional=True,
+                               tooltip="Shift of the schedule towards noise. Published: 5."),
+                io.Float.Input("strength", default=1.0, min=0.0, max=5.0, step=0.05, optional=True,
+                               tooltip="How strongly the avatar and the body mesh are followed."),
+                io.Boolean.Input("published_rounding", default=True, optional=True,
+                                 tooltip="Keep latents and timesteps in bf16, as in training."),
+            ],
+            outputs=[io.Latent.Output("samples", display_name="samples")],
+        )  # fmt: skip
+
+    @classmethod
+    def execute(cls, wan, anicrafter, scene, positive, negative, vae, clip_vision_output, seed, steps, cfg, shift=5.0,
+                strength=1.0, published_rounding=True):  # fmt: skip
+        from ..models.anicrafter.encoders import denormalise, normalise
+        from ..models.anicrafter.wan import WanCondition, denoise, initial_noise
+
+        latents = normalise(vae.encode(scene.blend).float().cpu())
+        condition = WanCondition(
+            tokens=_tokens(anicrafter, scene, "fp32"),
+            concat=torch.cat([scene.concat_mask().cpu(), latents], 1),
+            clip=clip_vision_output["penultimate_hidden_states"].float().cpu(),
+            positive=positive[0][0].float().cpu(),
+            negative=negative[0][0].float().cpu(),
+        )
+        noise = initial_noise(condition, seed)
+        progress = Progress("AniCrafter Sampler")
+        samples = denoise(wan, condition, noise, steps, cfg, shift, strength, published_rounding, on_call=progress)
+        return io.NodeOutput({"samples": to_output(denormalise(samples))})
+
+
+NODES = [
+    CraftersComposeScene,
+    CraftersLoadAniCrafter,
+    CraftersAniCrafterApply,
+    CraftersAniCrafterConditioning,
+    CraftersAniCrafterPrompt,
+    CraftersAniCrafterTrim,
+    CraftersLoadWan,
+    CraftersLoadWanEncoders,
+    CraftersAniCrafterSampler,
+]

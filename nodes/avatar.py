@@ -1,0 +1,339 @@
+"""The avatar: its file, the body that moves it, its motion, and its picture."""
+
+from pathlib import Path
+
+from comfy_api.latest import io
+
+from ..runtime import files
+from ..runtime.memory import compute_device, to_output
+from ..runtime.progress import Progress
+from .types import Avatar, BodyModel, BodyMotion, Rig
+
+CATEGORY = "Crafters/Avatar"
+AVATAR_SUFFIXES = (".safetensors", ".pth", ".ply")
+
+
+def _size_inputs():
+    return [
+        io.Int.Input("width", default=1280, min=64, max=8192, step=16,
+                     tooltip="Width of the picture in pixels; the motion's camera is scaled to it."),
+        io.Int.Input("height", default=720, min=64, max=8192, step=16,
+                     tooltip="Height in pixels. Width and height must have the shape the motion was filmed in."),
+    ]  # fmt: skip
+
+
+class CraftersLoadAvatar(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="CraftersLoadAvatar",
+            display_name="Load Avatar",
+            category=CATEGORY,
+            description="A character as 3-D gaussians, from ComfyUI's input folder: LHM's *_gaussian.pth, this pack's "
+            ".safetensors, or a .ply saved by this pack.",
+            inputs=[
+                io.Combo.Input("avatar", options=files.input_names(AVATAR_SUFFIXES), upload=io.UploadType.model,
+                               tooltip="The avatar's file. A .ply from elsewhere can be shown but not moved."),
+            ],
+            outputs=[Avatar.Output("avatar_out", display_name="avatar")],
+        )  # fmt: skip
+
+    @classmethod
+    def execute(cls, avatar):
+        from ..models.avatar.gaussians import load_avatar
+
+        return io.NodeOutput(load_avatar(files.input_path(avatar)))
+
+    @classmethod
+    def fingerprint_inputs(cls, avatar):
+        return _stamp(avatar)
+
+
+class CraftersSaveAvatar(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="CraftersSaveAvatar",
+            display_name="Save Avatar",
+            category=CATEGORY,
+            description="Writes the avatar into ComfyUI's output folder.",
+            inputs=[
+                Avatar.Input("avatar", tooltip="The avatar to write."),
+                io.String.Input("filename_prefix", default="crafters/avatar",
+                                tooltip="Folder and beginning of the name, below the output folder."),
+                io.Combo.Input("format", options=["safetensors", "pth", "ply"], default="safetensors",
+                               tooltip="safetensors and pth keep every number; pth is what LHM writes and AniCrafter "
+                               "reads; ply opens in viewers of gaussian splats."),
+            ],
+            outputs=[io.String.Output("path", display_name="path")],
+            is_output_node=True,
+        )  # fmt: skip
+
+    @classmethod
+    def execute(cls, avatar, filename_prefix, format):
+        from ..models.avatar.gaussians import save_avatar
+
+        path = files.output_path(filename_prefix, f".{format}")
+        save_avatar(avatar, path)
+        return io.NodeOutput(str(path))
+
+
+class CraftersLoadBodyModel(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="CraftersLoadBodyModel",
+            display_name="Load Body Model",
+            category=CATEGORY,
+            description="SMPL-X. Its licence must be accepted at smpl-x.is.tue.mpg.de; put SMPLX_NEUTRAL.npz into "
+            "models/crafters/smplx. It is never downloaded for you.",
+            inputs=[
+                io.Combo.Input("body", options=_body_models(), tooltip="SMPLX_NEUTRAL.npz."),
+            ],
+            outputs=[BodyModel.Output("body_out", display_name="body")],
+        )
+
+    @classmethod
+    def execute(cls, body):
+        from ..models.avatar.body import load_body_model
+
+        return io.NodeOutput(load_body_model(files.path(body, files.OWN)))
+
+
+def _body_models() -> list[str]:
+    names = files.names(files.OWN, suffixes={".npz"})
+    return sorted(names, key=lambda name: ("smplx" not in name.lower(), name))
+
+
+class CraftersRigAvatar(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="CraftersRigAvatar",
+            display_name="Rig Avatar",
+            category=CATEGORY,
+            description="Ties every gaussian of the avatar to the joints of a body: from SMPL-X, or from the LHM model "
+            "that made the avatar, which holds the ties itself.",
+            inputs=[
+                Avatar.Input("avatar", tooltip="The avatar to move."),
+                BodyModel.Input("body", optional=True, tooltip="From Load Body Model. Not needed with an LHM model."),
+                io.Combo.Input("lhm", options=["none", *files.names(files.OWN, suffixes={".safetensors"})],
+                               default="none", optional=True,
+                               tooltip="LHM's model.safetensors in models/crafters; exact for avatars it made."),
+                io.Combo.Input("constraint", options=["none", *files.names(files.OWN, suffixes={".npz"})],
+                               default="none", optional=True,
+                               tooltip="LHM's human_prior_constrain.npz, with a body: gaussians it marks keep their "
+                               "direction. none lets all turn with the body."),
+            ],
+            outputs=[Rig.Output("rig", display_name="rig")],
+        )  # fmt: skip
+
+    @classmethod
+    def execute(cls, avatar, body=None, lhm="none", constraint="none"):
+        from ..models.avatar.rig import read_constraint, rig_from_body, rig_from_lhm
+
+        if lhm != "none":
+            return io.NodeOutput(rig_from_lhm(files.path(lhm, files.OWN)))
+        if body is None:
+            raise ValueError("Rig Avatar needs a body (Load Body Model) or an LHM model: connect or choose one.")
+        mask = None if constraint == "none" else read_constraint(files.path(constraint, files.OWN))
+        return io.NodeOutput(rig_from_body(body, avatar.points, avatar.neutral_transforms, mask))
+
+
+class CraftersLoadMotion(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="CraftersLoadMotion",
+            display_name="Load Motion",
+            category=CATEGORY,
+            description="A body's motion: a folder of SMPL-X JSONs, or an AMASS .npz, in ComfyUI's input folder.",
+            inputs=[
+                io.Combo.Input("motion", options=files.input_folders(".json") + files.input_names({".npz"}),
+                               upload=io.UploadType.model,
+                               tooltip="Folder or file. JSONs belong to the frame whose number is in their name."),
+                io.Float.Input("fps", default=30.0, min=1.0, max=240.0, step=0.01,
+                               tooltip="Frames per second of the JSONs' video, which they do not say. AMASS says its "
+                               "own."),
+                io.Boolean.Input("fill_gaps", default=True, optional=True,
+                                 tooltip="Interpolate frames that have no JSON; otherwise a gap is an error."),
+                io.Int.Input("width", default=1280, min=64, max=8192, step=16, optional=True,
+                             tooltip="Picture width for AMASS, which has no camera, in pixels."),
+                io.Int.Input("height", default=720, min=64, max=8192, step=16, optional=True,
+                             tooltip="Picture height for AMASS, in pixels."),
+            ],
+            outputs=[
+                BodyMotion.Output("motion_out", display_name="motion"),
+                io.String.Output("report", display_name="report", tooltip="Frames found, size, rate, gaps."),
+            ],
+        )  # fmt: skip
+
+    @classmethod
+    def execute(cls, motion, fps, fill_gaps=True, width=1280, height=720):
+        from ..models.avatar.motion_files import read_motion
+
+        read = read_motion(files.input_path(motion), fps, (width, height))
+        missing = read.missing
+        gaps = f"missing: {', '.join(map(str, missing))}" if missing else "none missing"
+        if missing and not fill_gaps:
+            raise ValueError(f"{motion} has gaps ({gaps}): turn fill_gaps on, or complete it.")
+        report = (
+            f"{len(read)} frames ({read.frames[0]} to {read.frames[-1]}, {gaps}), {read.size[0]}×{read.size[1]}, "
+            f"{read.fps:g} fps"
+        )
+        return io.NodeOutput(read.filled() if missing else read, report)
+
+    @classmethod
+    def fingerprint_inputs(cls, motion, **_):
+        return _stamp(motion)
+
+
+class CraftersEditMotion(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        def shift(name, axis):
+            return io.Float.Input(name, default=0.0, min=-20.0, max=20.0, step=0.01, optional=True,
+                                  tooltip=f"Move the person by so many metres, positive {axis}.")  # fmt: skip
+
+        return io.Schema(
+            node_id="CraftersEditMotion",
+            display_name="Edit Motion",
+            category=CATEGORY,
+            description="Moves, turns, scales, retimes and loops a motion, in that order.",
+            inputs=[
+                BodyMotion.Input("motion", tooltip="From Load Motion."),
+                shift("x", "to the right"),
+                shift("y", "down"),
+                shift("z", "away from the camera"),
+                io.Float.Input("turn", default=0.0, min=-360.0, max=360.0, step=1.0, optional=True,
+                               tooltip="Turn about the vertical axis, degrees; positive turns a person who faces the "
+                               "camera to the picture's right."),
+                io.Float.Input("scale", default=1.0, min=0.05, max=20.0, step=0.01, optional=True,
+                               tooltip="How many times as large the person appears; larger comes nearer."),
+                io.Float.Input("fps", default=0.0, min=0.0, max=240.0, step=0.01, optional=True,
+                               tooltip="New frames per second at the same speed; 0 keeps it."),
+                io.Int.Input("frames", default=0, min=0, max=100_000, optional=True,
+                             tooltip="How many frames: cut, or repeated until there are enough. 0 keeps them."),
+                io.Boolean.Input("back_and_forth", default=True, optional=True,
+                                 tooltip="Repeat forwards and backwards, which never jumps."),
+            ],
+            outputs=[BodyMotion.Output("motion_out", display_name="motion")],
+        )  # fmt: skip
+
+    @classmethod
+    def execute(cls, motion, x=0.0, y=0.0, z=0.0, turn=0.0, scale=1.0, fps=0.0, frames=0, back_and_forth=True):
+        motion = motion.moved(x, y, z, turn).scaled(scale)
+        motion = motion.retimed(fps) if fps else motion
+        return io.NodeOutput(motion.looped(frames, back_and_forth) if frames else motion)
+
+
+class CraftersSaveMotion(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="CraftersSaveMotion",
+            display_name="Save Motion",
+            category=CATEGORY,
+            description="Writes a motion into ComfyUI's output folder.",
+            inputs=[
+                BodyMotion.Input("motion", tooltip="The motion to write."),
+                io.String.Input("filename_prefix", default="crafters/motion",
+                                tooltip="Folder and beginning of the name, below the output folder."),
+                io.Combo.Input("format", options=["json", "npz"], default="json",
+                               tooltip="json: a folder with a file per frame, as AniCrafter reads; npz: one AMASS "
+                               "file."),
+            ],
+            outputs=[io.String.Output("path", display_name="path")],
+            is_output_node=True,
+        )  # fmt: skip
+
+    @classmethod
+    def execute(cls, motion, filename_prefix, format):
+        from ..models.avatar.motion_files import save_motion
+
+        path = files.output_path(filename_prefix, "" if format == "json" else ".npz")
+        save_motion(motion, path)
+        return io.NodeOutput(str(path))
+
+
+class CraftersRenderAvatar(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="CraftersRenderAvatar",
+            display_name="Render Avatar",
+            category=CATEGORY,
+            description="Draws the moving avatar, frame by frame, by gaussian splatting in plain torch.",
+            inputs=[
+                Avatar.Input("avatar", tooltip="From Load Avatar."),
+                Rig.Input("rig", tooltip="From Rig Avatar, for this avatar."),
+                BodyMotion.Input("motion", tooltip="From Load Motion or Edit Motion."),
+                *_size_inputs(),
+                io.Combo.Input("backend", options=["torch", "gsplat", "auto"], default="torch", optional=True,
+                               tooltip="torch is exact and runs everywhere. gsplat (installed, and CUDA) is faster and "
+                               "differs by hundredths at edges; auto takes it where it can be had."),
+            ],
+            outputs=[
+                io.Image.Output("image", display_name="image", tooltip="On black, already multiplied by alpha."),
+                io.Mask.Output("alpha", display_name="alpha"),
+                io.Mask.Output("depth", display_name="depth", tooltip="Metres from the camera, 0 where nothing is."),
+            ],
+        )  # fmt: skip
+
+    @classmethod
+    def execute(cls, avatar, rig, motion, width, height, backend="torch"):
+        from ..models.avatar.render import render_avatar
+
+        progress = Progress("Render Avatar")
+        clip = render_avatar(avatar, rig, motion, width, height, compute_device(), backend, progress)
+        return io.NodeOutput(*(to_output(x) for x in clip))
+
+
+class CraftersRenderBodyMesh(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="CraftersRenderBodyMesh",
+            display_name="Render Body Mesh",
+            category=CATEGORY,
+            description="Draws the performer's grey body, which tells AniCrafter where the character belongs, and its "
+            "exact mask.",
+            inputs=[
+                BodyModel.Input("body", tooltip="From Load Body Model."),
+                BodyMotion.Input("motion", tooltip="The motion that the avatar makes."),
+                *_size_inputs(),
+            ],
+            outputs=[
+                io.Image.Output("image", display_name="image"),
+                io.Mask.Output("mask", display_name="mask", tooltip="1 on the body."),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, body, motion, width, height):
+        from ..models.avatar.render import render_body
+
+        return io.NodeOutput(*(to_output(x) for x in render_body(body, motion, width, height, Progress("Body Mesh"))))
+
+
+def _stamp(name: str) -> str:
+    """Changes when the user's file or folder does."""
+    try:
+        path: Path = files.input_path(name)
+    except FileNotFoundError:
+        return name
+    parts = [path, *sorted(path.glob("*"))] if path.is_dir() else [path]
+    return f"{name}:{max(part.stat().st_mtime_ns for part in parts)}:{len(parts)}"
+
+
+NODES = [
+    CraftersLoadAvatar,
+    CraftersSaveAvatar,
+    CraftersLoadBodyModel,
+    CraftersRigAvatar,
+    CraftersLoadMotion,
+    CraftersEditMotion,
+    CraftersSaveMotion,
+    CraftersRenderAvatar,
+    CraftersRenderBodyMesh,
+]
