@@ -50,7 +50,9 @@ class Scene:
         return torch.cat([packed.new_ones(STRIDE, 1, height, width), packed], 1)[None]
 
 
-def scene(reference: torch.Tensor, blend: torch.Tensor, mesh: torch.Tensor, free: torch.Tensor | None = None) -> Scene:
+def assemble(
+    reference: torch.Tensor, blend: torch.Tensor, mesh: torch.Tensor, free: torch.Tensor | None = None
+) -> Scene:
     """Put the reference still before the driving frames: generated frame k ≥ 1 belongs to driving frame k−1.
 
     reference: IMAGE [1, H, W, 3] (`fit_reference`); blend and mesh: IMAGE of 4n driving frames (`fit_length`); free:

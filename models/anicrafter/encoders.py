@@ -1,33 +1,25 @@
-"""Wan's VAE, CLIP image encoder and UMT5 text encoder: diffusers folders, or the single files that ComfyUI uses.
+"""Wan's VAE and CLIP image encoder: diffusers folders, or the single files that ComfyUI uses.
 
 `WanVAE` and `ClipVision` answer the calls that ComfyUI's own objects answer, so that either kind can be handed on.
 """
 
-import html
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 
 from ..anchorcrafter.encoders import CLIP_MEAN, CLIP_STD, _from_folder, _pretrained
 from ..checkpoint import CheckpointError, assign, read
 from ..loaded import Loaded
-from .fp8 import dequantise
 
-PROMPT = "human in a scene"  # both are what every published run used
-NEGATIVE_PROMPT = (
-    "细节模糊不清，字幕，作品，画作，画面，静止，最差质量，低质量，JPEG压缩残留，丑陋的，残缺的，多余的手指，画得不好的手部，"
-    "画得不好的脸部，畸形的，毁容的，形态畸形的肢体，手指融合，杂乱的背景，三条腿，背景人很多，倒着走"
-)
-TEXT_TOKENS = 512
 # Of Wan 2.1's latents, by channel.
 MEAN = (-0.7571, -0.7089, -0.9113, 0.1075, -0.1745, 0.9653, -0.1517, 1.5508,
         0.4134, -0.0715, 0.5517, -0.3632, -0.1922, -0.9497, 0.2503, -0.2921)  # fmt: skip
 STD = (2.8184, 1.4541, 2.3275, 2.6558, 1.2196, 1.7708, 2.6052, 2.0743,
        3.2687, 2.1526, 2.8652, 1.5579, 1.6382, 1.1253, 2.8251, 1.9160)  # fmt: skip
+PIXEL_NUMBERS = 4 * 1000  # alive in the VAE by pixel: four frames at once, about 1000 channels of full resolution
 
 
 def normalise(latents: torch.Tensor) -> torch.Tensor:
@@ -52,13 +44,13 @@ class WanVAE:
 
     def encode(self, images: torch.Tensor) -> torch.Tensor:
         """IMAGE [4n+1, H, W, 3] in 0…1 → posterior means [1, 16, n+1, H/8, W/8], not normalised, float32 on the CPU."""
-        device = self.loaded.load(images[0, ..., 0].numel() * _PIXEL_BYTES * self.loaded.dtype.itemsize)
+        device = self.loaded.load(images[0, ..., 0].numel() * PIXEL_NUMBERS * self.loaded.dtype.itemsize)
         clip = images[..., :3].movedim(-1, 0)[None].to(device, self.loaded.dtype) * 2 - 1
         return self._tiled_if_needed(lambda vae: vae.encode(clip).latent_dist.mode()).float().cpu()
 
     def decode(self, latents: torch.Tensor) -> torch.Tensor:
         """Latents, not normalised, [1, 16, n+1, h, w] → [1, 4n+1, H, W, 3] in 0…1, float32 on the CPU."""
-        device = self.loaded.load(latents[0, 0, 0].numel() * 64 * _PIXEL_BYTES * self.loaded.dtype.itemsize)
+        device = self.loaded.load(latents[0, 0, 0].numel() * 64 * PIXEL_NUMBERS * self.loaded.dtype.itemsize)
         latents = latents.to(device, self.loaded.dtype)
         clip = self._tiled_if_needed(lambda vae: vae.decode(latents).sample)
         return (clip.float() / 2 + 0.5).clamp(0, 1).movedim(1, -1).cpu()
@@ -74,9 +66,6 @@ class WanVAE:
             vae.enable_tiling()
             torch.cuda.empty_cache()
             return run(vae)
-
-
-_PIXEL_BYTES = 4 * 1000  # four frames at once, about 1000 channels of the full resolution's width alive
 
 
 def load_vae(path: str | Path, dtype: torch.dtype = torch.bfloat16):
@@ -154,87 +143,3 @@ def load_clip_vision(path: str | Path, dtype: torch.dtype = torch.float32):
         hidden_act="gelu",
     )
     return _pretrained(CLIPVisionModel, path.name, dtype, None, config=config, state_dict=state)
-
-
-class TextEncoder:
-    """loaded: a transformers UMT5EncoderModel; tokenize: text → token numbers, the end mark included."""
-
-    def __init__(self, loaded: Loaded, tokenize: Callable[[str], list[int]]):
-        self.loaded, self.tokenize = loaded, tokenize
-
-    def encode(self, text: str) -> torch.Tensor:
-        """[1, 512, D] float32 on the CPU, zero after the text's own tokens."""
-        tokens = self.tokenize(" ".join(html.unescape(html.unescape(text)).split()))
-        if len(tokens) > TEXT_TOKENS:
-            tokens = tokens[: TEXT_TOKENS - 1] + tokens[-1:]
-        device = self.loaded.load()
-        states = self.loaded.module(torch.tensor([tokens], device=device)).last_hidden_state
-        return pad_text(states.float().cpu())
-
-
-def pad_text(embedding: torch.Tensor) -> torch.Tensor:
-    """[1, L ≤ 512, D] → [1, 512, D], filled with zeros."""
-    return F.pad(embedding, (0, 0, 0, TEXT_TOKENS - embedding.shape[1]))
-
-
-def save_prompts(path: str | Path, positive: torch.Tensor, negative: torch.Tensor) -> None:
-    """Keep two text embeddings [1, 512, D] in a small file, so that nobody needs the text encoder again."""
-    from safetensors.torch import save_file
-
-    used = {"positive": positive, "negative": negative}
-    used = {name: x[:, : int(x[0].any(-1).nonzero().max()) + 1].bfloat16().contiguous() for name, x in used.items()}
-    save_file(used, str(path), {"format": "pt"})
-
-
-def load_prompts(path: str | Path) -> tuple[torch.Tensor, torch.Tensor]:
-    """Positive and negative embedding [1, 512, D], float32, from a file of `save_prompts`. Raises CheckpointError."""
-    state, _ = read(path)
-    if set(state) != {"positive", "negative"}:
-        raise CheckpointError(f"{Path(path).name} holds no prompts; make it with `crafters cache-prompt`.")
-    return pad_text(state["positive"].float()), pad_text(state["negative"].float())
-
-
-def load_text_encoder(path: str | Path, dtype: torch.dtype = torch.bfloat16) -> tuple[torch.nn.Module, Callable]:
-    """UMT5 and its tokenizer, as `TextEncoder` takes them.
-
-    path: a diffusers pipeline's folder (with `text_encoder` and `tokenizer`), or a single file of ComfyUI's, which
-    carries its tokenizer. Raises CheckpointError.
-    """
-    from transformers import AutoTokenizer, UMT5Config, UMT5EncoderModel
-
-    path = Path(path)
-    if path.is_dir():
-        tokenizer = AutoTokenizer.from_pretrained(str(path / "tokenizer"), local_files_only=True)
-        return _from_folder(UMT5EncoderModel, path / "text_encoder", dtype), lambda text: tokenizer(text)["input_ids"]
-    state, _ = read(path)
-    pieces = state.pop("spiece_model", None)
-    if pieces is None or "shared.weight" not in state:
-        raise CheckpointError(
-            f"{path.name} is not a UMT5 text encoder with its tokenizer inside (such as umt5_xxl_fp16.safetensors)."
-        )
-    state = dequantise(state, dtype, path.name)
-    block = "encoder.block.0.layer."
-    buckets, heads = state[f"{block}0.SelfAttention.relative_attention_bias.weight"].shape
-    config = UMT5Config(
-        vocab_size=len(state["shared.weight"]),
-        d_model=state["shared.weight"].shape[1],
-        d_kv=len(state[f"{block}0.SelfAttention.q.weight"]) // heads,
-        d_ff=len(state[f"{block}1.DenseReluDense.wi_0.weight"]),
-        num_layers=len({name.split(".")[2] for name in state if name.startswith("encoder.block.")}),
-        num_heads=heads,
-        relative_attention_num_buckets=buckets,
-        feed_forward_proj="gated-gelu",
-    )
-    encoder = _pretrained(UMT5EncoderModel, path.name, dtype, None, config=config, state_dict=state)
-    return encoder, _sentencepiece(pieces)
-
-
-def _sentencepiece(pieces: torch.Tensor) -> Callable[[str], list[int]]:
-    try:
-        from sentencepiece import SentencePieceProcessor
-    except ImportError as error:
-        raise CheckpointError(
-            "Reading the tokenizer inside this file needs sentencepiece: `pip install sentencepiece`, or give a "
-            "diffusers folder."
-        ) from error
-    return SentencePieceProcessor(model_proto=pieces.numpy().tobytes(), add_eos=True).encode

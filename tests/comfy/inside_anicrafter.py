@@ -15,10 +15,11 @@ import comfy.supported_models  # noqa: E402
 import pytest  # noqa: E402
 import torch  # noqa: E402
 from comfy_extras.nodes_model_advanced import ModelSamplingSD3  # noqa: E402
-from crafters.models.anicrafter import encoders, patch  # noqa: E402
+from crafters.models.anicrafter import encoders, patch, prompt  # noqa: E402
 from crafters.models.anicrafter.checkpoint import AniCrafter  # noqa: E402
 from crafters.models.anicrafter.embedders import embed  # noqa: E402
-from crafters.models.anicrafter.wan import WanCondition, denoise, load_transformer, merge_lora  # noqa: E402
+from crafters.models.anicrafter.transformer import load_transformer, merge_lora  # noqa: E402
+from crafters.models.anicrafter.wan import WanCondition, denoise  # noqa: E402
 from crafters.models.checkpoint import CheckpointError  # noqa: E402
 from crafters.models.loaded import Loaded  # noqa: E402
 from parity_case import find_cases  # noqa: E402
@@ -404,10 +405,10 @@ def test_text_encoder_equals_the_hosts(tmp_path, monkeypatch):
     theirs.load_state_dict(state)
     pieces = torch.zeros(4, dtype=torch.uint8)
     path = save(tmp_path / "umt5.safetensors", {**state, "spiece_model": pieces})
-    monkeypatch.setattr(encoders, "_sentencepiece", lambda pieces: None)
-    module, _ = encoders.load_text_encoder(path, torch.float32)
+    monkeypatch.setattr(prompt, "_sentencepiece", lambda pieces: None)
+    module, _ = prompt.load_text_encoder(path, torch.float32)
     ids = [3, 17, 40, 8, 1]
-    ours = encoders.TextEncoder(Loaded(module), lambda text: ids).encode("")
+    ours = prompt.TextEncoder(Loaded(module), lambda text: ids).encode("")
     padded = torch.tensor([ids + [0] * 507])
     expected = theirs(padded, (torch.arange(512) < 5)[None].long(), intermediate_output=None)[0]
     close(ours[:, :5], expected[:, :5], 1e-4)

@@ -8,7 +8,8 @@ from crafters.models.anicrafter.checkpoint import AniCrafter
 from crafters.models.anicrafter.conditions import Scene, body_free
 from crafters.models.anicrafter.embedders import embed
 from crafters.models.anicrafter.schedule import sigmas, timesteps
-from crafters.models.anicrafter.wan import WanCondition, denoise, load_transformer, merge_lora
+from crafters.models.anicrafter.transformer import load_transformer, merge_lora
+from crafters.models.anicrafter.wan import WanCondition, denoise
 from crafters.models.loaded import Loaded
 from parity_case import named_weight
 from safetensors.torch import save_file
@@ -19,7 +20,7 @@ def named_weights(case, part):
 
 
 def make_scene(case):
-    """The clip of the case: its two videos differ in the reference frame too, so `conditions.scene` cannot make it."""
+    """The clip of the case; its two videos differ in the reference frame too, which `conditions.assemble` forbids."""
     blend, mesh = ((case.inputs[f"reference_then_{name}"].movedim(0, -1) + 1) / 2 for name in ("blend", "smplx"))
     free = body_free(mesh[1:])
     return Scene(blend, mesh, torch.cat([torch.ones_like(free[:1]), free]))

@@ -11,7 +11,7 @@ def frames(count, height=32, width=48):
 
 def test_frame_k_belongs_to_driving_frame_k_minus_1():
     reference, blend, mesh = frames(1), frames(8), frames(8)
-    scene = conditions.scene(reference, blend, mesh)
+    scene = conditions.assemble(reference, blend, mesh)
     assert scene.latent_size == (3, 4, 6)
     assert torch.equal(scene.blend[0], reference[0]) and torch.equal(scene.mesh[0], reference[0])
     assert torch.equal(scene.blend[3], blend[2]) and torch.equal(scene.mesh[8], mesh[7])
@@ -59,14 +59,14 @@ def test_avatar_is_weighted_by_alpha_twice_unless_told_otherwise():
 )
 def test_what_does_not_fit_together_is_refused(reference, blend, mesh, free, fault):
     with pytest.raises(ValueError, match=fault):
-        conditions.scene(reference, blend, mesh, free)
+        conditions.assemble(reference, blend, mesh, free)
 
 
 @pytest.mark.parametrize("size", [(16, 16), (16, 64), (48, 32), (720, 1280), (1280, 720)])
 def test_mask_of_any_size(size):
     free = torch.ones(4, *size)
     free[:, : size[0] // 2] = 0
-    scene = conditions.scene(frames(1, *size), frames(4, *size), frames(4, *size), free)
+    scene = conditions.assemble(frames(1, *size), frames(4, *size), frames(4, *size), free)
     mask = scene.concat_mask()
     assert mask.shape == (1, 4, 2, size[0] // 8, size[1] // 8)
     assert (mask[:, :, 0] == 1).all() and 0 <= mask.min() and mask.max() <= 1.000001

@@ -1,18 +1,16 @@
+import hashlib
 import json
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
-from crafters.models.anicrafter import encoders
+from crafters.models.anicrafter import encoders, prompt
 from crafters.models.anicrafter.checkpoint import AniCrafter
-from crafters.models.anicrafter.wan import (
-    GroupOffloaded,
-    WanCondition,
-    denoise,
-    initial_noise,
-    load_transformer,
-    merge_lora,
-)
+from crafters.models.anicrafter.transformer import GroupOffloaded, _infer, load_transformer, merge_lora
+from crafters.models.anicrafter.wan import WanCondition, denoise, initial_noise
 from crafters.models.checkpoint import CheckpointError
 from crafters.models.loaded import Loaded
 from safetensors.torch import save_file
@@ -102,9 +100,7 @@ def test_published_rounding_keeps_times_and_latents_in_bf16(transformer, conditi
     told = []
     with torch.no_grad():
         for rounded in (True, False):
-            seen = transformer.register_forward_pre_hook(
-                lambda module, args, kwargs: told.append(kwargs["timestep"].item()), with_kwargs=True
-            )
+            seen = transformer.register_forward_pre_hook(lambda module, args: told.append(args[1].item()))
             result = run(transformer, condition, guidance=1.0, published_rounding=rounded)
             seen.remove()
             assert torch.equal(result, result.bfloat16().float()) == rounded
@@ -287,8 +283,8 @@ def test_text_encoder_with_its_tokenizer_inside(tmp_path):
     model = UMT5EncoderModel(config).eval()
     state = {name: tensor.clone() for name, tensor in model.state_dict().items() if "embed_tokens" not in name}
     path = save(tmp_path / "umt5.safetensors", {**state, "spiece_model": pieces})
-    module, tokenize = encoders.load_text_encoder(path, torch.float32)
-    encoder = encoders.TextEncoder(Loaded(module), tokenize)
+    module, tokenize = prompt.load_text_encoder(path, torch.float32)
+    encoder = prompt.TextEncoder(Loaded(module), tokenize)
     positive = encoder.encode(" human  in a scene ")
     length = len(tokenize("human in a scene"))
     assert positive.shape == (1, 512, 32) and tokenize("human")[-1] == 1
@@ -299,20 +295,49 @@ def test_text_encoder_with_its_tokenizer_inside(tmp_path):
     assert torch.equal(encoder.encode("blurred &amp;amp; grey"), encoder.encode("blurred & grey"))
     assert encoder.encode("human in a scene " * 200)[0, -1].any()
 
-    encoders.save_prompts(tmp_path / "prompts.safetensors", positive, positive * 2)
-    one, two = encoders.load_prompts(tmp_path / "prompts.safetensors")
+    prompt.save_prompts(tmp_path / "prompts.safetensors", positive, positive * 2)
+    one, two = prompt.load_prompts(tmp_path / "prompts.safetensors")
     assert torch.equal(one, positive.bfloat16().float()) and torch.equal(two, one * 2)
     with pytest.raises(CheckpointError, match="holds no prompts"):
-        encoders.load_prompts(path)
+        prompt.load_prompts(path)
 
 
 def test_text_encoder_file_without_tokenizer_is_refused(tmp_path):
     path = save(tmp_path / "t5.safetensors", {"shared.weight": torch.zeros(4, 4)})
     with pytest.raises(CheckpointError, match="not a UMT5 text encoder"):
-        encoders.load_text_encoder(path)
+        prompt.load_text_encoder(path)
 
 
 def test_config_of_a_folder_is_kept(transformer, tmp_path):
     transformer.save_pretrained(tmp_path)
     config = json.loads((tmp_path / "config.json").read_text())
     assert load_transformer(tmp_path).config.num_attention_heads == config["num_attention_heads"] == 1
+
+
+@pytest.mark.slow
+def test_two_processes_denoise_as_one(tmp_path):
+    save(tmp_path / "wan.safetensors", random_state(wan_shapes(dim=256, layers=2, ffn=64, text=32, image=16, freq=32)))
+    script = Path(__file__).parents[1] / "parallel_wan.py"
+    done = subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", script, tmp_path],
+        capture_output=True, text=True, timeout=300, cwd=tmp_path,
+    )  # fmt: skip
+    differences = [float(file.read_text()) for file in tmp_path.glob("*.txt")]
+    assert len(differences) == 2, done.stderr[:5000]
+    assert max(differences) < 1e-5
+
+
+def test_full_size_layout_is_the_released_one():
+    """Wan 2.1 I2V 14B: 1303 tensors, known by the hash of their names and sizes; all have a place in diffusers'."""
+    from diffusers import WanTransformer3DModel
+    from diffusers.loaders.single_file_utils import convert_wan_transformer_to_diffusers
+
+    shapes = wan_shapes(dim=5120, layers=40, ffn=13824)
+    lines = sorted(x for name, shape in shapes.items() for x in (f"{name}:{'_'.join(map(str, shape))}", name))
+    assert hashlib.md5(",".join(lines).encode()).hexdigest() == "6bfcfb3b342cb286ce886889d519a77e"
+    state = {name: torch.empty(shape, device="meta") for name, shape in shapes.items()}
+    assert len(state) == 1303 and sum(tensor.numel() for tensor in state.values()) == 16_394_878_784
+    with torch.device("meta"):
+        own = WanTransformer3DModel(**_infer(state, None, "Wan")).state_dict()
+    converted = convert_wan_transformer_to_diffusers(state)
+    assert {name: x.shape for name, x in converted.items()} == {name: x.shape for name, x in own.items()}
