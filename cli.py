@@ -137,7 +137,7 @@ def _convert(args: argparse.Namespace) -> int:
 
 
 def _cache_prompt(args: argparse.Namespace) -> int:
-    from .models.anicrafter.encoders import NEGATIVE_PROMPT, PROMPT, TextEncoder, load_text_encoder, save_prompts
+    from .models.anicrafter.prompt import NEGATIVE_PROMPT, PROMPT, TextEncoder, load_text_encoder, save_prompts
     from .models.checkpoint import CheckpointError
     from .runtime.memory import Managed
 

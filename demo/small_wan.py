@@ -82,7 +82,7 @@ def write_small_wan(models: str | Path, seed: int = 0) -> dict[str, str]:
     from safetensors.torch import save_file
     from transformers import CLIPVisionConfig, CLIPVisionModel
 
-    from ..models.anicrafter.encoders import save_prompts
+    from ..models.anicrafter.prompt import save_prompts
 
     models = Path(models)
     for folder in ("crafters", "diffusion_models"):

@@ -64,7 +64,7 @@ class CraftersComposeScene(io.ComfyNode):
         reference = conditions.fit_reference(character, height, width, character_mask)
         fitted = (conditions.fit_length(clip, length) for clip in (blend, mesh))
         free = None if mesh_mask is None else conditions.fit_length(1 - mesh_mask, length)
-        scene = conditions.scene(reference, *fitted, free)
+        scene = conditions.assemble(reference, *fitted, free)
         return io.NodeOutput(scene, to_output(blend), to_output(conditions.clip_image(reference)))
 
 
@@ -217,7 +217,7 @@ class CraftersAniCrafterPrompt(io.ComfyNode):
 
     @classmethod
     def execute(cls, file, clip=None):
-        from ..models.anicrafter.encoders import NEGATIVE_PROMPT, PROMPT, load_prompts, save_prompts
+        from ..models.anicrafter.prompt import NEGATIVE_PROMPT, PROMPT, load_prompts, save_prompts
 
         if files.exists(file, files.OWN):
             texts = load_prompts(files.path(file, files.OWN))
@@ -278,7 +278,7 @@ class CraftersLoadWan(io.ComfyNode):
 
     @classmethod
     def execute(cls, transformer, anicrafter, lora_strength=1.0, dtype="auto", offload_blocks=False):
-        from ..models.anicrafter.wan import GroupOffloaded, load_transformer, merge_lora
+        from ..models.anicrafter.transformer import GroupOffloaded, load_transformer, merge_lora
         from ..runtime.memory import compute_device
 
         network = load_transformer(files.path(transformer, *WAN_FOLDERS), vae_dtype(dtype))

@@ -15,6 +15,7 @@ import comfy.supported_models  # noqa: E402
 import pytest  # noqa: E402
 import torch  # noqa: E402
 from comfy_extras.nodes_model_advanced import ModelSamplingSD3  # noqa: E402
+from crafters.demo.small_wan import anicrafter_shapes, random_state, wan_shapes  # noqa: E402
 from crafters.models.anicrafter import encoders, patch, prompt  # noqa: E402
 from crafters.models.anicrafter.checkpoint import AniCrafter  # noqa: E402
 from crafters.models.anicrafter.embedders import embed  # noqa: E402
@@ -25,7 +26,6 @@ from crafters.models.loaded import Loaded  # noqa: E402
 from parity_case import find_cases  # noqa: E402
 from parity_kinds.anicrafter_denoise import make_scene, named_weights  # noqa: E402
 from safetensors.torch import save_file  # noqa: E402
-from small_wan import anicrafter_shapes, random_state, wan_shapes  # noqa: E402
 
 STEPS = 3
 SLOT = ("double_block", 0)
