@@ -176,8 +176,8 @@ def note(rows: list[str]) -> None:
     text = path.read_text() if path.is_file() else "# Benchmarks\n"
     if HEADER not in text:
         about = (
-            "A ratio below 1 is ours being better. Memory is the peak beyond network and clip; ours keeps the condition "
-            "maps of the whole clip, the plain loop makes them anew for every window."
+            "A ratio below 1 is ours being better. Memory is the peak beyond network and clip; ours keeps the "
+            "condition maps of the whole clip, the plain loop makes them anew for every window."
         )
         title = "## AnchorCrafter's sampling loop against a plain one (`benchmarks/anchor_sampling.py`)"
         text += f"\n{title}\n\n{about}\n\n{HEADER}"
