@@ -171,7 +171,7 @@ class CraftersAnchorSampler(io.ComfyNode):
                 io.Int.Input("window", default=11, min=2, max=200,
                              tooltip="Frames the network sees together, the reference included. More is smoother and "
                              "needs more memory. Published: 11 (MimicMotion 72 or 16)."),
-                io.Int.Input("overlap", default=6, min=0, max=199, optional=True,
+                io.Int.Input("overlap", default=6, min=1, max=199, optional=True,
                              tooltip="Frames that neighbouring windows share; MimicMotion only."),
                 io.Int.Input("batch", default=0, min=0, max=64, optional=True,
                              tooltip="Network passes done at once. 0 as memory allows; 1 needs least memory. The "

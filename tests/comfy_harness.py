@@ -61,5 +61,6 @@ def start_comfy(comfy_dir: Path, base: Path, pack: str = "crafters") -> Iterator
     """ComfyUI with the base directory `base` and the pack, under the folder name `pack`, as its only custom nodes."""
     (base / "custom_nodes").mkdir(parents=True)
     os.symlink(ROOT, base / "custom_nodes" / pack, target_is_directory=True)
-    with ComfyServer(comfy_dir, base_directory=base) as server:
+    # Previews are off unless a user asks for them.
+    with ComfyServer(comfy_dir, base_directory=base, extra_args=["--preview-method", "latent2rgb"]) as server:
         yield Comfy(server.url, base, server.log)

@@ -10,8 +10,9 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
-from ..checkpoint import CheckpointError, check_fit, first_sentence, read, size
+from ..checkpoint import CheckpointError, read, size
 from ..loaded import Loaded
+from ..pretrained import from_folder, pretrained
 
 SCALING_FACTOR = 0.18215  # of SVD's latents; condition latents are used unscaled (anchorcrafter sampling)
 CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
@@ -107,14 +108,14 @@ def load_vae(folder: str | Path, dtype: torch.dtype | None = None):
     from diffusers import AutoencoderKLTemporalDecoder
 
     # Converted while loading: diffusers warns of its own `to` for models that keep parts in float32, as this does not.
-    return _from_folder(AutoencoderKLTemporalDecoder, Path(folder) / "vae", None, torch_dtype=dtype or torch.float32)
+    return from_folder(AutoencoderKLTemporalDecoder, Path(folder) / "vae", None, torch_dtype=dtype or torch.float32)
 
 
 def load_image_encoder(folder: str | Path, dtype: torch.dtype | None = None):
     """SVD's CLIP image encoder from its diffusers folder (`image_encoder/`). Raises CheckpointError."""
     from transformers import CLIPVisionModelWithProjection
 
-    return _from_folder(CLIPVisionModelWithProjection, Path(folder) / "image_encoder", dtype)
+    return from_folder(CLIPVisionModelWithProjection, Path(folder) / "image_encoder", dtype)
 
 
 def load_dinov2(path: str | Path, dtype: torch.dtype | None = None):
@@ -126,7 +127,7 @@ def load_dinov2(path: str | Path, dtype: torch.dtype | None = None):
 
     path = Path(path)
     if path.is_dir():
-        return _from_folder(Dinov2Model, path, dtype)
+        return from_folder(Dinov2Model, path, dtype)
     state, _ = read(path)
     state = {name.removeprefix("dinov2."): tensor for name, tensor in state.items()}
     projection = "embeddings.patch_embeddings.projection.weight"
@@ -143,28 +144,4 @@ def load_dinov2(path: str | Path, dtype: torch.dtype | None = None):
         patch_size=patch,
         image_size=round(positions**0.5) * patch,
     )
-    return _pretrained(Dinov2Model, path.name, dtype, None, config=config, state_dict=state)
-
-
-def _from_folder(cls, folder: Path, dtype: torch.dtype | None, **options):
-    if not (folder / "config.json").is_file():
-        raise CheckpointError(f"{folder} holds no config.json; give the whole folder as it is on the hub.")
-    # The hub offers both; whoever saved the disk space has the half-precision file only.
-    half_only = not any(f for f in folder.glob("*.safetensors") if ".fp16." not in f.name)
-    if half_only and any(folder.glob("*.fp16.safetensors")):
-        options["variant"] = "fp16"
-    return _pretrained(cls, f"{folder.parent.name}/{folder.name}", dtype, str(folder), local_files_only=True, **options)
-
-
-def _pretrained(cls, what: str, dtype: torch.dtype | None, source: str | None, **options):
-    """`from_pretrained` that accounts for every key; the library translates the names of older releases itself."""
-    from safetensors import SafetensorError
-
-    try:
-        model, info = cls.from_pretrained(source, output_loading_info=True, ignore_mismatched_sizes=True, **options)
-    except (OSError, ValueError, RuntimeError, TypeError, SafetensorError) as error:
-        raise CheckpointError(f"{what} cannot be loaded: {first_sentence(error)}.") from error
-    kinds = (info.get(f"{kind}_keys") or () for kind in ("missing", "unexpected", "mismatched"))
-    # A mismatched one comes with its sizes.
-    check_fit(what, *(sorted(key if isinstance(key, str) else key[0] for key in keys) for keys in kinds))
-    return model if dtype is None else model.to(dtype)
+    return pretrained(Dinov2Model, path.name, dtype, None, config=config, state_dict=state)

@@ -66,7 +66,8 @@ def sample(
     scheduler = EulerDiscreteScheduler(**SCHEDULER)
     latent_shape = condition.image_latent.shape[1:]
     per_row = _row_bytes(min(window, frames), latent_shape, model.dtype)
-    device = model.load(per_row * (rows or 1))
+    most = max(1, ATTENTION_BATCH // (latent_shape[-1] * latent_shape[-2]))
+    device = model.load(per_row * min(rows or 1, most))
     scheduler.set_timesteps(steps, device=device)
 
     latents = noise.to(device, torch.float32)
@@ -82,8 +83,7 @@ def sample(
         plan = [linear_windows(frames, window, overlap)] * steps
         weight = torch.tensor(triangle(min(window, frames)), device=device)
     passes = [[(w, conditional) for w in windows for conditional in (True, False)[: 1 + guided]] for windows in plan]
-    attended = ATTENTION_BATCH // (latent_shape[-1] * latent_shape[-2])
-    chunks = Chunker(min(rows or _rows_that_fit(model.free_memory(), per_row), attended), "passes")
+    chunks = Chunker(min(rows or _rows_that_fit(model.free_memory(), per_row), most), "passes")
     done, total = 0, sum(len(p) for p in passes)
 
     for step, timestep in enumerate(scheduler.timesteps):

@@ -63,6 +63,16 @@ class DualAdapter(nn.Module):
         return attn.to_out[1](out)
 
 
+@dataclass
+class _AddMaps:
+    """The hook on `conv_in`. Not a method of the network, which a hook on its own part would keep alive."""
+
+    injected: Injected
+
+    def __call__(self, conv_in, args, out):
+        return out if self.injected.maps is None else out + self.injected.maps
+
+
 class MotionUNet(UNetSpatioTemporalConditionModel):
     """diffusers' spatio-temporal UNet, called with a context and condition maps.
 
@@ -76,11 +86,8 @@ class MotionUNet(UNetSpatioTemporalConditionModel):
         for name, attn in self.named_modules():
             if name.endswith(".attn2"):
                 attn.set_processor(DualAdapter(self.injected, attn.inner_dim, context, adapter))
-        self.conv_in.register_forward_hook(self._add_maps)
+        self.conv_in.register_forward_hook(_AddMaps(self.injected))
         return self
-
-    def _add_maps(self, conv_in, args, out):
-        return out if self.injected.maps is None else out + self.injected.maps
 
     def predict(self, sample, timestep, context, time_ids, maps=None) -> torch.Tensor:
         """The network's answer (v-prediction).

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import torch
 
-from ..anchorcrafter.encoders import CLIP_MEAN, CLIP_STD, _from_folder, _pretrained
+from ..anchorcrafter.encoders import CLIP_MEAN, CLIP_STD
 from ..checkpoint import CheckpointError, assign, read
 from ..loaded import Loaded
+from ..pretrained import from_folder, pretrained
 
 # Of Wan 2.1's latents, by channel.
 MEAN = (-0.7571, -0.7089, -0.9113, 0.1075, -0.1745, 0.9653, -0.1517, 1.5508,
@@ -78,7 +79,7 @@ def load_vae(path: str | Path, dtype: torch.dtype = torch.bfloat16):
 
     path = Path(path)
     if path.is_dir():
-        return _from_folder(AutoencoderKLWan, path, None, torch_dtype=dtype)
+        return from_folder(AutoencoderKLWan, path, None, torch_dtype=dtype)
     state, _ = read(path)
     if "decoder.head.0.gamma" not in state or "conv2.weight" not in state:
         raise CheckpointError(f"{path.name} is not Wan 2.1's VAE (such as wan_2.1_vae.safetensors).")
@@ -122,7 +123,7 @@ def load_clip_vision(path: str | Path, dtype: torch.dtype = torch.float32):
 
     path = Path(path)
     if path.is_dir():
-        return _from_folder(CLIPVisionModel, path, dtype)
+        return from_folder(CLIPVisionModel, path, dtype)
     state = {name: tensor for name, tensor in read(path)[0].items() if name.startswith("vision_model.")}
     try:
         width, _, patch, _ = state["vision_model.embeddings.patch_embedding.weight"].shape
@@ -142,4 +143,4 @@ def load_clip_vision(path: str | Path, dtype: torch.dtype = torch.float32):
         image_size=round(positions**0.5) * patch,
         hidden_act="gelu",
     )
-    return _pretrained(CLIPVisionModel, path.name, dtype, None, config=config, state_dict=state)
+    return pretrained(CLIPVisionModel, path.name, dtype, None, config=config, state_dict=state)

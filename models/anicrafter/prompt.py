@@ -7,9 +7,9 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
-from ..anchorcrafter.encoders import _from_folder, _pretrained
 from ..checkpoint import CheckpointError, read
 from ..loaded import Loaded
+from ..pretrained import from_folder, pretrained
 from .fp8 import dequantise
 
 PROMPT = "human in a scene"  # both are what every published run used
@@ -69,7 +69,7 @@ def load_text_encoder(path: str | Path, dtype: torch.dtype = torch.bfloat16) -> 
     path = Path(path)
     if path.is_dir():
         tokenizer = AutoTokenizer.from_pretrained(str(path / "tokenizer"), local_files_only=True)
-        return _from_folder(UMT5EncoderModel, path / "text_encoder", dtype), lambda text: tokenizer(text)["input_ids"]
+        return from_folder(UMT5EncoderModel, path / "text_encoder", dtype), lambda text: tokenizer(text)["input_ids"]
     state, _ = read(path)
     pieces = state.pop("spiece_model", None)
     if pieces is None or "shared.weight" not in state:
@@ -89,7 +89,7 @@ def load_text_encoder(path: str | Path, dtype: torch.dtype = torch.bfloat16) -> 
         relative_attention_num_buckets=buckets,
         feed_forward_proj="gated-gelu",
     )
-    encoder = _pretrained(UMT5EncoderModel, path.name, dtype, None, config=config, state_dict=state)
+    encoder = pretrained(UMT5EncoderModel, path.name, dtype, None, config=config, state_dict=state)
     return encoder, _sentencepiece(pieces)
 
 

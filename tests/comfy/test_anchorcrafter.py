@@ -4,6 +4,7 @@ import asyncio
 import json
 import threading
 import urllib.request
+from io import BytesIO
 from pathlib import Path
 
 import av
@@ -59,13 +60,13 @@ def frames_of(path):
 
 @pytest.mark.parametrize("workflow", ["AnchorCrafter", "MimicMotion-baseline"])
 def test_workflow_makes_a_video(comfy, demo, workflow):
-    prompt = demo(workflow)
+    prompt, said = demo(workflow), comfy.complaints()
     outputs = comfy.run(prompt)
     (video,) = (file for file in output_files(outputs) if file["filename"].endswith(".mp4"))
     frames = frames_of(comfy.output_path(video))
     assert frames.shape == (6, 320, 192, 3)
     assert frames.std() > 5 and not np.array_equal(frames[0], frames[-1])
-    assert comfy.complaints() == []
+    assert comfy.complaints() == said
 
 
 def test_embedded_road_makes_the_same_frames(comfy, demo):
@@ -121,6 +122,20 @@ def test_cancel_while_sampling_leaves_no_result(comfy, demo):
     value, maximum = seen[-1]
     assert value < maximum / 4, "went on sampling long after the cancel"
     assert comfy.run(demo()), "the server must work on after a cancel"
+
+
+def test_sampling_shows_previews(comfy, demo):
+    prompt = demo()
+    prompt[node_of(prompt, "CraftersAnchorSampler")]["inputs"].update(seed=99, steps=4)
+    pictures = []
+
+    async def queue():
+        async with ComfyClient(comfy.url) as client:
+            await client.queue(prompt, on_preview=pictures.append)
+
+    asyncio.run(queue())
+    sizes = {Image.open(BytesIO(picture)).size for picture in pictures}
+    assert len(pictures) >= 3 and all(abs(width / height - 192 / 320) < 0.01 for width, height in sizes)
 
 
 @pytest.mark.parametrize(

@@ -48,10 +48,11 @@ def video_of(comfy, prompt):
 
 @pytest.mark.parametrize(("workflow", "frames"), [(WORKFLOWS[0], 8), (WORKFLOWS[1], 32), (WORKFLOWS[2], 8)])
 def test_workflow_makes_a_video(comfy, actor, workflow, frames):
+    said = comfy.complaints()
     video = video_of(comfy, actor(workflow, frames))
     assert video.shape == (frames, 96, 160, 3)
     assert video.std() > 2
-    assert comfy.complaints() == []
+    assert comfy.complaints() == said
 
 
 def test_apply_and_loras_before_and_after(comfy, actor):
