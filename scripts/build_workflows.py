@@ -292,7 +292,7 @@ GRAPHS: dict[str, tuple[Callable[[Graph, Weights], None], str]] = {
         "A photo of a person, three photos of a product and a driving clip of somebody presenting a product, with its "
         "hand-mesh and object-depth videos (same length), become a video of that person presenting that product.",
     ),
-    "MimicMotion-baseline": (
+    "MimicMotion baseline": (
         mimicmotion,
         "A photo of a person and a driving clip become a video of that person moving as in the clip.",
     ),
@@ -303,14 +303,14 @@ GRAPHS: dict[str, tuple[Callable[[Graph, Weights], None], str]] = {
         "SMPLX_NEUTRAL.npz is licence-gated: register at smpl-x.is.tue.mpg.de, put it into models/crafters/smplx. "
         "For 4 steps instead of 50: put LoraLoaderModelOnly with the lightx2v I2V LoRA before Shift 5, steps 4, cfg 1.",
     ),
-    "AniCrafter-long-video": (
+    "AniCrafter long video": (
         anicrafter_long,
         "A character's avatar (LHM's *_gaussian.pth), its photo, a motion (SMPL-X JSONs or AMASS .npz in the input "
         "folder) and a background video of as many frames become a video of the character moving in that scene. "
         "SMPLX_NEUTRAL.npz is licence-gated: register at smpl-x.is.tue.mpg.de, put it into models/crafters/smplx. "
         "Any length: the sampler sees overlapping windows of 81 frames. Needs a ComfyUI of December 2025 or newer.",
     ),
-    "AniCrafter-self-contained": (
+    "AniCrafter self-contained": (
         anicrafter_self_contained,
         "A character's avatar (LHM's *_gaussian.pth), its photo, a motion (SMPL-X JSONs or AMASS .npz in the input "
         "folder) and a background video of as many frames become a video of the character moving in that scene. "

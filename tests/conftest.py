@@ -1,9 +1,14 @@
 """Fixtures shared by all tests."""
 
+import os
 import sys
 from pathlib import Path
 
 import pytest
+
+# The networks of the tests are too small to share, and threads that wait for each other beside a browser or another
+# server are many times slower than one. The servers that tests start inherit it.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 sys.path.append(str(Path(__file__).parent.parent / "scripts"))
 

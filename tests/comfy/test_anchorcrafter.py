@@ -58,7 +58,7 @@ def frames_of(path):
         return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
 
 
-@pytest.mark.parametrize("workflow", ["AnchorCrafter", "MimicMotion-baseline"])
+@pytest.mark.parametrize("workflow", ["AnchorCrafter", "MimicMotion baseline"])
 def test_workflow_makes_a_video(comfy, demo, workflow):
     prompt, said = demo(workflow), comfy.complaints()
     outputs = comfy.run(prompt)

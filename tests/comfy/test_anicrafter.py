@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 
 pytestmark = pytest.mark.comfy
 ROOT = Path(__file__).parents[2]
-WORKFLOWS = ["AniCrafter", "AniCrafter-long-video", "AniCrafter-self-contained"]
+WORKFLOWS = ["AniCrafter", "AniCrafter long video", "AniCrafter self-contained"]
 
 
 @pytest.fixture(scope="module")

@@ -56,9 +56,10 @@ def test_shipped_graph_runs(page, comfy, tiny_models, tmp_path, name):
     """The shipped graph with small networks chosen, pressed Run on, makes a video."""
     graphs = build(comfy.get("/object_info"), Weights(**tiny_models))
     file = tmp_path / f"{name}.json"
-    graph = next(graph.ui() for graph in graphs if graph.name == name)
-    titles = {node.get("title") for node in graph["nodes"]}
-    file.write_text(json.dumps(graph), "utf-8")
+    graph = next(graph for graph in graphs if graph.name == name)
+    titles = {node["_meta"]["title"] for node in graph.api().values()}
+    assert titles & SMALL.keys()
+    file.write_text(json.dumps(graph.ui()), "utf-8")
 
     page.drop(file)
     assert page.missing_nodes() == []

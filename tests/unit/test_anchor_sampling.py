@@ -1,5 +1,6 @@
 """The sampling loop against its plain restatement, and what it does with memory, cancellation and numbers."""
 
+import gc
 import logging
 from dataclasses import replace
 
@@ -211,6 +212,24 @@ def test_cancel_stops_after_one_network_call(anchor):
     with Rows(anchor) as calls, pytest.raises(CancelError):
         anchor.sample(on_call=on_call)
     assert calls == [1]
+
+
+def test_cancel_leaves_nothing_in_memory(anchor):
+    def tensors():
+        gc.collect()
+        return sum(isinstance(thing, torch.Tensor) for thing in gc.get_objects())
+
+    def cancelled():
+        def on_call(done, total):
+            raise InterruptedError
+
+        with pytest.raises(InterruptedError):
+            anchor.sample(on_call=on_call)
+
+    cancelled()
+    before = tensors()
+    cancelled()
+    assert tensors() == before
 
 
 class SmallMemory:
