@@ -6,7 +6,14 @@ from dataclasses import dataclass, field
 WIDGETS = {"BOOLEAN", "COMBO", "COMFY_DYNAMICCOMBO_V3", "FLOAT", "INT", "STRING"}
 SEEDS = ("seed", "noise_seed")
 # Room for what these nodes show below their widgets (width, height of the whole node).
-SIZES = {"LoadImage": (300, 330), "LoadVideo": (300, 640), "PreviewImage": (420, 320), "SaveVideo": (420, 860)}
+SIZES = {
+    "LoadImage": (300, 330),
+    "LoadVideo": (300, 640),
+    "PreviewImage": (420, 320),
+    "SaveVideo": (420, 860),
+    "CraftersAnchorSampler": (320, 700),
+    "KSampler": (320, 600),
+}
 COLOR = "#3f789e"
 WIDTH, GAP, TITLE, SLOT, WIDGET = 320, 30, 34, 20, 26
 
