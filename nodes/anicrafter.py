@@ -212,8 +212,10 @@ class CraftersAniCrafterPrompt(io.ComfyNode):
         )  # fmt: skip
 
     @classmethod
-    def check_lazy_status(cls, file, clip=None):
-        return ["clip"] if clip is None and not files.exists(file, files.OWN) else []
+    def check_lazy_status(cls, file, **linked):
+        # An input that is connected but not made yet comes as None; one that is not connected does not come.
+        wanted = "clip" in linked and linked["clip"] is None and not files.exists(file, files.OWN)
+        return ["clip"] if wanted else []
 
     @classmethod
     def execute(cls, file, clip=None):

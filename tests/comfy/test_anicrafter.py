@@ -96,6 +96,7 @@ def test_apply_and_loras_before_and_after(comfy, actor):
         ("CraftersClipFrames", "frames", 5, "differ in (frames, height, width)"),
         ("CraftersLoadAniCrafter", "weights", "anchorcrafter-small.pth", "holds nothing of AniCrafter"),
         ("CraftersLoadBodyModel", "body", "missing.npz", "not in list"),
+        ("CraftersAniCrafterPrompt", "file", "absent.safetensors", "connect the text encoder once"),
         ("UNETLoader", "unet_name", "t2v.safetensors", "not T2V"),
     ],
 )
