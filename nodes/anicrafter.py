@@ -354,19 +354,12 @@ class CraftersAniCrafterSampler(io.ComfyNode):
     @classmethod
     def execute(cls, wan, anicrafter, scene, positive, negative, vae, clip_vision_output, seed, steps, cfg, shift=5.0,
                 strength=1.0, published_rounding=True):  # fmt: skip
-        from ..models.anicrafter.encoders import denormalise, normalise
-        from ..models.anicrafter.wan import WanCondition, denoise, initial_noise
+        from ..models.anicrafter.encoders import denormalise
+        from ..models.anicrafter.wan import denoise, initial_noise, wan_condition
 
-        latents = normalise(vae.encode(scene.blend).float().cpu())
-        condition = WanCondition(
-            tokens=_tokens(anicrafter, scene, "fp32"),
-            concat=torch.cat([scene.concat_mask().cpu(), latents], 1),
-            clip=clip_vision_output["penultimate_hidden_states"].float().cpu(),
-            positive=positive[0][0].float().cpu(),
-            negative=negative[0][0].float().cpu(),
-        )
-        noise = initial_noise(condition, seed)
-        progress = Progress("AniCrafter Sampler")
+        texts = positive[0][0], negative[0][0]
+        condition = wan_condition(scene, _tokens(anicrafter, scene, "fp32"), vae, clip_vision_output, *texts)
+        noise, progress = initial_noise(condition, seed), Progress("AniCrafter Sampler")
         samples = denoise(wan, condition, noise, steps, cfg, shift, strength, published_rounding, on_call=progress)
         return io.NodeOutput({"samples": to_output(denormalise(samples))})
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 
 from ..loaded import Loaded
+from .conditions import Scene
+from .encoders import normalise
 from .schedule import GUIDANCE, SHIFT, STEPS, sigmas, timesteps
 
 
@@ -23,6 +25,23 @@ class WanCondition:
     clip: torch.Tensor
     positive: torch.Tensor
     negative: torch.Tensor
+
+
+def wan_condition(
+    scene: Scene, tokens: torch.Tensor, vae, clip_output, positive: torch.Tensor, negative: torch.Tensor
+) -> WanCondition:
+    """Encode what the scene shows. vae: ComfyUI's or `encoders.WanVAE`; clip_output: of `conditions.clip_image`.
+
+    tokens, positive and negative as in WanCondition. Everything on the CPU in float32, the tokens as they are.
+    """
+    latents = normalise(vae.encode(scene.blend).float().cpu())
+    return WanCondition(
+        tokens=tokens,
+        concat=torch.cat([scene.concat_mask().float().cpu(), latents], 1),
+        clip=clip_output["penultimate_hidden_states"].float().cpu(),
+        positive=positive.float().cpu(),
+        negative=negative.float().cpu(),
+    )
 
 
 def initial_noise(condition: WanCondition, seed: int) -> torch.Tensor:
