@@ -41,22 +41,41 @@ def render_mesh(
     vertices, faces = vertices.detach().cpu().double(), faces.detach().cpu().long()
     colours = torch.full_like(vertices, GREY) if colours is None else colours.detach().cpu().double()
     _check(vertices, faces, colours)
-    spans = _scan(*_cut_near(vertices[faces]), camera)
     width, height = camera.size
-    nearest = _nearest(spans, camera.size)
-    normals = _vertex_normals(vertices, faces)
+    normals = vertex_normals(vertices, faces)
     image, depth = torch.zeros(height * width, 3), torch.zeros(height * width)
-    for pixels in torch.nonzero(nearest < NOTHING)[:, 0].split(PIXELS):
-        span = nearest[pixels] & 0xFFFFFFFF
-        weights = spans.weights(span, pixels % width)
-        weights, corners = weights / weights.sum(-1, keepdim=True), faces[spans.face[span]]
-        point, normal, colour = ((weights[..., None] * of[corners]).sum(1) for of in (vertices, normals, colours))
+    for seen in visible_surface(vertices, faces, camera):
+        corners = faces[seen.face]
+        point, normal, colour = ((seen.weights[..., None] * of[corners]).sum(1) for of in (vertices, normals, colours))
         to_light = F.normalize(point.new_tensor(LIGHT) - point, dim=-1)
         lit = (F.normalize(normal, dim=-1) * to_light).sum(-1, keepdim=True).clamp(min=0)
-        image[pixels] = (colour * (AMBIENT + DIFFUSE * lit)).float()
-        depth[pixels] = (nearest[pixels] >> 32).int().view(torch.float)
-    image, mask = image.T.reshape(3, height, width), (nearest < NOTHING).view(1, height, width)
-    return MeshRender(image, depth.view(1, height, width), mask)
+        image[seen.pixel] = (colour * (AMBIENT + DIFFUSE * lit)).float()
+        depth[seen.pixel] = seen.depth
+    depth = depth.view(1, height, width)
+    return MeshRender(image.T.reshape(3, height, width), depth, depth > 0)
+
+
+class Surface(NamedTuple):
+    """What n pixels see of a mesh: pixel [n] = row · W + x; face [n]; weights [n, 3] of its corners; depth [n] m: z."""
+
+    pixel: torch.Tensor
+    face: torch.Tensor
+    weights: torch.Tensor
+    depth: torch.Tensor
+
+
+def visible_surface(vertices: torch.Tensor, faces: torch.Tensor, camera: Camera) -> Iterator[Surface]:
+    """The nearest point of a mesh in every pixel that shows it; large pictures come in several parts.
+
+    vertices [V, 3] m in camera space, float32 or float64, which is what is computed in; faces [F, 3] int64.
+    """
+    spans = _scan(*_cut_near(vertices[faces]), camera)
+    nearest = _nearest(spans, camera.size)
+    for pixel in torch.nonzero(nearest < NOTHING)[:, 0].split(PIXELS):
+        span = nearest[pixel] & 0xFFFFFFFF
+        weights = spans.weights(span, pixel % camera.size[0])
+        depth = (nearest[pixel] >> 32).int().view(torch.float)
+        yield Surface(pixel, spans.face[span], weights / weights.sum(-1, keepdim=True), depth)
 
 
 def _check(vertices: torch.Tensor, faces: torch.Tensor, colours: torch.Tensor) -> None:
@@ -71,7 +90,7 @@ def _check(vertices: torch.Tensor, faces: torch.Tensor, colours: torch.Tensor) -
         raise ValueError(f"Faces name vertices {faces.min()} to {faces.max()} of a mesh that has {len(vertices)}.")
 
 
-def _vertex_normals(vertices: torch.Tensor, faces: torch.Tensor) -> torch.Tensor:
+def vertex_normals(vertices: torch.Tensor, faces: torch.Tensor) -> torch.Tensor:
     """Unit normals [V, 3]: the faces' means, weighted by area."""
     a, b, c = vertices[faces].unbind(1)
     of_faces = torch.linalg.cross(b - a, c - a)
