@@ -1,0 +1,1 @@
+"""Synthetic people, products and rooms, rendered exactly consistent with all their conditions."""
