@@ -4,6 +4,7 @@ import json
 import pickle
 import struct
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -74,9 +75,14 @@ def _read_safetensors(path: Path) -> tuple[dict, dict]:
 _DAMAGE = (RuntimeError, EOFError, OSError, LookupError, ValueError, TypeError, AttributeError, struct.error)
 
 
-def _read_torch(path: Path, mapped: bool) -> dict:
+def read_torch(path: str | Path, mapped: bool = False) -> Any:
+    """What `torch.load` reads with `weights_only=True`, on the CPU; mapped: memory-mapped (the zip format only).
+
+    Raises CheckpointError for a damaged file and one that needs code to unpickle.
+    """
+    path = Path(path)
     try:
-        data = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except pickle.UnpicklingError as error:
         raise CheckpointError(
             f"{path.name} is not a plain weight file: reading it would run code stored in it, or it is damaged. "
@@ -88,6 +94,10 @@ def _read_torch(path: Path, mapped: bool) -> dict:
             f"{path.name} cannot be read ({first_sentence(error)}); it was probably cut off while downloading: "
             "fetch it again."
         ) from error
+
+
+def _read_torch(path: Path, mapped: bool) -> dict:
+    data = read_torch(path, mapped)
     for wrapper in ("module", "state_dict"):
         if isinstance(data, dict) and isinstance(data.get(wrapper), dict):
             data = data[wrapper]

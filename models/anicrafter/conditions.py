@@ -58,7 +58,7 @@ def assemble(
     reference: IMAGE [1, H, W, 3] (`fit_reference`); blend and mesh: IMAGE of 4n driving frames (`fit_length`); free:
     MASK of as many, 1 where no body is; left out, it is where the mesh frames are black (`body_free`).
 
-    Raises ValueError when sizes or lengths do not fit.
+    Raises ValueError when sizes or lengths do not fit, or no frame shows a body.
     """
     free = body_free(mesh) if free is None else free
     height, width = blend.shape[1:3]
@@ -71,6 +71,8 @@ def assemble(
             raise ValueError(f"{name} is {clip.shape[2]}×{clip.shape[1]} but the scene is {width}×{height}.")
         if len(clip) != frames:
             raise ValueError(f"{name} has {len(clip)} frames; {frames} wanted.")
+    if free.all():
+        raise ValueError("The body is in no frame of its mesh video: it must be where the camera of the motion looks.")
     reference = reference[..., :3].to(blend)
     return Scene(
         torch.cat([reference, blend[..., :3]]),
@@ -94,9 +96,15 @@ def compose(
 
     Raises ValueError when sizes or lengths differ.
     """
-    if not avatar.shape[:3] == alpha.shape == background.shape[:3]:
-        shapes = [tuple(x.shape[:3]) for x in (avatar, alpha, background)]
-        raise ValueError("Avatar, alpha and background differ in (frames, height, width): {}, {}, {}.".format(*shapes))
+    for name, clip in (("alpha", alpha), ("background", background)):
+        if len(clip) != len(avatar):
+            raise ValueError(
+                f"The avatar has {len(avatar)} frames, but the {name} {len(clip)}: give both as many, by cutting the "
+                "longer one or by looping the motion."
+            )
+        if clip.shape[1:3] != avatar.shape[1:3]:
+            (h, w), (height, width) = clip.shape[1:3], avatar.shape[1:3]
+            raise ValueError(f"The {name} is {w}×{h}, but the avatar {width}×{height}: both must be as large.")
     alpha = alpha[..., None]
     shown = avatar[..., :3] * alpha if alpha_twice else avatar[..., :3]
     blend = (shown + background[..., :3] * (1 - alpha)).clamp(0, 1)
@@ -151,14 +159,17 @@ def fit_reference(
 
 
 def _box(person: torch.Tensor, margin: float) -> tuple[int, int, int, int]:
+    """Top, bottom, left, right; rounded as published, which does not count the last row and column of the person."""
     spans = []
     for axis in (1, 0):
         inside = person.any(axis).nonzero()
         if not len(inside):
             raise ValueError("The mask of the character's photo is empty: nobody to show.")
-        first, last = int(inside[0]), int(inside[-1]) + 1
-        grow = (last - first) * (margin - 1) / 2
-        spans += [max(0, int(first - grow)), min(person.shape[1 - axis], int(last + grow))]
+        first, last = int(inside[0]), int(inside[-1])
+        length, middle = (last - first) * margin, (first + last) // 2
+        start = max(0, int(middle - length // 2))
+        stop = int(min(person.shape[1 - axis], middle + length - length // 2))
+        spans += [start, max(stop, start + 1)]
     return tuple(spans)
 
 

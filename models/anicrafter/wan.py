@@ -1,4 +1,4 @@
-"""AniCrafter's denoising loop on diffusers' Wan transformer, for use without a host."""
+"""AniCrafter's denoising loop on diffusers' Wan transformer, for use without a host, for clips of any length."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -6,10 +6,13 @@ from dataclasses import dataclass
 
 import torch
 
+from ..anchorcrafter.windows import linear_windows, triangle
 from ..loaded import Loaded
-from .conditions import Scene
+from .conditions import STRIDE, Scene
 from .encoders import normalise
 from .schedule import GUIDANCE, SHIFT, STEPS, sigmas, timesteps
+
+WINDOW, OVERLAP = 81, 16  # frames seen at once, as in training, and those that two neighbouring windows share
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,8 @@ def denoise(
     shift: float = SHIFT,
     strength: float = 1.0,
     published_rounding: bool = True,
+    window: int = WINDOW,
+    overlap: int = OVERLAP,
     on_call: Callable[[int, int], None] | None = None,
     on_step: Callable[[int, torch.Tensor, torch.Tensor], None] | None = None,
 ) -> torch.Tensor:
@@ -69,39 +74,48 @@ def denoise(
     model: a loaded WanTransformer3DModel (`transformer.load_transformer`). guidance: 1 saves the negative pass, which
     has the negative text, the same latents and CLIP tokens, and no added tokens. strength: factor of the added tokens.
     published_rounding: keep latents and what the transformer is told of the time in bf16, as published; the weights
-    were trained with it. on_call(done, total) comes after every network call and may raise to cancel;
-    on_step(step, latents, clean) after every step, `clean` being the present estimate of the result.
+    were trained with it. window, overlap: frames of the video; a longer one is seen in windows of so many frames that
+    overlap by so many, each with the reference still in front, and their answers are blended at every step.
+    on_call(done, total) comes after every network call and may raise to cancel; on_step(step, latents, clean) after
+    every step, `clean` being the present estimate of the result.
 
     Raises ValueError for sizes or settings that make no sense.
     """
     _check(model, condition, noise, steps)
-    device = model.load(_activations(model, condition))
+    windows = latent_windows(noise.shape[2], window, overlap)
+    device = model.load(_activations(model, condition, len(windows[0][0])))
     dtype, work = model.dtype, torch.bfloat16 if published_rounding else torch.float32
     levels = sigmas(steps, shift)
     times = timesteps(levels, published_rounding)
     concat, clip = condition.concat.to(device, dtype), condition.clip.to(device, dtype)
-    tokens = condition.tokens.to(device, dtype) * strength
     texts = {True: condition.positive.to(device, dtype), False: condition.negative.to(device, dtype)}
     latents = noise.to(device, work)
     passes = [True, False] if guidance != 1 else [True]
+    calls = 0
 
-    def velocity(step: int, positive: bool) -> torch.Tensor:
-        with added_tokens(model.module, tokens) if positive and strength else nullcontext():
+    def velocity(step: int, positive: bool, frames: list[int]) -> torch.Tensor:
+        # The tokens wait in main memory: they are as large as the clip.
+        tokens = condition.tokens[:, :, frames].to(device, dtype) * strength if positive and strength else None
+        with nullcontext() if tokens is None else added_tokens(model.module, tokens):
             answer = model.module(
-                torch.cat([latents.to(dtype), concat], 1),
+                torch.cat([latents[:, :, frames].to(dtype), concat[:, :, frames]], 1),
                 times[step : step + 1].to(device),
                 texts[positive],
                 clip,
                 return_dict=False,
             )
-        return answer[0].to(work)
+        return answer[0].float()
 
     for step in range(steps):
         answers = {}
-        for i, positive in enumerate(passes):
-            answers[positive] = velocity(step, positive)
-            if on_call:
-                on_call(step * len(passes) + i + 1, steps * len(passes))
+        for positive in passes:
+            blended = torch.zeros_like(latents, dtype=torch.float32)
+            for frames, share in windows:
+                blended[:, :, frames] += velocity(step, positive, frames) * share.to(device)
+                calls += 1
+                if on_call:
+                    on_call(calls, steps * len(passes) * len(windows))
+            answers[positive] = blended.to(work)
         direction = answers[True]
         if len(passes) > 1:
             direction = answers[False] + guidance * (answers[True] - answers[False])
@@ -110,6 +124,26 @@ def denoise(
         if on_step:
             on_step(step, latents.float(), clean)
     return latents.float()
+
+
+def latent_windows(frames: int, window: int, overlap: int) -> list[tuple[list[int], torch.Tensor]]:
+    """Which of `frames` latent frames are seen together, and the share [w, 1, 1] that each has in its frame's answer.
+
+    window, overlap: frames of the video. Every window begins with latent frame 0, the reference still. The shares of a
+    frame add up to 1 and change linearly from window to window. Raises ValueError for a window that cannot move on.
+    """
+    length, shared = (window - 1) // STRIDE + 1, overlap // STRIDE
+    if frames <= length:
+        return [(list(range(frames)), torch.ones(frames, 1, 1))]
+    if not 0 <= shared < length - 1:
+        raise ValueError(
+            f"Windows of {window} frames cannot overlap by {overlap}: the overlap must be at least {STRIDE} smaller."
+        )
+    windows = linear_windows(frames, length, shared + 1)  # they count frame 0, which all share
+    weight, total = torch.tensor(triangle(length)), torch.zeros(frames)
+    for index in windows:
+        total[index] += weight
+    return [(index, (weight / total[index]).view(-1, 1, 1)) for index in windows]
 
 
 @contextmanager
@@ -122,9 +156,9 @@ def added_tokens(transformer, tokens: torch.Tensor) -> Iterator[None]:
         hook.remove()
 
 
-def _activations(model: Loaded, condition: WanCondition) -> int:
+def _activations(model: Loaded, condition: WanCondition, frames: int) -> int:
     """Bytes at the peak: the feed-forward's two inner activations, and about 14 of the model's width."""
-    config, tokens = model.module.config, condition.tokens[0, 0].numel()
+    config, tokens = model.module.config, frames * condition.tokens[0, 0, 0].numel()
     width = config.num_attention_heads * config.attention_head_dim
     return tokens * (2 * config.ffn_dim + 14 * width) * model.dtype.itemsize
 

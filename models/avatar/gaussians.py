@@ -2,14 +2,12 @@
 
 import json
 import math
-import pickle
-import struct
 from dataclasses import dataclass, fields
 from pathlib import Path
 
 import torch
 
-from ..checkpoint import CheckpointError, first_sentence, read
+from ..checkpoint import CheckpointError, read, read_torch
 from .ply import read_ply, write_ply
 
 SUFFIXES = (".safetensors", ".pth", ".ply")
@@ -133,16 +131,7 @@ def _write_safetensors(avatar: Avatar, path: Path) -> None:
 
 
 def _read_list(path: Path) -> dict:
-    try:
-        items = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise CheckpointError(
-            f"{path.name} is not an avatar: reading it would run code stored in it, or it is damaged."
-        ) from error
-    except (RuntimeError, EOFError, OSError, LookupError, ValueError, TypeError, AttributeError, struct.error) as error:
-        raise CheckpointError(
-            f"{path.name} cannot be read ({first_sentence(error)}); it was probably cut off: fetch it again."
-        ) from error
+    items = read_torch(path)
     if not isinstance(items, list) or len(items) != len(NAMES):
         what = f"a list of {len(items)}" if isinstance(items, list) else f"a {type(items).__name__}"
         raise CheckpointError(f"{path.name} is not an avatar: it holds {what} instead of a list of {len(NAMES)}.")

@@ -5,7 +5,7 @@ import hashlib
 import torch
 from crafters.models.avatar.gaussians import load_avatar
 from crafters.models.avatar.rasterize import composite, project, rasterize
-from parity_kinds.gaussian_raster import camera_of, compare, compare_contributors
+from parity_kinds.gaussian_raster import camera_of, compare, compare_composite, compare_contributors
 from real_data import real_file
 
 
@@ -19,6 +19,8 @@ def check(case):
 
     render = rasterize(xyz, avatar.rgb, avatar.opacity, avatar.scale, rotation, camera)
     compare(render, case.expected)
+    white = torch.full((*render.alpha.shape[1:], 3), 255, dtype=torch.uint8)
+    compare_composite(render, white, case.expected, "composite_over_white")
     splats = project(xyz, avatar.scale, rotation, camera)
     assert int((splats.radii > 0).sum()) == case.config["visible"]
     histogram = torch.bincount(splats.radii, minlength=64)

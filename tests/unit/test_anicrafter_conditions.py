@@ -42,8 +42,10 @@ def test_avatar_is_weighted_by_alpha_twice_unless_told_otherwise():
     torch.testing.assert_close(published, torch.full_like(true, 0.2 + 0.1))
     levels = conditions.compose(avatar, alpha, background) * 255
     torch.testing.assert_close(levels, torch.full_like(levels, 76.0))  # 76.5 cut down
-    with pytest.raises(ValueError, match="differ"):
+    with pytest.raises(ValueError, match="alpha is 16×8, but the avatar 16×16"):
         conditions.compose(avatar, alpha[:, :8], background)
+    with pytest.raises(ValueError, match="avatar has 1 frames, but the background 2: .* looping the motion"):
+        conditions.compose(avatar, alpha, background.expand(2, -1, -1, -1))
 
 
 @pytest.mark.parametrize(
@@ -83,12 +85,32 @@ def test_reference_is_whole_and_centred_on_white():
 
 def test_reference_is_cut_to_the_person():
     photo, mask = torch.full((1, 60, 90, 3), 0.2), torch.zeros(1, 60, 90)
-    mask[:, 20:40, 60:80] = 1
-    fitted = conditions.fit_reference(photo, 44, 44, mask)[0]
-    assert (fitted[6:38, 6:38] < 0.3).all()  # 20 of 22 rows and columns
-    assert (fitted[0] > 0.9).all() and (fitted[:, -1] > 0.9).all()
+    mask[:, 20:41, 60:81] = 1
+    fitted = conditions.fit_reference(photo, 44, 44, mask)[0]  # from rows 19…40, 20 of 22 on the person, two-fold
+    assert (fitted[4:, 4:] < 0.3).all() and (fitted[0] > 0.9).all() and (fitted[:, 0] > 0.9).all()
     with pytest.raises(ValueError, match="empty"):
         conditions.fit_reference(photo, 44, 44, torch.zeros_like(mask))
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "box"),
+    [  # by hand: cx = int((l + r) / 2), w' = 1.1 (r - l), l' = cx - w'//2, r' = cx + w' - w'//2, then int, inside 0…90
+        (60, 79, (59, 79)),  # cx 69, w' 20.9: 59, 79.9
+        (60, 80, (59, 81)),  # cx 70, w' 22: 59, 81
+        (0, 89, (0, 90)),  # beyond both edges
+        (50, 50, (50, 51)),  # one pixel wide: published, an empty picture
+    ],
+)
+def test_box_is_rounded_as_published(first, last, box):
+    person = torch.zeros(90, 90, dtype=torch.bool)
+    person[first : last + 1, 30:41] = True
+    assert conditions._box(person, 1.1) == (*box, 30, 41)
+    assert conditions._box(person.T, 1.1) == (30, 41, *box)
+
+
+def test_nobody_in_any_frame_is_refused():
+    with pytest.raises(ValueError, match="in no frame"):
+        conditions.assemble(frames(1), frames(4), torch.zeros(4, 32, 48, 3))
 
 
 def test_clip_image_is_squashed_without_antialiasing():
