@@ -13,10 +13,12 @@ PALETTE: tuple[Colour, ...] = (
     (44, 62, 122), (122, 72, 168), (214, 84, 146), (126, 76, 50), (246, 240, 226), (40, 40, 46), (158, 206, 226),
 )  # fmt: skip
 WORDS = {
-    "train": ("TEA", "COCO", "MINT", "SOAP", "JAM", "OATS", "SUN", "LIME", "FIZZ", "GLOW", "NOVA", "PLUM", "ECO", "RICE",
-              "MILK", "BLOOM", "TOFU", "ALOE", "CORN", "PEAR", "WAVE", "LUX", "CHAI", "BIO", "FIG", "SALT", "MOSS", "DAY"),
-    "test": ("KIWI", "ZEST", "HONEY", "AQUA", "ROSE", "NUTS", "YUZU", "BERRY"),
-}  # fmt: skip
+    "train": (
+        "TEA COCO MINT SOAP JAM OATS SUN LIME FIZZ GLOW NOVA PLUM ECO RICE MILK BLOOM TOFU ALOE CORN PEAR WAVE "
+        "LUX CHAI BIO FIG SALT MOSS DAY"
+    ).split(),
+    "test": "KIWI ZEST HONEY AQUA ROSE NUTS YUZU BERRY".split(),
+}
 MOTIFS = ("disc", "ring", "stripes", "bars", "slant", "dots", "star", "leaf", "heart", "sun", "check", "hills")
 CONTRAST = 120  # between the two colours, and of the ink to what it is printed on; 0…441
 TEST_SHARE = 5  # one pair of colours in so many is the test products'

@@ -139,32 +139,21 @@ def _spray(rng: np.random.Generator, label: Print) -> Shape:
     h, r = rng.uniform(0.15, 0.19), rng.uniform(0.032, 0.04)
     power = (ROUND, 3.0)[rng.integers(2)]
     collar, colour = 0.014, (WHITE, DARK, label.accent)[rng.integers(3)]
+    wide = [(a, r * (0.34 + 0.66 * np.sin(a * np.pi / 2))) for a in np.linspace(0.15, 1, 5)]
     rings = _closed(
         [(0, 0.36 * r, 0.36 * r, ROUND), (collar, 0.4 * r, 0.4 * r, ROUND), (collar, 0.34 * r, 0.34 * r, ROUND)]
         + [(collar, 0.34 * r, 0.34 * r, ROUND)]
-        + [(collar + 0.2 * h * a, r * (0.34 + 0.66 * np.sin(a * np.pi / 2)), r * (0.34 + 0.66 * np.sin(a * np.pi / 2)), power)
-           for a in np.linspace(0.15, 1, 5)]
+        + [(collar + 0.2 * h * a, x, x, power) for a, x in wide]
         + [(0.97 * h, r, r, power), (h, 0.92 * r, 0.92 * r, power)]
-    )  # fmt: skip
-    head = tube(
-        np.array(
-            [
-                (0.028, -0.022, 0),
-                (0.027, -0.022, 0),
-                (0.01, -0.024, 0),
-                (-0.022, -0.02, 0),
-                (-0.034, -0.018, 0),
-                (-0.035, -0.018, 0),
-            ]
-        ),
-        np.array([0.001, 0.011, 0.013, 0.011, 0.007, 0.0005]),
     )
-    stem = tube(np.array([(0, -0.02, 0), (0, 0.004, 0)]), 0.0085)
-    trigger = tube(
-        np.array([(-0.018, -0.014, 0), (-0.024, 0.0, 0), (-0.022, 0.016, 0), (-0.022, 0.017, 0)]),
-        np.array([0.005, 0.0045, 0.004, 0.0005]),
-    )
-    return Shape(rings, (2.0 * r, 9, 11), [(0, 5, colour)], [(part, colour) for part in (head, stem, trigger)])
+    head = [(28, -22, 1), (27, -22, 11), (10, -24, 13), (-22, -20, 11), (-34, -18, 7), (-35, -18, 0.5)]
+    stem = [(0, -20, 8.5), (0, 4, 8.5)]
+    trigger = [(-18, -14, 5), (-24, 0, 4.5), (-22, 16, 4), (-22, 17, 0.5)]
+    trim = []
+    for part in (head, stem, trigger):  # x, y, radius in mm
+        x, y, radius = np.array(part, np.float64).T / 1000
+        trim.append((tube(np.stack([x, y, 0 * x], 1), radius), colour))
+    return Shape(rings, (2.0 * r, 9, 11), [(0, 5, colour)], trim)
 
 
 SHAPES: dict[str, Callable[[np.random.Generator, Print], Shape]] = {
