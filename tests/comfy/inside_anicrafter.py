@@ -8,7 +8,9 @@ comfy.cli_args.args.cpu = True  # before anything of ComfyUI looks for a GPU
 
 import comfy.context_windows  # noqa: E402
 import comfy.ldm.wan.model  # noqa: E402
+import comfy.lora  # noqa: E402
 import comfy.model_patcher  # noqa: E402
+import comfy.ops  # noqa: E402
 import comfy.sample  # noqa: E402
 import comfy.sd  # noqa: E402
 import comfy.supported_models  # noqa: E402
@@ -16,13 +18,14 @@ import pytest  # noqa: E402
 import torch  # noqa: E402
 from comfy_extras.nodes_model_advanced import ModelSamplingSD3  # noqa: E402
 from crafters.demo.small_wan import anicrafter_shapes, random_state, wan_shapes  # noqa: E402
-from crafters.models.anicrafter import encoders, patch, prompt  # noqa: E402
+from crafters.models.anicrafter import encoders, patch  # noqa: E402
 from crafters.models.anicrafter.checkpoint import AniCrafter  # noqa: E402
 from crafters.models.anicrafter.embedders import embed  # noqa: E402
 from crafters.models.anicrafter.transformer import load_transformer, merge_lora  # noqa: E402
 from crafters.models.anicrafter.wan import WanCondition, denoise  # noqa: E402
 from crafters.models.checkpoint import CheckpointError  # noqa: E402
 from crafters.models.loaded import Loaded  # noqa: E402
+from long_clip import jumps, ramp  # noqa: E402
 from parity_case import find_cases  # noqa: E402
 from parity_kinds.anicrafter_denoise import make_scene, named_weights  # noqa: E402
 from safetensors.torch import save_file  # noqa: E402
@@ -290,6 +293,36 @@ def test_overlapping_windows_run_to_the_end(host, make_condition):
     assert ksample(model, condition).isfinite().all()
 
 
+def long_video(host, frames, length=21, overlap=4, steps=4, fuse="pyramid"):
+    """As the shipped workflow, 21 latent frames that overlap by 4, but for FreeNoise: all frames have the same noise."""
+    condition, noise = ramp(frames, width=256, clip=1280, text=4096)
+    model = plain_apply(host, condition)
+    model.model_options["context_handler"] = comfy.context_windows.IndexListContextHandler(
+        comfy.context_windows.get_matching_context_schedule("standard_uniform" if overlap else "standard_static"),
+        comfy.context_windows.get_matching_fuse_method(fuse),
+        context_length=length, context_overlap=overlap, dim=2, cond_retain_index_list="0",
+    )  # fmt: skip
+    return ksample(model, condition, noise, steps)
+
+
+def test_windows_leave_no_seam(host):
+    assert jumps(long_video(host, 42, length=42)) < 1.05
+    assert jumps(long_video(host, 42, overlap=0, fuse="flat")) > 1.4  # what a seam looks like here
+    assert jumps(long_video(host, 42)) < 1.05
+
+
+def test_the_network_sees_no_more_of_a_longer_clip(host):
+    def most(frames):
+        tokens = set()
+        block = host.model.diffusion_model.blocks[1]
+        hook = block.register_forward_pre_hook(lambda module, args: tokens.add(args[0].shape[:2]))
+        long_video(host, frames, steps=1)
+        hook.remove()
+        return max(tokens)
+
+    assert most(25) == most(101)
+
+
 def test_wrong_models_are_refused(host, condition, make_condition, weights, tmp_path):
     shapes = {name: shape for name, shape in wan_shapes(channels=16).items() if "img" not in name}
     text_only = comfy.sd.load_diffusion_model(str(save(tmp_path / "t2v.safetensors", random_state(shapes))))
@@ -344,71 +377,3 @@ def test_published_numbers(case, tmp_path):
     )  # fmt: skip
     for i, latents in enumerate([*starts[1:], last]):
         case.check(f"latents_after_step_{i}", latents)
-
-
-@torch.no_grad()
-def test_one_vae_file_serves_the_host_and_us(tmp_path):
-    import comfy.ldm.wan.vae
-
-    with torch.random.fork_rng():
-        torch.manual_seed(3)
-        native = comfy.ldm.wan.vae.WanVAE(
-            dim=16, z_dim=16, dim_mult=[1, 2, 4, 4], num_res_blocks=2, attn_scales=[],
-            temperal_downsample=[False, True, True], image_channels=3, dropout=0.0,
-        )  # fmt: skip
-        # Core leaves the layers unfilled: they are made to be loaded.
-        state = random_state({name: x.shape for name, x in native.state_dict().items()})
-    for name in state:
-        if name.endswith("gamma"):
-            state[name] = torch.ones_like(state[name])
-    path = save(tmp_path / "vae.safetensors", state)
-    theirs = comfy.sd.VAE(sd=comfy.utils.load_torch_file(str(path)))
-    ours = encoders.WanVAE(Loaded(encoders.load_vae(path, torch.float32)))
-    clip = torch.rand(9, 32, 48, 3, generator=torch.Generator().manual_seed(1))
-    latents = ours.encode(clip)
-    close(latents, theirs.encode(clip).float(), 1e-3)
-    close(ours.decode(latents), theirs.decode(latents).float(), 1e-3)
-
-
-@torch.no_grad()
-def test_clip_vision_equals_the_hosts(tmp_path):
-    import comfy.clip_model
-    import comfy.clip_vision
-    import comfy.ops
-
-    config = {
-        "hidden_size": 160, "intermediate_size": 64, "num_hidden_layers": 3, "num_attention_heads": 2,
-        "image_size": 224, "patch_size": 14, "num_channels": 3, "layer_norm_eps": 1e-5, "hidden_act": "gelu",
-        "projection_dim": 16, "model_type": "clip_vision_model",
-    }  # fmt: skip
-    theirs = comfy.clip_vision.ClipVisionModel(config)
-    state = random_state({name: x.shape for name, x in theirs.model.state_dict().items()})
-    theirs.load_sd(state)
-    ours = encoders.ClipVision(Loaded(encoders.load_clip_vision(save(tmp_path / "clip.safetensors", state))))
-    # Core rounds what it is given to 8 bits.
-    image = torch.randint(256, (1, 224, 224, 3), generator=torch.Generator().manual_seed(1)) / 255
-    expected = theirs.encode_image(image, crop=False)["penultimate_hidden_states"]
-    close(ours.encode_image(image).penultimate_hidden_states, expected.float(), 1e-3)
-
-
-@torch.no_grad()
-def test_text_encoder_equals_the_hosts(tmp_path, monkeypatch):
-    import comfy.ops
-    import comfy.text_encoders.t5
-
-    config = {
-        "d_ff": 96, "d_kv": 16, "d_model": 64, "dense_act_fn": "gelu_pytorch_tanh", "is_gated_act": True,
-        "model_type": "umt5", "num_heads": 4, "num_layers": 3, "vocab_size": 50, "relative_attention_num_buckets": 32,
-    }  # fmt: skip
-    theirs = comfy.text_encoders.t5.T5(config, torch.float32, "cpu", comfy.ops.disable_weight_init)
-    state = random_state({name: x.shape for name, x in theirs.state_dict().items()})
-    theirs.load_state_dict(state)
-    pieces = torch.zeros(4, dtype=torch.uint8)
-    path = save(tmp_path / "umt5.safetensors", {**state, "spiece_model": pieces})
-    monkeypatch.setattr(prompt, "_sentencepiece", lambda pieces: None)
-    module, _ = prompt.load_text_encoder(path, torch.float32)
-    ids = [3, 17, 40, 8, 1]
-    ours = prompt.TextEncoder(Loaded(module), lambda text: ids).encode("")
-    padded = torch.tensor([ids + [0] * 507])
-    expected = theirs(padded, (torch.arange(512) < 5)[None].long(), intermediate_output=None)[0]
-    close(ours[:, :5], expected[:, :5], 1e-4)

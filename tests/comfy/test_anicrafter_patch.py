@@ -1,4 +1,4 @@
-"""AniCrafter on ComfyUI's own Wan: the tests of `inside_anicrafter.py`, in a process of their own.
+"""AniCrafter on ComfyUI's own Wan: the tests of `inside_*.py`, in a process of their own.
 
 ComfyUI's folder must be on the path there, and its `nodes`, `utils` and `app` would hide others' here.
 """
@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
-TESTS = Path(__file__).with_name("inside_anicrafter.py")
+FILES = sorted(Path(__file__).parent.glob("inside_*.py"))
 
 
 @pytest.mark.comfy
-def test_inside_comfyui(comfy_dir):
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(TESTS)]
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_inside_comfyui(comfy_dir, file):
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(file)]
     done = subprocess.run(command, cwd=comfy_dir, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
