@@ -1,7 +1,7 @@
 """Anny, a permissively licensed body (Apache-2.0, assets CC0), in the layout of SMPL-X.
 
-Whatever takes SMPLX_NEUTRAL.npz (rig, motion, animation, body-mesh video) takes this body too: the 55 joints in SMPL-X's
-order, in a T-pose with palms down, y up, facing +z, left = +x, the mean pelvis where SMPL-X has its own. Its vertices
+Whatever takes SMPLX_NEUTRAL.npz (rig, motion, animation, body-mesh video) takes this body too: the 55 joints in the
+same order, in a T-pose with palms down, y up, facing +z, left = +x, the mean pelvis where SMPL-X has it. Its vertices
 are Anny's: points of one body do not correspond to those of the other.
 """
 
