@@ -93,7 +93,8 @@ def anchor_condition(
     object_latent = None
     if product is not None:
         exposure = 255 if published_exposure else 1
-        object_latent = vae.encode(centre(product.views[1:2].cpu(), height, width) * exposure + noise)
+        view = front_view(product.views.cpu(), height, width, system.config.whole_view)
+        object_latent = vae.encode(view * exposure + noise)
     on_step(2, total)
     embedding = clip_vision.encode_image(clip_resize(person), crop=False)["image_embeds"]
     wanted = system.config.cross_attention_dim
@@ -135,6 +136,14 @@ def anchor_condition(
 
 def _network(images: torch.Tensor, device: torch.device, dtype: torch.dtype) -> torch.Tensor:
     return images.movedim(-1, 1).to(device, dtype) * 2 - 1
+
+
+def front_view(views: torch.Tensor, height: int, width: int, whole: bool) -> torch.Tensor:
+    """The middle one of [3, S, S, 3] as the VAE sees it, [1, height, width, 3]; see AnchorConfig.whole_view."""
+    view, side = views[1:2], min(height, width)
+    if whole and view.shape[1] > side:
+        view = F.interpolate(view.movedim(-1, 1), (side, side), mode="bilinear", antialias=True).movedim(1, -1)
+    return centre(view, height, width)
 
 
 def centre(image: torch.Tensor, height: int, width: int) -> torch.Tensor:

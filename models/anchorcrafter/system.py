@@ -16,6 +16,8 @@ class AnchorConfig:
     """Sizes of the networks; the defaults are the released ones.
 
     `product=False` is MimicMotion: no dual adapter, track net or object nets; 8 instead of 12 UNet input channels.
+    `adapter=False`: the object tokens join the CLIP token in the UNet's own cross-attention (the paper's ablation).
+    `whole_view`: in frames smaller than the frontal view the VAE sees it shrunk, where the released system cuts it.
     """
 
     block_out_channels: tuple[int, ...] = (320, 640, 1280, 1280)
@@ -24,6 +26,8 @@ class AnchorConfig:
     cross_attention_dim: int = 1024
     addition_time_embed_dim: int = 256
     product: bool = True
+    adapter: bool = True
+    whole_view: bool = False
     view_dim: int = 1024
     view_tokens: int = 1370
     view_heads: int = 32
@@ -38,8 +42,9 @@ class AnchorConfig:
         for name in (field.name for field in fields(self) if field.type is int):
             if not _is_size(getattr(self, name)):
                 raise ValueError(f"{name} is {getattr(self, name)}; a whole number above 0 is wanted.")
-        if not isinstance(self.product, bool):
-            raise ValueError(f"product is {self.product}; true or false is wanted.")
+        for name in (field.name for field in fields(self) if field.type is bool):
+            if not isinstance(getattr(self, name), bool):
+                raise ValueError(f"{name} is {getattr(self, name)}; true or false is wanted.")
         if any(width % 32 for width in widths):
             raise ValueError(f"block_out_channels is {widths}; multiples of 32 are wanted.")
         if any(width % count for width, count in zip(widths, heads, strict=True)):
@@ -68,6 +73,7 @@ class AnchorConfig:
             "cross_attention_dim": size(state, cross_attention, 1),
             "addition_time_embed_dim": size(state, "unet.add_embedding.linear_1.weight", 1) // 3,
             "product": any(name.startswith("track_net.") for name in state),
+            "adapter": any(name.endswith(".to_k_ip.weight") for name in state),
         }
         if sizes["product"]:
             sizes["view_dim"] = size(state, "obj_attn_net.proj_out.weight", 1)
@@ -97,7 +103,7 @@ class AnchorCrafter(nn.Module):
             cross_attention_dim=config.cross_attention_dim,
             addition_time_embed_dim=config.addition_time_embed_dim,
             projection_class_embeddings_input_dim=3 * config.addition_time_embed_dim,
-        ).adapt(config.product)
+        ).adapt(config.product and config.adapter)
         self.pose_net = MapNet(6 if config.product else 3, maps)
         if config.product:
             out = config.cross_attention_dim

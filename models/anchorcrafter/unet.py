@@ -33,34 +33,37 @@ class DualAdapter(nn.Module):
 
     diffusers repeats the context for each frame (spatial blocks) or each pixel (temporal blocks) of a batch row,
     which at 576×1024 is 9216 copies of the same 20 tokens. Here all queries of a row meet one copy: the same
-    numbers without the repeated projections.
+    numbers without the repeated projections. `adapter` False is plain cross-attention over all tokens.
     """
 
     def __init__(self, injected: Injected, hidden: int, context: int, adapter: bool):
         super().__init__()
         self.injected = injected
+        self.adapter = adapter
         if adapter:
             self.to_k_ip = nn.Linear(context, hidden, bias=False)
             self.to_v_ip = nn.Linear(context, hidden, bias=False)
 
     def forward(self, attn, hidden_states, encoder_hidden_states=None, attention_mask=None, **_):
         context = self.injected.context
-        clip, objects = context[:, :CLIP_TOKENS], context[:, CLIP_TOKENS:]
         # With a single key the softmax is 1, so attention over the CLIP token is its value.
-        out = attn.to_v(clip)  # [B, 1, C]
-        if objects.shape[1]:
-            q = attn.to_q(hidden_states)  # [B·R, L, C], R = frames or pixels
-            q = q.reshape(len(context), -1, q.shape[-1])  # [B, R·L, C]
-            q, k, v = (
-                x.unflatten(-1, (attn.heads, -1)).transpose(1, 2)  # [B, heads, ·, C/heads]
-                for x in (q, self.to_k_ip(objects), self.to_v_ip(objects))
-            )
-            out = out + F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
-            out = attn.to_out[0](out).reshape(hidden_states.shape)
-        else:
+        clip = attn.to_v(context[:, :CLIP_TOKENS])  # [B, 1, C]
+        if context.shape[1] == CLIP_TOKENS:
             repeat = len(hidden_states) // len(context)
-            out = attn.to_out[0](out).repeat_interleave(repeat, 0).expand_as(hidden_states)
-        return attn.to_out[1](out)
+            out = attn.to_out[0](clip).repeat_interleave(repeat, 0).expand_as(hidden_states)
+            return attn.to_out[1](out)
+        if self.adapter:
+            objects = context[:, CLIP_TOKENS:]
+            k, v = self.to_k_ip(objects), self.to_v_ip(objects)
+        else:
+            k, v = attn.to_k(context), attn.to_v(context)
+        q = attn.to_q(hidden_states)  # [B·R, L, C], R = frames or pixels
+        q = q.reshape(len(context), -1, q.shape[-1])  # [B, R·L, C]
+        q, k, v = (x.unflatten(-1, (attn.heads, -1)).transpose(1, 2) for x in (q, k, v))  # [B, heads, ·, C/heads]
+        out = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
+        if self.adapter:
+            out = out + clip
+        return attn.to_out[1](attn.to_out[0](out).reshape(hidden_states.shape))
 
 
 @dataclass
@@ -103,4 +106,7 @@ class MotionUNet(UNetSpatioTemporalConditionModel):
             stand_in = sample.new_zeros(len(sample), 1, 1)
             return self(sample, timestep, stand_in, time_ids, return_dict=False)[0]
         finally:
-            self.injected.context = self.injected.maps = None
+            self.injected.maps = None
+            # Checkpointed blocks run again in the backward pass; then the context must be that of the last call.
+            if not (self.training and self.is_gradient_checkpointing):
+                self.injected.context = None
