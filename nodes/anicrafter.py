@@ -7,8 +7,9 @@ from comfy_api.latest import io
 
 from ..models.checkpoint import DTYPES
 from ..runtime import files
-from ..runtime.memory import DTYPE_CHOICES, Managed, to_output, vae_dtype
-from ..runtime.progress import Progress
+from ..runtime.memory import DTYPE_CHOICES, Managed, compute_device, to_output, vae_dtype
+from ..runtime.progress import Previewer, Progress
+from .previews import stills
 from .types import AniCrafterWeights, Scene, WanModel
 
 CATEGORY = "Crafters/AniCrafter"
@@ -65,7 +66,8 @@ class CraftersComposeScene(io.ComfyNode):
         fitted = (conditions.fit_length(clip, length) for clip in (blend, mesh))
         free = None if mesh_mask is None else conditions.fit_length(1 - mesh_mask, length)
         scene = conditions.assemble(reference, *fitted, free)
-        return io.NodeOutput(scene, to_output(blend), to_output(conditions.clip_image(reference)))
+        shown = to_output(blend)
+        return io.NodeOutput(scene, shown, to_output(conditions.clip_image(reference)), ui=stills(shown))
 
 
 class CraftersLoadAniCrafter(io.ComfyNode):
@@ -281,7 +283,6 @@ class CraftersLoadWan(io.ComfyNode):
     @classmethod
     def execute(cls, transformer, anicrafter, lora_strength=1.0, dtype="auto", offload_blocks=False):
         from ..models.anicrafter.transformer import GroupOffloaded, load_transformer, merge_lora
-        from ..runtime.memory import compute_device
 
         network = load_transformer(files.path(transformer, *WAN_FOLDERS), vae_dtype(dtype))
         if lora_strength:
@@ -347,20 +348,38 @@ class CraftersAniCrafterSampler(io.ComfyNode):
                                tooltip="How strongly the avatar and the body mesh are followed."),
                 io.Boolean.Input("published_rounding", default=True, optional=True,
                                  tooltip="Keep latents and timesteps in bf16, as in training."),
+                io.Int.Input("window", default=81, min=9, max=1001, step=4, optional=True,
+                             tooltip="Frames seen at once; a longer video is made in windows of so many, each with the "
+                             "still in front. Memory and the time per frame follow it. In training: 81."),
+                io.Int.Input("overlap", default=16, min=0, max=996, step=4, optional=True,
+                             tooltip="Frames that neighbouring windows share and blend; without, seams are seen."),
             ],
             outputs=[io.Latent.Output("samples", display_name="samples")],
         )  # fmt: skip
 
     @classmethod
     def execute(cls, wan, anicrafter, scene, positive, negative, vae, clip_vision_output, seed, steps, cfg, shift=5.0,
-                strength=1.0, published_rounding=True):  # fmt: skip
+                strength=1.0, published_rounding=True, window=81, overlap=16):  # fmt: skip
         from ..models.anicrafter.encoders import denormalise
         from ..models.anicrafter.wan import denoise, initial_noise, wan_condition
 
         texts = positive[0][0], negative[0][0]
         condition = wan_condition(scene, _tokens(anicrafter, scene, "fp32"), vae, clip_vision_output, *texts)
-        noise, progress = initial_noise(condition, seed), Progress("AniCrafter Sampler")
-        samples = denoise(wan, condition, noise, steps, cfg, shift, strength, published_rounding, on_call=progress)
+        progress, previewer = Progress("AniCrafter Sampler"), Previewer(compute_device(), "Wan21")
+        samples = denoise(
+            wan,
+            condition,
+            initial_noise(condition, seed),
+            steps,
+            cfg,
+            shift,
+            strength,
+            published_rounding,
+            window,
+            overlap,
+            on_call=progress,
+            on_step=lambda step, latents, clean: progress.preview(previewer(clean.transpose(1, 2))),
+        )
         return io.NodeOutput({"samples": to_output(denormalise(samples))})
 
 

@@ -7,6 +7,7 @@ from comfy_api.latest import io
 from ..runtime import files
 from ..runtime.memory import compute_device, to_output
 from ..runtime.progress import Progress
+from .previews import stills
 from .types import Avatar, BodyModel, BodyMotion, Rig
 
 CATEGORY = "Crafters/Avatar"
@@ -41,8 +42,10 @@ class CraftersLoadAvatar(io.ComfyNode):
     @classmethod
     def execute(cls, avatar):
         from ..models.avatar.gaussians import load_avatar
+        from ..models.avatar.render import render_still
 
-        return io.NodeOutput(load_avatar(files.input_path(avatar)))
+        loaded = load_avatar(files.input_path(avatar))
+        return io.NodeOutput(loaded, ui=stills(render_still(loaded)))
 
     @classmethod
     def fingerprint_inputs(cls, avatar):
@@ -285,8 +288,9 @@ class CraftersRenderAvatar(io.ComfyNode):
         from ..models.avatar.render import render_avatar
 
         progress = Progress("Render Avatar")
-        clip = render_avatar(avatar, rig, motion, width, height, compute_device(), backend, progress)
-        return io.NodeOutput(*(to_output(x) for x in clip))
+        device = compute_device()
+        clip = render_avatar(avatar, rig, motion, width, height, device, backend, progress, progress.show)
+        return io.NodeOutput(*(to_output(x) for x in clip), ui=stills(clip.image))
 
 
 class CraftersRenderBodyMesh(io.ComfyNode):
@@ -313,7 +317,9 @@ class CraftersRenderBodyMesh(io.ComfyNode):
     def execute(cls, body, motion, width, height):
         from ..models.avatar.render import render_body
 
-        return io.NodeOutput(*(to_output(x) for x in render_body(body, motion, width, height, Progress("Body Mesh"))))
+        progress = Progress("Render Body Mesh")
+        clip = render_body(body, motion, width, height, progress, progress.show)
+        return io.NodeOutput(*(to_output(x) for x in clip), ui=stills(clip[0]))
 
 
 def _stamp(name: str) -> str:

@@ -4,6 +4,8 @@ import sys
 
 import torch
 
+SHOWN_SIDE = 512  # px, of the longer side
+
 
 class Progress:
     """`progress(done, total)` after every piece of work; inside ComfyUI it raises when the user cancelled."""
@@ -38,21 +40,32 @@ class Progress:
         if picture is not None:
             self(*self._at, picture)
 
+    def show(self, frame: torch.Tensor) -> None:
+        """Show a finished frame [H, W, 3] in 0…1 under the node."""
+        if "comfy.model_management" in sys.modules:
+            from PIL import Image
+
+            pixels = (frame.clamp(0, 1) * 255).byte().cpu().numpy()
+            self.preview(("JPEG", Image.fromarray(pixels), SHOWN_SIDE))
+
 
 class Previewer:
     """Pictures of latents by the host's method (`--preview-method`, or the setting in its page); None when off."""
 
-    def __init__(self, device: torch.device):
+    def __init__(self, device: torch.device, latent_format: str = "SD15"):
+        """latent_format: ComfyUI's name for it, of `comfy.latent_formats`."""
         self._previewer = None
         if "comfy.model_management" in sys.modules:
+            import comfy.latent_formats
             import latent_preview
-            from comfy.latent_formats import SD15
 
-            self._previewer = latent_preview.get_previewer(device, SD15())
+            known = getattr(comfy.latent_formats, latent_format)()
+            self._previewer = latent_preview.get_previewer(device, known)
+            self._is_video = known.latent_dimensions == 3
 
     def __call__(self, latents: torch.Tensor) -> tuple | None:
-        """latents: [1, N, 4, h, w] scaled; shows the middle frame, since frame 0 is the reference."""
+        """latents: [1, N, C, h, w] as the network has them; shows the middle frame, since frame 0 is the reference."""
         if self._previewer is None:
             return None
-        middle = latents.shape[1] // 2
-        return self._previewer.decode_latent_to_preview_image("JPEG", latents[:, middle])
+        frame = latents[:, latents.shape[1] // 2]
+        return self._previewer.decode_latent_to_preview_image("JPEG", frame[:, :, None] if self._is_video else frame)

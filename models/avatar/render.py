@@ -10,10 +10,11 @@ from .body import BodyModel
 from .gaussians import Avatar
 from .mesh import render_mesh
 from .motion import BodyMotion
-from .rasterize import Camera, rasterize_frames
+from .rasterize import Camera, rasterize, rasterize_frames
 from .rig import Rig
 
 STRETCH = 0.05  # the published clips are stretched by 0.4 % (1360×768 shown at 1280×720)
+FILLED = 0.9  # of a still's side, by the person
 
 
 class AvatarClip(NamedTuple):
@@ -33,11 +34,12 @@ def render_avatar(
     device: torch.device | str = "cpu",
     backend: str = "torch",
     on_step: Callable[[int, int], None] | None = None,
+    on_frame: Callable[[torch.Tensor], None] | None = None,
 ) -> AvatarClip:
     """The avatar in every frame of `motion`, drawn at `width`×`height`; only one part of the clip is held on `device`.
 
-    on_step(done, total) comes after every frame and may raise to cancel. Raises ValueError when avatar and rig do not
-    belong together, or the size would stretch the person.
+    on_step(done, total) comes after every frame and may raise to cancel, then on_frame(image [H, W, 3]). Raises
+    ValueError when avatar and rig do not belong together, or the size would stretch the person.
     """
     motion = fit_camera(motion, width, height)
     frames = len(motion)
@@ -53,7 +55,25 @@ def render_avatar(
             clip.depth[frame] = (render.depth[0] / render.alpha[0].clamp(min=1e-6)).cpu()
             if on_step:
                 on_step(frame + 1, frames)
+            if on_frame:
+                on_frame(clip.image[frame])
     return clip
+
+
+def render_still(avatar: Avatar, width: int = 384, height: int = 512) -> torch.Tensor:
+    """The avatar as it stands in its file, whole, facing the camera, on white: IMAGE [1, H, W, 3]."""
+    focal = 1.2 * height
+    xyz = avatar.xyz()
+    low, high = xyz.quantile(0.001, 0), xyz.quantile(0.999, 0)  # a stray gaussian must not make the person small
+    across, tall, _ = (high - low).clamp(min=1e-3).tolist()
+    distance = float(high[2] + focal * max(across / width, tall / height) / FILLED)
+    # SMPL-X's y is up and the person faces +z; the camera's y is down and looks along +z: half a turn about x.
+    seen = (xyz - (low + high) / 2) * torch.tensor([1.0, -1.0, -1.0]) + torch.tensor([0.0, 0.0, distance])
+    w, x, y, z = avatar.rotation.unbind(-1)
+    camera = Camera((focal, focal), (width / 2, height / 2), (width, height))
+    rotation = torch.stack([-x, w, -z, y], -1)
+    render = rasterize(seen, avatar.rgb, avatar.opacity, avatar.scale, rotation, camera)
+    return (render.rgb + 1 - render.alpha).clamp(0, 1).movedim(0, -1)[None]
 
 
 def render_body(
@@ -62,11 +82,12 @@ def render_body(
     width: int,
     height: int,
     on_step: Callable[[int, int], None] | None = None,
+    on_frame: Callable[[torch.Tensor], None] | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """The performer's grey body in every frame of `motion`: [F, H, W, 3] in 0…1 on black, and its mask [F, H, W].
 
-    on_step(done, total) comes after every frame and may raise to cancel. Raises ValueError for a size that would
-    stretch the person.
+    on_step(done, total) comes after every frame and may raise to cancel, then on_frame(image [H, W, 3]). Raises
+    ValueError for a size that would stretch the person.
     """
     motion = fit_camera(motion, width, height)
     cameras = _cameras(motion, slice(0, len(motion)))
@@ -79,6 +100,8 @@ def render_body(
         image[frame], mask[frame] = render.image.movedim(0, -1), render.mask[0].float()
         if on_step:
             on_step(frame + 1, len(motion))
+        if on_frame:
+            on_frame(image[frame])
     return image, mask
 
 
