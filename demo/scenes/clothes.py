@@ -3,32 +3,29 @@
 import torch
 
 from .look import Colour, Look
-from .surface import Field, Surface, ramp
+from .solids import tube
+from .surface import Field, Surface, ellipsoid, ramp
 
 LEFT_HIP, RIGHT_HIP, PELVIS = 1, 2, 0
-WAIST, ANKLE, WRIST, SHORT_SLEEVE = -0.24, -1.15, 0.64, 0.35
+WAIST, HEM, SHORTS, ANKLE, WRIST, SHORT_SLEEVE = -0.34, -0.40, -0.62, -1.15, 0.64, 0.35
 HIDDEN = 0.012  # m inside a garment's border the skin is not seen
 WHITE: Colour = (0.94, 0.94, 0.92)
 
 
 def dress(body: Surface, look: Look) -> list[Surface]:
     """The body without the skin that is covered, and every garment. `body`: one surface in the T-pose."""
-    layers = []
-    legs = _trousers(-0.62 if look.bottom == "shorts" else ANKLE)
-    long_skirt = look.top == "dress"
-    covered = []
-    if not long_skirt and look.bottom != "skirt":
-        layers.append(body.cut(legs).smooth(4).shell(lambda m: 0.009 + 0.012 * _near(m[:, 1], -0.5, -1.15), look.bottom_colour))
-        covered.append(legs)
     shoe = _below(-1.165)
-    feet = body.cut(shoe).smooth(12).shell(0.011, look.shoes).painted(_below(-1.238), WHITE)
-    layers.append(feet)
-    covered.append(shoe)
-    garments, over = _top(body, look)
-    layers += garments
-    covered.append(over)
-    if long_skirt or look.bottom == "skirt":
-        layers.append(_skirt(body, look.colour if long_skirt else look.bottom_colour))
+    shoes = body.cut(shoe).smooth(20).shell(0.014, look.shoes).painted(_below(-1.242), WHITE)
+    upper, shirt = _top(body, look)
+    layers, covered = [shoes, *upper], [shoe, shirt]
+    if look.top == "dress" or look.bottom == "skirt":
+        layers.append(_skirt(body, look.colour if look.top == "dress" else look.bottom_colour))
+    else:
+        legs = _all(_below(WAIST), _above(SHORTS if look.bottom == "shorts" else ANKLE), _within(0.3))
+        layers.append(
+            body.cut(legs).smooth(4).shell(lambda m: 0.009 + 0.012 * _step(m[:, 1], -0.5, -1.15), look.bottom_colour)
+        )
+        covered.append(legs)
     for field in covered:
         body = body.without(field, HIDDEN)
     return [body, *layers]
@@ -37,54 +34,73 @@ def dress(body: Surface, look: Look) -> list[Surface]:
 def _top(body: Surface, look: Look) -> tuple[list[Surface], Field]:
     """The garments of the upper body, and the field of the one next to the skin."""
     kind = look.top
-    sleeve = WRIST if kind in ("long_sleeve", "jacket", "shirt", "hoodie", "striped") else SHORT_SLEEVE
-    hem = -0.24 if kind == "dress" else -0.40
-    neck = _vneck if kind in ("vneck", "jacket") else _crew
-    shirt = _all(neck, _above(hem), _within(sleeve if kind != "jacket" else SHORT_SLEEVE))
-    colour = look.second if kind in ("jacket", "apron") else look.colour
+    sleeve = WRIST if kind in ("long_sleeve", "shirt", "hoodie", "striped") else SHORT_SLEEVE
+    hem = -0.24 if kind == "dress" else HEM
+    shirt = _all(_vneck if kind in ("vneck", "jacket") else _crew, _above(hem), _within(sleeve))
 
     def loose(m: torch.Tensor) -> torch.Tensor:
-        at_hem = _near(m[:, 1], -0.15, hem) * (m[:, 0].abs() < 0.25)
-        at_cuff = _near(m[:, 0].abs(), sleeve - 0.12, sleeve)
-        return 0.010 + 0.010 * at_hem + (0.010 if sleeve < 0.5 else 0.004) * at_cuff
+        at_hem = _step(m[:, 1], -0.15, hem) * (m[:, 0].abs() < 0.25)
+        at_cuff = _step(m[:, 0].abs(), sleeve - 0.12, sleeve)
+        return 0.012 + (0.004 if kind == "apron" else 0.012) * at_hem + (0.010 if sleeve < 0.5 else 0.004) * at_cuff
 
-    base = body.cut(shirt).smooth(6).shell(loose, colour)
-    layers = [base]
+    smoothed = body.cut(shirt).smooth(6)
+    base = smoothed.shell(loose, look.second if kind in ("jacket", "apron") else look.colour)
+    extra = []
     if kind == "striped":
-        layers = [base.painted(lambda m: torch.cos(2 * torch.pi * m[:, 1] / 0.07) * 0.011 * _torso(m), look.second)]
+        for i, y in enumerate(torch.arange(0.10, -0.42, -0.04).tolist()):
+            base = base.painted(_all(_below(y), _within(0.2)), look.colour if i % 2 else look.second)
+        base = base.painted(lambda m: m[:, 0].abs() - 0.2, look.second)
     elif kind == "block":
-        layers = [base.painted(lambda m: -0.02 - m[:, 1], look.second)]
+        base = base.painted(_below(-0.04), look.second)
     elif kind == "tshirt":
-        layers = [base.painted(_all(_front, _disc(0.0, -0.06, 0.065)), look.second)]
+        base = base.painted(_all(_front, lambda m: 0.075 - m[:, 0].abs() - (m[:, 1] + 0.04).abs()), look.second)
     elif kind in ("long_sleeve", "vneck"):
-        band = look.second
-        layers = [base.painted(lambda m: m[:, 0].abs() - sleeve + 0.035, band).painted(_below(hem + 0.03), band)]
+        base = base.painted(lambda m: m[:, 0].abs() - sleeve + 0.035, look.second)
+        base = base.painted(_below(hem + 0.03), look.second)
     elif kind == "shirt":
-        layers = [base.painted(_all(_front, lambda m: 0.012 - m[:, 0].abs()), tuple(0.82 * c for c in look.colour))]
-        for y in (0.06, -0.03, -0.12, -0.21, -0.30):
-            layers[0] = layers[0].painted(_all(_front, _disc(0.0, y, 0.006)), WHITE)
-        collar = _all(_crew, lambda m: m[:, 1] - 0.135 + 0.5 * m[:, 2], _within(0.14))
-        layers.append(body.cut(collar).smooth(2).shell(0.019, WHITE))
+        base = base.painted(_all(_front, _within(0.014)), _darker(look.colour))
+        extra = [_button(base, y) for y in (0.06, -0.03, -0.12, -0.21, -0.30)]
+        collar = _all(_crew, lambda m: m[:, 1] - 0.122 + 0.32 * m[:, 2] - 0.35 * m[:, 0].abs(), _within(0.16))
+        extra.append(body.cut(collar).smooth(2).shell(0.022, WHITE))
     elif kind == "jacket":
-        opening = _all(_front, lambda m: 0.045 + 0.10 * (m[:, 1] + 0.40).clamp(0, 0.6) - m[:, 0].abs())
-        coat = _all(_crew, _above(-0.43), _within(WRIST), lambda m: -opening(m))
-        layers.append(body.cut(coat).smooth(6).shell(lambda m: loose(m) + 0.012, look.colour))
-        lapel = _all(_front, lambda m: 0.028 - (0.045 + 0.10 * (m[:, 1] + 0.40).clamp(0, 0.6) - m[:, 0].abs()).abs())
-        layers[-1] = layers[-1].painted(lapel, tuple(0.75 * c for c in look.colour))
+        coat = _all(_crew, _above(-0.43), _within(WRIST), lambda m: -_opening(m))
+        coat = body.cut(coat).smooth(6).shell(lambda m: loose(m) + 0.014, look.colour)
+        extra.append(coat.painted(_all(_front, lambda m: _opening(m) + 0.035), _darker(look.colour)))
     elif kind == "apron":
-        bib = _all(_front, lambda m: 0.105 + 0.12 * _near(m[:, 1], -0.1, -0.3) - m[:, 0].abs(),
-                   lambda m: 0.02 - m[:, 1], _above(-0.52))  # fmt: skip
-        straps = _all(lambda m: 0.014 - (m[:, 0].abs() - 0.085).abs(), lambda m: m[:, 1] + 0.02, _crew, _within(0.15))
-        layers += [body.cut(bib).smooth(6).shell(0.024, look.colour), body.cut(straps).smooth(6).shell(0.020, look.colour)]
+        bib = _all(_front, lambda m: 0.105 + 0.06 * _step(m[:, 1], -0.1, -0.3) - m[:, 0].abs(), _below(0.02))
+        straps = _all(lambda m: 0.014 - (m[:, 0].abs() - 0.085).abs(), _above(-0.02), _crew)
+        extra.append(smoothed.cut(bib).shell(0.026, look.colour))
+        extra.append(smoothed.cut(straps).shell(0.020, look.colour))
     elif kind == "hoodie":
-        pocket = _all(_front, lambda m: 0.11 + 0.35 * (m[:, 1] + 0.33).clamp(max=0) - m[:, 0].abs(), _above(-0.37), _below(-0.22))
-        layers = [base.painted(pocket, tuple(0.84 * c for c in look.colour))]
-        hood = _all(lambda m: m[:, 1] - 0.11 + 0.45 * m[:, 2], lambda m: 0.2 - 0.3 * m[:, 2] - m[:, 1], _within(0.13))
-        layers.append(body.cut(hood).smooth(3).shell(0.026, tuple(0.92 * c for c in look.colour)))
-        for x in (-0.035, 0.035):
-            cord = _all(_front, lambda m, x=x: 0.005 - (m[:, 0] - x).abs(), _below(0.11), _above(-0.03))
-            layers[0] = layers[0].painted(cord, WHITE)
-    return layers, shirt
+        pocket = _all(_front, lambda m: 0.11 + 0.35 * (m[:, 1] + 0.33).clamp(max=0) - m[:, 0].abs(), _above(-0.37))
+        base = base.painted(_all(pocket, _below(-0.22)), _darker(look.colour))
+        hood = _all(_crew, lambda m: m[:, 1] - 0.105 + 0.42 * m[:, 2] - 0.30 * m[:, 0].abs(), _within(0.16))
+        extra.append(body.cut(hood).smooth(3).shell(0.030, _darker(look.colour)))
+        extra += [_cord(base, x) for x in (-0.03, 0.03)]
+    return [base, *extra], shirt
+
+
+def _button(shirt: Surface, y: float) -> Surface:
+    return shirt.attached(*ellipsoid(_spot(shirt, 0, y), (0.007, 0.007, 0.003), around=10), WHITE)
+
+
+def _cord(hoodie: Surface, x: float) -> Surface:
+    path = torch.stack([_spot(hoodie, x, float(y)) for y in torch.linspace(0.11, -0.03, 8)])
+    path = (path + path.new_tensor([0, 0, 0.004])) * path.new_tensor([1, -1, -1])
+    solid = tube(path.numpy(), 0.004, 6)
+    points = torch.from_numpy(solid.vertices) * path.new_tensor([1, -1, -1])
+    return hoodie.attached(points, torch.from_numpy(solid.faces), WHITE)
+
+
+def _spot(surface: Surface, x: float, y: float) -> torch.Tensor:
+    """Where the front is at x, y of the mean body: [3]."""
+    front = surface.mean[:, 2] > 0
+    distance = (surface.mean[:, :2] - surface.mean.new_tensor([x, y])).square().sum(1)
+    near = torch.where(front, distance, 1.0).topk(4, largest=False)
+    weight = 1 / (near.values + 1e-6)
+    spot = (surface.points[near.indices] * (weight / weight.sum())[:, None]).sum(0)
+    spot[2] = surface.points[near.indices, 2].max()
+    return spot
 
 
 def _skirt(body: Surface, colour: Colour, around: int = 48) -> Surface:
@@ -112,37 +128,33 @@ def _skirt(body: Surface, colour: Colour, around: int = 48) -> Surface:
             for ring, pair in ((here[0], (beside[0, 1:-1], here[0, 1:-1])), (here[-1], (here[-1, 1:-1], beside[-1, 1:-1])))]  # fmt: skip
     mean = mean.view(-1, 3)
     skinning = torch.zeros(len(mean), body.skinning.shape[1])
-    legs = _near(mean[:, 1], -0.34, -0.66) * 0.9
-    left = _near(mean[:, 0], -0.14, 0.14)
+    legs = _step(mean[:, 1], -0.34, -0.66) * 0.9
+    left = _step(mean[:, 0], -0.14, 0.14)
     skinning[:, LEFT_HIP], skinning[:, RIGHT_HIP], skinning[:, PELVIS] = legs * left, legs * (1 - left), 1 - legs
     colours = torch.tensor(colour).expand_as(mean)
     return Surface(points.view(-1, 3), mean, skinning, colours, torch.cat([faces, *ends]))
 
 
 def _crew(m: torch.Tensor) -> torch.Tensor:
-    return 0.158 - 0.42 * m[:, 2] - m[:, 1]
+    return 0.153 - 0.32 * m[:, 2] + 0.55 * ((m[:, 0].square() + 0.05**2).sqrt() - 0.05) - m[:, 1]
 
 
 def _vneck(m: torch.Tensor) -> torch.Tensor:
-    deep = torch.where(m[:, 2] > 0.02, 1.5 * m[:, 0].abs() + 0.03 - m[:, 1], 1.0)
+    deep = torch.where(m[:, 2] > 0.02, 1.8 * m[:, 0].abs() + 0.03 - m[:, 1], 1.0)
     return torch.minimum(_crew(m), deep)
 
 
-def _trousers(end: float) -> Field:
-    return _all(_below(WAIST), _above(end), lambda m: 0.3 - m[:, 0].abs())
-
-
-def _torso(m: torch.Tensor) -> torch.Tensor:
-    """1 on the trunk, −1 on the arms, so that stripes end at the shoulders."""
-    return torch.where(m[:, 0].abs() < 0.19, 1.0, -1.0)
+def _opening(m: torch.Tensor) -> torch.Tensor:
+    """Above 0 where a jacket does not close."""
+    return torch.minimum(_front(m), 0.04 + 0.12 * (m[:, 1] + 0.40).clamp(0, 0.6) - m[:, 0].abs())
 
 
 def _front(m: torch.Tensor) -> torch.Tensor:
     return m[:, 2] - 0.01
 
 
-def _disc(x: float, y: float, radius: float) -> Field:
-    return lambda m: radius - ((m[:, 0] - x).square() + (m[:, 1] - y).square()).sqrt()
+def _darker(colour: Colour) -> Colour:
+    return tuple(0.8 * channel for channel in colour)
 
 
 def _above(y: float) -> Field:
@@ -161,7 +173,7 @@ def _all(*fields: Field) -> Field:
     return lambda m: torch.stack([field(m) for field in fields]).amin(0)
 
 
-def _near(value: torch.Tensor, start: float, end: float) -> torch.Tensor:
+def _step(value: torch.Tensor, start: float, end: float) -> torch.Tensor:
     """0 at `start`, 1 at `end`, smooth between."""
     t = ramp(value, (start, end), (0, 1)) if end > start else ramp(-value, (-start, -end), (0, 1))
     return t * t * (3 - 2 * t)

@@ -1,11 +1,11 @@
 """Face and hair (y up, m, on the mean body): painted brows and lips, large eyes, hair as layers over the scalp."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import torch
 
-from ...models.avatar.mesh import vertex_normals
 from .look import Colour, Look
 from .solids import Solid, loft, tube
 from .surface import Surface, ellipsoid, ramp, rigid
@@ -20,20 +20,23 @@ def paint_face(skin: Surface, look: Look) -> Surface:
     """Lips, cheeks and brows on the body's surface."""
     base = np.array(look.skin)
     lips = tuple(np.clip(base * (0.84, 0.56, 0.56), 0, 1))
-    blush = tuple(np.clip(base * (1.0, 0.88, 0.86), 0, 1))
+    blush = tuple(np.clip(base * (1.0, 0.82, 0.80), 0, 1))
     brow = tuple(np.clip(0.7 * np.array(look.hair), 0, 1))
 
     def on_face(field: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]) -> Callable[[torch.Tensor], torch.Tensor]:
         return lambda m: torch.where(m[:, 2] > 0.095, field(m[:, 0].abs(), m[:, 1]), -1.0)
 
-    skin = skin.painted(on_face(lambda x, y: 0.013 - ((x - 0.047).square() + (y - 0.292).square()).sqrt()), blush)
+    x, y, z = skin.mean.unbind(1)
+    cheek = (-((x.abs() - 0.045).square() + (y - 0.290).square()) / (2 * 0.010**2)).exp() * (z > 0.06)
+    skin = replace(skin, colours=torch.lerp(skin.colours, torch.tensor(blush).float(), 0.8 * cheek[:, None]))
     skin = skin.painted(
         on_face(lambda x, y: 0.0085 * (1 - (x / 0.027).square()) - (y - 0.2615 - 4.0 * x.square()).abs()), lips
     )
     return skin.painted(
         on_face(
             lambda x, y: torch.minimum(
-                0.0042 - 0.05 * (x - 0.03).clamp(min=0) - (y - 0.361 + 6.0 * (x - 0.033).square()).abs(), 0.020 - (x - 0.031).abs()
+                0.0042 - 0.05 * (x - 0.03).clamp(min=0) - (y - 0.361 + 6.0 * (x - 0.033).square()).abs(),
+                0.020 - (x - 0.031).abs(),
             )
         ),
         brow,
@@ -97,7 +100,11 @@ def hair(head: Surface, look: Look) -> list[Surface]:
 
     def depth(m: torch.Tensor) -> torch.Tensor:
         inward = (_scalp(m) / 0.025).clamp(0, 1)
-        curls = 0.004 * torch.sin(190 * m[:, 0]) * torch.sin(190 * m[:, 1]) * torch.sin(190 * m[:, 2]) if style == "afro" else 0
+        curls = (
+            0.004 * torch.sin(190 * m[:, 0]) * torch.sin(190 * m[:, 1]) * torch.sin(190 * m[:, 2])
+            if style == "afro"
+            else 0
+        )
         wave = 0.012 * (m[:, 0] / 0.07).clamp(-1, 1) if style == "swept" else 0
         return 0.004 + (thickness - 0.004 + 0.45 * thickness * _up(m) + wave + curls) * inward.sqrt()
 
@@ -117,7 +124,9 @@ def hair(head: Surface, look: Look) -> list[Surface]:
 
 
 def _scalp(m: torch.Tensor) -> torch.Tensor:
-    line = ramp(m[:, 2], (-0.02, 0.012, 0.022, 0.070, 0.082, 0.10, 0.128), (0.262, 0.29, 0.352, 0.352, 0.335, 0.372, 0.405))
+    line = ramp(
+        m[:, 2], (-0.02, 0.012, 0.022, 0.070, 0.082, 0.10, 0.128), (0.262, 0.29, 0.352, 0.352, 0.335, 0.372, 0.405)
+    )
     return m[:, 1] - line
 
 
@@ -168,6 +177,3 @@ def _upright(solid: Solid, joint: int, colour: Colour) -> Surface:
     """A solid, whose axes are the camera's, here where y is up. Normals come from the mesh."""
     flip = torch.tensor([1.0, -1, -1])
     return rigid(torch.from_numpy(solid.vertices) * flip, torch.from_numpy(solid.faces).long(), joint, colour)
-
-
-__all__ = ["eyes", "glasses", "hair", "paint_face", "vertex_normals"]

@@ -121,7 +121,9 @@ def _skin(body: AnnyBody, points: torch.Tensor, faces: torch.Tensor, look: Look)
 def _dressed(body: AnnyBody, points: torch.Tensor, look: Look) -> Surface:
     parts, faces = body.parts, body.model.faces
     mouth = faces[parts["mouth"]]
-    hidden = torch.stack([parts[name] for name in ("mouth", "left_eye", "right_eye", "left_socket", "right_socket")]).any(0)
+    hidden = torch.stack(
+        [parts[name] for name in ("mouth", "left_eye", "right_eye", "left_socket", "right_socket")]
+    ).any(0)
     centres = torch.stack([points[faces[parts[f"{side}_eye"]].unique()].mean(0) for side in ("left", "right")])
     skin = paint_face(_skin(body, points, faces[~hidden], look), look)
     inside = _skin(body, points, mouth, look)

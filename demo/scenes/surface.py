@@ -58,17 +58,22 @@ class Surface:
         return replace(both, faces=torch.cat([self.faces, hem])).compact()
 
     def smooth(self, rounds: int) -> "Surface":
-        """Each point moved to the mean of its neighbours, `rounds` times; borders stay."""
+        """Each point moved to the mean of its neighbours, `rounds` times, and its place on the mean body with it."""
         edges = torch.cat([self.faces[:, [0, 1]], self.faces[:, [1, 2]], self.faces[:, [2, 0]]])
         edges = torch.cat([edges, edges.flip(1)]).unique(dim=0)
         count = torch.bincount(edges[:, 0], minlength=len(self.points)).clamp(min=1)[:, None]
-        fixed = torch.zeros(len(self.points), 1, dtype=torch.bool)
-        fixed[border_edges(self.faces).flatten()] = True
-        points = self.points
+        border = border_edges(self.faces).flatten()
+        both = torch.cat([self.points, self.mean], dim=1)
         for _ in range(rounds):
-            mean = torch.zeros_like(points).index_add_(0, edges[:, 0], points[edges[:, 1]]) / count
-            points = torch.where(fixed, points, mean)
-        return replace(self, points=points)
+            near = torch.zeros_like(both).index_add_(0, edges[:, 0], both[edges[:, 1]]) / count
+            near[border] = both[border]
+            both = near
+        return replace(self, points=both[:, :3], mean=both[:, 3:])
+
+    def attached(self, points: torch.Tensor, faces: torch.Tensor, colour: Sequence[float]) -> "Surface":
+        """A small thing [n,3] that moves with what is nearest on this surface."""
+        skinning = self.skinning[torch.cdist(points, self.points).argmin(1)]
+        return Surface(points, points, skinning, points.new_tensor(colour).expand_as(points), faces)
 
     def compact(self) -> "Surface":
         """Without vertices that no face uses."""
@@ -84,8 +89,8 @@ class Surface:
         # Turned so that the corner that is alone on its side comes first.
         first = torch.where(count[mixed, None] == 1, inside[mixed], ~inside[mixed]).int().argmax(1, keepdim=True)
         a, b, c = self.faces[mixed].gather(1, (first + torch.arange(3)) % 3).unbind(1)
-        edges, index = torch.stack([torch.cat([a, a]), torch.cat([b, c])], 1).sort(1).values.unique(
-            dim=0, return_inverse=True
+        edges, index = (
+            torch.stack([torch.cat([a, a]), torch.cat([b, c])], 1).sort(1).values.unique(dim=0, return_inverse=True)
         )
         ab, ac = (index + len(value)).chunk(2)
         alone = torch.stack([a, ab, ac], 1)
