@@ -7,10 +7,11 @@ from functools import partial
 import numpy as np
 import torch
 
+from . import CLEAN
 from . import measures as m
 from . import networks as n
 from .landmarks import body, body_distance, hand_distance, hands
-from .masks import CLEAN, PUBLISHED
+from .masks import PUBLISHED
 from .pixels import psnr, ssim
 from .similarity import frechet_distance
 
@@ -48,9 +49,8 @@ def by_clip(measured: dict[str, m.ByFrame]) -> Score:
 def by_frame(measured: dict[str, m.ByFrame]) -> Score:
     """As `by_clip`, but a long clip counts for more: the mean over all frames (VBench)."""
     score = by_clip(measured)
-    return Score(
-        _mean(*(np.concatenate(part) for part in zip(*measured.values(), strict=True))), score.clips, score.frames
-    )
+    values, weights = (np.concatenate(part) for part in zip(*measured.values(), strict=True))
+    return Score(_mean(values, weights), score.clips, score.frames)
 
 
 def as_sets(measured: dict[str, m.Features]) -> Score:
@@ -67,7 +67,7 @@ def _mean(values: np.ndarray, weights: np.ndarray) -> float:
 
 
 def catalogue(threshold: int = CLEAN) -> dict[str, Metric]:
-    """All metrics by name, in the order of the table. A mask shows the product where it is above `threshold` (0…254)."""
+    """All METRICS by name, in the order of the table. threshold: grey level above which a mask shows the product."""
     masks, people = ("truth_mask", "result_mask"), ("truth_people", "result_people")
     hand, joints = partial(m.landmarks, hands, hand_distance), partial(m.landmarks, body, body_distance)
     higher, lower, run = "higher", "lower", "every run of 16 frames"

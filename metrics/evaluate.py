@@ -4,11 +4,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ..models.checkpoint import CheckpointError
+from . import CLEAN
 from .catalogue import Metric, catalogue
-from .masks import CLEAN
 from .measures import UnmeasurableError
 from .networks import Networks
-from .pair import MISSING, Pair
+from .pair import PARTS, Pair
 from .report import Report, Row
 
 
@@ -18,15 +18,15 @@ def evaluate(
     metrics: Sequence[str] | None = None,
     threshold: int = CLEAN,
     on_step: Callable[[int, int], None] | None = None,
-    missing: Mapping[str, str] = MISSING,
+    reasons: Mapping[str, str] | None = None,
 ) -> Report:
     """Measure generated clips against the true ones.
 
     pairs: by the clips' names; each is called when its turn comes, as the clips together may be too many to hold.
-    metrics: names of `catalogue`, default all. threshold: the grey level above which a mask counts as clean.
-    on_step(done, total): called often, and may raise to cancel. missing: for each field that a pair may lack, how to
-    say so. What cannot be measured (no masks, no weights, a clip that cannot be read) is named in the report and the
-    rest goes on. Raises ValueError for an unknown metric.
+    metrics: some of METRICS, default all. threshold: the grey level above which a mask counts as clean.
+    on_step(done, total): called often, and may raise to cancel. reasons: for a field that pairs lack, a better
+    sentence than that it is needed. What cannot be measured (no masks, no weights, a clip that cannot be read) is
+    named in the report and the rest goes on. Raises ValueError for an unknown metric.
     """
     known = catalogue(threshold)
     unknown = [name for name in metrics or () if name not in known]
@@ -50,16 +50,20 @@ def evaluate(
             done += len(chosen)
             continue
         for name, metric in chosen.items():
-            lacking = [missing[field] for field in metric.needs if getattr(pair, field) is None]
             try:
-                if lacking:
-                    raise UnmeasurableError(f"There are no {lacking[0]}.")
+                _check_needs(metric, pair, reasons or {})
                 measured[name][clip] = metric.measure(pair, networks, tick)
             except (UnmeasurableError, CheckpointError, FileNotFoundError) as error:
                 faults[name][clip] = str(error)
             done += 1
             tick()
     return Report([_row(name, metric, measured[name], faults[name]) for name, metric in chosen.items()], unreadable)
+
+
+def _check_needs(metric: Metric, pair: Pair, reasons: Mapping[str, str]) -> None:
+    lacking = [field for field in metric.needs if getattr(pair, field) is None]
+    if lacking:
+        raise UnmeasurableError(reasons.get(lacking[0], f"That needs {PARTS[lacking[0]]}."))
 
 
 def _row(name: str, metric: Metric, measured: dict[str, Any], faults: dict[str, str]) -> Row:

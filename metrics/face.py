@@ -5,7 +5,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from .landmarks import SEEN
+from .landmarks import SEEN, People
 
 SIDE = 112
 # Where eyes, nose tip and corners of the mouth lie in the network's input, in pixels (ArcFace's template).
@@ -16,16 +16,17 @@ TEMPLATE = np.array(
 FIVE = [range(36, 42), range(42, 48), [30], [48], [54]]
 
 
-def align_face(frame: np.ndarray, face: np.ndarray) -> np.ndarray:
-    """The face of `frame` (uint8 RGB [H,W,3]) turned upright and scaled, uint8 RGB [112,112,3]; black without a face.
+def align_face(frame: np.ndarray, people: People) -> np.ndarray:
+    """The first person's face in `frame` (uint8 RGB [H,W,3]) upright and to scale, uint8 RGB [112,112,3].
 
-    face: [68,3] x and y divided by width and height, and score (DWPose). The published code finds the five points
-    with MTCNN; these are DWPose's, which the pack has anyway. A frame without a face is scored as black, as published.
+    The published code finds the five points with MTCNN; these are DWPose's, which the pack has anyway. Black where
+    there is no face, which is scored like any other picture, as published.
     """
-    if not len(face) or (face[:, 2] > SEEN).mean() < 0.5:
-        return np.zeros((SIDE, SIDE, 3), dtype=np.uint8)
     height, width = frame.shape[:2]
+    face = people.face[0] if len(people.face) else np.zeros((68, 3))
     points = np.array([face[list(group), :2].mean(axis=0) for group in FIVE]) * (width, height)
+    if (face[:, 2] > SEEN).mean() < 0.5 or not np.isfinite(points).all():
+        return np.zeros((SIDE, SIDE, 3), dtype=np.uint8)
     return cv2.warpAffine(frame, similarity(points, TEMPLATE), (SIDE, SIDE), flags=cv2.INTER_LINEAR)
 
 

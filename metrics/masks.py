@@ -3,7 +3,9 @@
 import cv2
 import numpy as np
 
-PUBLISHED, CLEAN = 0, 127  # thresholds: what is brighter counts as product
+from . import CLEAN
+
+PUBLISHED = 0  # the published threshold: every level above it counts as product
 
 
 def grey(masks: np.ndarray) -> np.ndarray:

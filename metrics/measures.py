@@ -63,10 +63,10 @@ def landmarks(
 
 def face(pair: Pair, networks: Networks, tick: Tick) -> ByFrame:
     def features(frames: Iterable[np.ndarray], people: Iterable[People]) -> torch.Tensor:
-        faces = (align_face(frame, who.face) for frame, who in zip(frames, people, strict=True))
+        faces = (align_face(frame, who) for frame, who in zip(frames, people, strict=True))
         return networks.embed("adaface", map(n.adaface_input, faces), tick)
 
-    if not align_face(pair.person, pair.person_people.face).any():
+    if not align_face(pair.person, pair.person_people).any():
         raise UnmeasurableError("No face was found in the reference photo.")
     return _once_each(
         cosine(features(pair.result, pair.result_people), features([pair.person], [pair.person_people])).numpy()
@@ -80,9 +80,9 @@ def consistent(network: str, prepare: Callable[[np.ndarray], torch.Tensor], pair
 
 
 def pictures(pair: Pair, networks: Networks, tick: Tick) -> Features:
-    truth, result = (
-        networks.embed("inception", map(n.inception_input, side), tick) for side in (pair.truth, pair.result)
-    )
+    """Features of every frame."""
+    sides = pair.truth, pair.result
+    truth, result = (networks.embed("inception", map(n.inception_input, side), tick) for side in sides)
     return truth, result
 
 

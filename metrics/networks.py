@@ -26,17 +26,21 @@ KINETICS_MEAN = (114.7748, 107.7354, 99.4750)
 
 @dataclass(frozen=True)
 class Source:
-    """`name`: the file or folder below ComfyUI's model folder `kind`; `open` makes a network of its path."""
+    """`name`: the file or folder below ComfyUI's model folder `kind`; `open` makes a network of its path.
+
+    page: where it is published.
+    """
 
     name: str
     kind: str
     open: Callable[[Path], nn.Module]
+    page: str
 
 
 class Networks:
     """The networks, each opened when it is first needed.
 
-    `find(name, kind)` answers a path or raises FileNotFoundError saying where it goes, as `runtime.files.path`;
+    `find(name, kind)` answers a path or raises FileNotFoundError, as `runtime.files.path`;
     `place` brings a network to where it computes.
     """
 
@@ -47,11 +51,11 @@ class Networks:
     def embed(self, name: str, inputs: Iterable[torch.Tensor], tick: Callable[[], None]) -> torch.Tensor:
         """Features [N,D] of N inputs (without batch dimension) by the network `name` of SOURCES.
 
-        `tick` is called after every batch and may raise to cancel. Raises FileNotFoundError or CheckpointError.
+        `tick` is called after every batch and may raise to cancel. Raises CheckpointError, or FileNotFoundError
+        saying which file goes where.
         """
         if name not in self._open:
-            source = SOURCES[name]
-            self._open[name] = self._place(source.open(self._find(source.name, source.kind)))
+            self._open[name] = self._place(self._read(SOURCES[name]))
         network, features = self._open[name], []
         for batch in _batches(inputs):
             device = network.load()
@@ -59,6 +63,15 @@ class Networks:
                 features.append(network.module(batch.to(device)).float().cpu())
             tick()
         return torch.cat(features)
+
+    def _read(self, source: Source) -> nn.Module:
+        try:
+            path = self._find(source.name, source.kind)
+        except FileNotFoundError as error:
+            raise FileNotFoundError(
+                f"That needs {source.name} in ComfyUI's models/{source.kind}; it is published at {source.page}."
+            ) from error
+        return source.open(path)
 
 
 def _batches(inputs: Iterable[torch.Tensor]) -> Iterator[torch.Tensor]:
@@ -123,15 +136,22 @@ def _weights(network: type[nn.Module], only: str = "", without: str = "\0") -> C
 # Checkpoints of old Lightning releases name the class of a callback, as a key; this empty one stands in for it.
 _LIGHTNING = [type("ModelCheckpoint", (), {"__module__": "pytorch_lightning.callbacks.model_checkpoint"})]
 
+# fmt: off
 SOURCES = {
-    "clip": Source("clip-vit-base-patch32", "clip_vision", _clip),
-    "dino": Source("dino-vitb16", "clip_vision", _dino),
-    "adaface": Source("adaface_ir50_ms1mv2.ckpt", "crafters", _weights(AdaFace, only="model.")),
-    "inception": Source("pt_inception-2015-12-05-6726825d.pth", "crafters", _weights(InceptionV3, without="fc.")),
-    "resnet3d": Source("resnet-50-kinetics.pth", "crafters", _weights(ResNet3D, without="fc.")),
-    "i3d": Source("i3d_pretrained_400.pt", "crafters", _weights(I3D)),
-    "i3d_torchscript": Source("i3d_torchscript.pt", "crafters", ScriptedI3D),
+    "clip": Source("clip-vit-base-patch32", "clip_vision", _clip,
+                   "https://huggingface.co/openai/clip-vit-base-patch32"),
+    "dino": Source("dino-vitb16", "clip_vision", _dino, "https://huggingface.co/facebook/dino-vitb16"),
+    "adaface": Source("adaface_ir50_ms1mv2.ckpt", "crafters", _weights(AdaFace, only="model."),
+                      "https://github.com/mk-minchul/AdaFace"),
+    "inception": Source("pt_inception-2015-12-05-6726825d.pth", "crafters", _weights(InceptionV3, without="fc."),
+                        "https://github.com/mseitzer/pytorch-fid/releases"),
+    "resnet3d": Source("resnet-50-kinetics.pth", "crafters", _weights(ResNet3D, without="fc."),
+                       "https://github.com/kenshohara/video-classification-3d-cnn-pytorch"),
+    "i3d": Source("i3d_pretrained_400.pt", "crafters", _weights(I3D), "https://github.com/wilson1yan/VideoGPT"),
+    "i3d_torchscript": Source("i3d_torchscript.pt", "crafters", ScriptedI3D,
+                              "https://github.com/universome/fvd-comparison"),
 }
+# fmt: on
 
 
 def _tensor(frame: np.ndarray) -> torch.Tensor:

@@ -1,7 +1,7 @@
 """A generated clip beside the true one, with what is known of both."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -9,14 +9,15 @@ import numpy as np
 from .landmarks import People
 from .masks import grey
 
-# What a metric may miss of a pair, in words.
-MISSING = {
-    "truth_mask": "masks of the product in the true clip",
-    "result_mask": "masks of the product in the generated clip",
-    "truth_people": "keypoints of the true clip",
-    "result_people": "keypoints of the generated clip",
-    "person": "the reference photo of the person",
-    "person_people": "keypoints of the reference photo",
+# Everything beside the true clip, in words.
+PARTS = {
+    "result": "generated frames",
+    "truth_mask": "masks of the true clip",
+    "result_mask": "masks of the generated clip",
+    "truth_people": "poses of the true clip",
+    "result_people": "poses of the generated clip",
+    "person": "a reference photo of the person",
+    "person_people": "the pose of the reference photo",
 }
 
 
@@ -39,13 +40,12 @@ class Pair:
     person_people: People | None = None
 
     def __post_init__(self):
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if value is not None and not field.name.startswith("person") and len(value) != len(self.truth):
-                what = MISSING.get(field.name, "the generated clip").removesuffix(" of the true clip")
+        for name in ("result", "truth_mask", "result_mask", "truth_people", "result_people"):
+            value = getattr(self, name)
+            if value is not None and len(value) != len(self.truth):
                 raise ValueError(
-                    f"The true clip has {len(self.truth)} frames, but there are {len(value)} of {what}: "
-                    "cut them to the same frames."
+                    f"The true clip has {len(self.truth)} frames, but there are {len(value)} {PARTS[name]}: "
+                    "cut both to the same frames."
                 )
         for name in ("truth_mask", "result_mask"):
             if getattr(self, name) is not None:
