@@ -1,13 +1,21 @@
 """`crafters evaluate`: generated clips in folders against the true ones, in the published layout."""
 
+from __future__ import annotations
+
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from .catalogue import catalogue
-from .masks import CLEAN
-from .pair import Pair
+from . import CLEAN, METRICS
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from ..preprocessors.keypoints import Pose
+    from .pair import Pair
+    from .report import Report
 
 VIDEOS = {".mp4", ".mov", ".mkv", ".webm", ".avi"}
 PICTURES = {".jpg", ".jpeg", ".png", ".webp"}
@@ -16,21 +24,20 @@ DETECTOR, POSE = "yolox_l.onnx", "dw-ll_ucoco_384.onnx"
 
 def register(commands) -> None:
     """Add `evaluate` to the sub-commands of `crafters`."""
-    table = catalogue()
     evaluate = commands.add_parser(
         "evaluate",
         help="measure generated clips against the true ones",
         description="Compares clips of the same name in two folders. Product masks are clips of that name too, by "
         "default in the folder `mask` inside each; reference photos have the clip's name or its first part (before _).",
-        epilog="Metrics: " + "; ".join(f"{name} ({metric.title})" for name, metric in table.items()) + ". What lacks "
-        "its weights, masks or poses is named at the end of the table, and the rest is measured.",
+        epilog=f"Metrics: {', '.join(METRICS)}. What lacks its weights, masks or poses is named below the table, and "
+        "the rest is measured.",
     )
     evaluate.add_argument("--results", type=Path, required=True, metavar="DIR", help="generated clips")
     evaluate.add_argument("--truth", type=Path, required=True, metavar="DIR", help="true clips, in the same frame")
     evaluate.add_argument("--result-masks", type=Path, metavar="DIR", help="default: mask inside --results")
     evaluate.add_argument("--truth-masks", type=Path, metavar="DIR", help="default: mask inside --truth")
     evaluate.add_argument("--people", type=Path, metavar="DIR", help="reference photos, for face-cos")
-    evaluate.add_argument("--metrics", nargs="+", choices=list(table), metavar="NAME", help="default: all")
+    evaluate.add_argument("--metrics", nargs="+", choices=METRICS, metavar="NAME", help="default: all")
     evaluate.add_argument(
         "--threshold", type=int, choices=range(255), default=CLEAN, metavar="LEVEL",
         help="grey level above which a mask counts as clean; default: %(default)s",
@@ -63,7 +70,7 @@ def _evaluate(args: argparse.Namespace) -> int:
     return 0 if report.measured and not report.unreadable else 1
 
 
-def _write(report, out: Path) -> None:
+def _write(report: Report, out: Path) -> None:
     from PIL import Image
 
     from .plot import plot
@@ -118,6 +125,7 @@ def _photo(clip: str, photos: dict[str, Path]) -> Path | None:
 
 def _read_pair(name: str, paths: list[Path | None], photo: Path | None, detector: Callable | None) -> Pair:
     from ..preprocessors.clip import read_clip
+    from .pair import Pair
 
     if None in paths[:2]:
         have, lack = ("true", "generated") if paths[0] is None else ("generated", "true")
@@ -131,7 +139,7 @@ def _read_pair(name: str, paths: list[Path | None], photo: Path | None, detector
     return Pair(truth, result, truth_mask, result_mask, person=person, **people)
 
 
-def _picture(path: Path):
+def _picture(path: Path) -> np.ndarray:
     import numpy as np
     from PIL import Image, ImageOps
 
@@ -143,9 +151,10 @@ def _detector(metrics: list[str] | None) -> tuple[Callable | None, dict[str, str
     """DWPose if one of the metrics needs poses, and else why there are none."""
     from ..preprocessors.dwpose import DWPose
     from ..runtime import files
+    from .catalogue import catalogue
 
     table = catalogue()
-    if not any("result_people" in table[name].needs for name in metrics or table):
+    if not any("result_people" in table[name].needs for name in metrics or METRICS):
         return None, {}
     try:
         return DWPose(files.path(DETECTOR, files.OWN), files.path(POSE, files.OWN)), {}
@@ -153,7 +162,7 @@ def _detector(metrics: list[str] | None) -> tuple[Callable | None, dict[str, str
         return None, dict.fromkeys(("truth_people", "result_people", "person_people"), str(error))
 
 
-def _poses(detector: Callable, frames) -> list:
+def _poses(detector: Callable, frames: Sequence[np.ndarray]) -> list[Pose]:
     """The largest person of each frame; a frame without one is empty."""
     from ..preprocessors.keypoints import select_person
 
