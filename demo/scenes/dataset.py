@@ -1,0 +1,105 @@
+"""Scenes as a training set in AnchorCrafter's published layout.
+
+video_cut/, video_pose/, depth_cut/, hand_cut/ hold `<person>_<product>.mp4`; people_cut/ `<person>_0.png`;
+masked_object_cut/ `<product>_{0,1,2}.png` (left, front, right). The conditions are stored without any loss, so that
+their black is exactly 0, by which the HOI region is found.
+"""
+
+import json
+import os
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import nullcontext
+from functools import partial
+from itertools import groupby
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from .files import write_clip
+from .person import make_person
+from .scene import make_scene
+
+FOLDERS = ("video_cut", "video_pose", "people_cut", "masked_object_cut", "depth_cut", "hand_cut")
+SETTINGS = "demo-data.json"
+CLIPS_PER_PERSON = 4  # each with its own product; people take the longest to make
+
+
+def write_dataset(
+    out: Path,
+    split: str,
+    seeds: Iterable[int],
+    size: tuple[int, int] = (192, 256),
+    frames: int = 16,
+    fps: float = 15.0,
+    jobs: int = 1,
+    on_step: Callable[[int, int], None] | None = None,
+) -> int:
+    """Write the presenting scenes of `seeds` into the folder `out`, but not those that are there; how many it wrote.
+
+    The same seed gives the same clip whatever the number of processes, `jobs`. on_step(done, total) comes after every
+    person's clips. Raises ValueError when the folder holds clips of another split, size or length.
+    """
+    seeds = sorted(set(seeds))
+    _settle(out, {"split": split, "size": list(size), "frames": frames, "fps": fps})
+    missing = [seed for seed in seeds if not _clip(out, seed).is_file()]
+    people = [list(group) for _, group in groupby(missing, _person)]
+    write = partial(_write_clips, out, split, size, frames, fps)
+    done = len(seeds) - len(missing)
+    one_core = get_context("spawn"), torch.set_num_threads, (1,)
+    with ProcessPoolExecutor(jobs, *one_core) if jobs > 1 else nullcontext() as pool:
+        for clips in (pool.map if pool else map)(write, people):
+            done += clips
+            if on_step:
+                on_step(done, len(seeds))
+    return len(missing)
+
+
+def _write_clips(out: Path, split: str, size: tuple[int, int], frames: int, fps: float, seeds: Sequence[int]) -> int:
+    """The clips of one person; how many. A clip's video comes last, so that it marks a whole one."""
+    person = make_person(_person(seeds[0]), split)
+    for seed in seeds:
+        scene = make_scene(seed, split, size, frames, fps, person=person)
+        _save(out / "people_cut" / f"{_names(seed)[0]}_0.png", scene.person_photo)
+        for view, picture in enumerate(scene.product_views):
+            _save(out / "masked_object_cut" / f"{_names(seed)[1]}_{view}.png", picture)
+        conditions = {"video_pose": scene.pose_frames, "hand_cut": scene.hand_mesh, "depth_cut": scene.object_depth}
+        for folder, clip in conditions.items():
+            write_clip(_clip(out, seed, folder), clip, fps, exact=True)
+        write_clip(_clip(out, seed), scene.frames, fps, exact=False)
+    return len(seeds)
+
+
+def _person(seed: int) -> int:
+    return seed // CLIPS_PER_PERSON
+
+
+def _names(seed: int) -> tuple[str, str]:
+    """Of the person and of the product."""
+    return f"person{_person(seed):06d}", f"product{seed:06d}"
+
+
+def _clip(out: Path, seed: int, folder: str = "video_cut") -> Path:
+    return out / folder / f"{'_'.join(_names(seed))}.mp4"
+
+
+def _save(path: Path, picture: np.ndarray) -> None:
+    part = path.with_name(f".{os.getpid()}-{path.name}")
+    Image.fromarray(picture).save(part, format="PNG")
+    os.replace(part, path)
+
+
+def _settle(out: Path, settings: dict) -> None:
+    """Make the folders; ValueError if they belong to other clips."""
+    for folder in FOLDERS:
+        (out / folder).mkdir(parents=True, exist_ok=True)
+    path = out / SETTINGS
+    if not path.is_file():
+        path.write_text(json.dumps(settings), encoding="utf-8")
+    found = json.loads(path.read_text(encoding="utf-8"))
+    if found != settings:
+        told = ", ".join(f"{name} {found.get(name)}" for name in settings if found.get(name) != settings[name])
+        raise ValueError(f"{out} holds clips with other settings ({told}): use those, or another folder.")

@@ -1,0 +1,140 @@
+"""Made-up input, so that every graph can be tried without a file; drawn, hence with every condition known exactly."""
+
+import numpy as np
+import torch
+from comfy_api.latest import io
+
+from ..demo.scenes.motion import MOVING, PRESENTING
+from ..runtime.memory import to_output
+from ..runtime.progress import Progress
+from .types import Avatar, BodyModel, BodyMotion, PoseKeypoint
+
+CATEGORY = "Crafters/Demo"
+ANY = "any"
+
+
+def _image(pictures: np.ndarray) -> torch.Tensor:
+    """IMAGE [F, H, W, 3] of uint8 pictures [(F,) H, W, 3]."""
+    return to_output(torch.from_numpy(np.atleast_3d(pictures).reshape(-1, *pictures.shape[-3:])) / 255)
+
+
+def _mask(mask: np.ndarray) -> torch.Tensor:
+    return to_output(torch.from_numpy(mask))
+
+
+def _inputs(kinds: tuple[str, ...], what: str, width: int, height: int) -> list:
+    return [
+        io.Int.Input("seed", default=0, min=0, max=2**31 - 1, control_after_generate=False,
+                     tooltip=f"Decides {what}. The same seed always gives the same scene."),
+        io.Combo.Input("split", options=["train", "test"], default="test",
+                       tooltip="Which half of the people and things to draw from. Networks trained on synthetic scenes "
+                       "have seen those of train, and none of those of test."),
+        io.Combo.Input("kind", options=[ANY, *kinds], default=ANY,
+                       tooltip="What the person does; any leaves it to the seed."),
+        io.Int.Input("width", default=width, min=64, max=2048, step=16, tooltip="Of the pictures, in pixels."),
+        io.Int.Input("height", default=height, min=64, max=2048, step=16, tooltip="Of the pictures, in pixels."),
+        io.Int.Input("frames", default=16, min=1, max=1000, tooltip="Length of the clip."),
+        io.Float.Input("fps", default=15.0, min=1.0, max=60.0, step=0.1, optional=True,
+                       tooltip="Frames per second, for the speed of the movement."),
+    ]  # fmt: skip
+
+
+class CraftersDemoScene(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="CraftersDemoScene",
+            display_name="Demo Scene",
+            category=CATEGORY,
+            description="Draws a made-up person who presents a made-up product, and everything AnchorCrafter is shown: "
+            "to try its graph without a file, or to compare what your own preprocessing finds with the truth.",
+            inputs=_inputs(PRESENTING, "person, product, room and movement", 576, 768),
+            outputs=[
+                io.Image.Output("frames", display_name="frames", tooltip="The clip."),
+                io.Image.Output("person", display_name="person", tooltip="Photo of the same person in the same room."),
+                io.Image.Output("left", display_name="left", tooltip="The product turned to one side, on black."),
+                io.Image.Output("front", display_name="front", tooltip="The product from the front, on black."),
+                io.Image.Output("right", display_name="right", tooltip="The product turned to the other side."),
+                PoseKeypoint.Output("keypoints", display_name="keypoints", tooltip="The pose in every frame."),
+                PoseKeypoint.Output("person_keypoints", display_name="person_keypoints", tooltip="Of the photo."),
+                io.Image.Output(
+                    "hand_mesh", display_name="hand_mesh", tooltip="Hands without what the product covers."
+                ),
+                io.Image.Output("object_depth", display_name="object_depth", tooltip="The visible product's depth."),
+                io.Mask.Output("product_mask", display_name="product_mask", tooltip="1 where the product is visible."),
+                io.Mask.Output("person_mask", display_name="person_mask", tooltip="1 where the person is visible."),
+                io.Image.Output("background", display_name="background", tooltip="The room alone, in every frame."),
+                io.Float.Output("fps_out", display_name="fps"),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, seed, split, kind, width, height, frames, fps=15.0):
+        from ..demo.scenes.scene import make_scene
+        from ..preprocessors.keypoints import to_openpose
+
+        kind = PRESENTING[seed % len(PRESENTING)] if kind == ANY else kind
+        scene = make_scene(seed, split, (width, height), frames, fps, kind, on_step=Progress("Demo Scene"))
+        return io.NodeOutput(
+            _image(scene.frames),
+            _image(scene.person_photo),
+            *(_image(view) for view in scene.product_views),
+            to_openpose(scene.poses, width, height),
+            to_openpose([scene.person_pose], width, height),
+            _image(scene.hand_mesh),
+            _image(scene.object_depth),
+            _mask(scene.product_mask),
+            _mask(scene.person_mask),
+            _image(scene.background),
+            fps,
+        )
+
+
+class CraftersDemoMotionScene(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="CraftersDemoMotionScene",
+            display_name="Demo Scene (AniCrafter)",
+            category=CATEGORY,
+            description="Draws a made-up person who moves in a room under a moving camera, and everything AniCrafter "
+            "is shown: to try its graph without a file.",
+            inputs=[
+                *_inputs(MOVING, "person, room, movement and camera", 1024, 768),
+                io.Int.Input("gaussians", default=20_000, min=100, max=500_000, step=100, optional=True,
+                             tooltip="Of the avatar; more are sharper and slower to draw."),
+            ],
+            outputs=[
+                io.Image.Output("frames", display_name="frames", tooltip="The film, as it should come out."),
+                io.Image.Output("background", display_name="background", tooltip="The film without the person."),
+                io.Image.Output("character", display_name="character", tooltip="Photo of the character on white."),
+                BodyMotion.Output("motion", display_name="motion", tooltip="The movement and the camera."),
+                BodyModel.Output("body", display_name="body", tooltip="The body that moves: Anny, freely licensed."),
+                Avatar.Output("avatar", display_name="avatar", tooltip="The character as gaussians."),
+                io.Mask.Output("person_mask", display_name="person_mask", tooltip="1 where the person is visible."),
+                io.Float.Output("fps_out", display_name="fps"),
+            ],
+        )  # fmt: skip
+
+    @classmethod
+    def execute(cls, seed, split, kind, width, height, frames, fps=15.0, gaussians=20_000):
+        from ..demo.scenes.avatar import scene_avatar
+        from ..demo.scenes.scene import make_scene
+        from ..models.avatar.anny_body import anny
+
+        kind = MOVING[seed % len(MOVING)] if kind == ANY else kind
+        scene = make_scene(seed, split, (width, height), frames, fps, kind, on_step=Progress("Demo Scene"))
+        white = np.where(scene.photo_mask[..., None], scene.person_photo, 255).astype(np.uint8)
+        return io.NodeOutput(
+            _image(scene.frames),
+            _image(scene.background),
+            _image(white),
+            scene.motion,
+            anny().model,
+            scene_avatar(scene.person, gaussians, seed),
+            _mask(scene.person_mask),
+            fps,
+        )
+
+
+NODES = [CraftersDemoScene, CraftersDemoMotionScene]
