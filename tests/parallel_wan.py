@@ -12,8 +12,6 @@ from crafters.models.loaded import Loaded
 def main(folder):
     torch.set_num_threads(1)
     torch.distributed.init_process_group("gloo")
-    # diffusers numbers GPUs without asking whether there are any.
-    torch.accelerator.device_count = lambda: 1
     transformer = load_transformer(folder / "wan.safetensors", torch.float32)
     alone = load_transformer(folder / "wan.safetensors", torch.float32)
     share_among_processes(transformer)

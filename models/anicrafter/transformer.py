@@ -38,13 +38,23 @@ def share_among_processes(transformer) -> None:
     """Let every process of a `torch.distributed` group, one to a GPU, compute its part of the tokens (Ulysses).
 
     Called in each of them on the same transformer, already on its device; all then call `denoise` alike, and all get
-    the whole result. Tokens that cannot be shared out evenly need NCCL.
+    the whole result. Tokens that cannot be shared out evenly need NCCL. Raises ValueError when the attention heads
+    cannot be shared out evenly.
     """
     from diffusers import ContextParallelConfig
 
-    processes = torch.distributed.get_world_size()
+    processes, heads = torch.distributed.get_world_size(), transformer.config.num_attention_heads
+    if heads % processes:
+        raise ValueError(f"{heads} attention heads cannot be shared among {processes} processes: take another number.")
     if processes > 1:
-        transformer.enable_parallelism(config=ContextParallelConfig(ulysses_degree=processes, ulysses_anything=True))
+        count = torch.accelerator.device_count
+        try:
+            # diffusers numbers the accelerators without asking whether there are any: on CPUs there are none.
+            torch.accelerator.device_count = lambda: max(1, count())
+            config = ContextParallelConfig(ulysses_degree=processes, ulysses_anything=True)
+            transformer.enable_parallelism(config=config)
+        finally:
+            torch.accelerator.device_count = count
 
 
 def load_transformer(path: str | Path, dtype: torch.dtype = torch.bfloat16, heads: int | None = None):

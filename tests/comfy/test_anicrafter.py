@@ -1,6 +1,8 @@
 """The shipped AniCrafter graphs, run in a real ComfyUI on small networks to a video."""
 
+import asyncio
 import json
+from io import BytesIO
 from pathlib import Path
 
 import av
@@ -10,7 +12,8 @@ import torch
 from crafters.demo.performance import make_performance, waving
 from crafters.demo.run import fill_anicrafter
 from crafters.models.avatar.motion_files import save_motion
-from crafters.runtime.client import ComfyError, output_files
+from crafters.runtime.client import ComfyClient, ComfyError, output_files
+from PIL import Image
 from safetensors.torch import save_file
 
 pytestmark = pytest.mark.comfy
@@ -20,17 +23,19 @@ WORKFLOWS = ["AniCrafter", "AniCrafter long video", "AniCrafter self-contained"]
 
 @pytest.fixture(scope="module")
 def actor(comfy, tiny_models):
-    """A function from a workflow's name and a number of frames to its prompt on the made-up actor."""
+    """A function from a workflow's name, a number of frames and a size to its prompt on the made-up actor."""
     made = {}
 
-    def prompt(workflow="AniCrafter", frames=8):
-        if frames not in made:
-            made[frames] = make_performance(comfy.base / "input" / f"actor{frames}", comfy.base / "models", frames)
-        local = {
-            use: path if use == "body" else Path(f"actor{frames}") / path.name for use, path in made[frames].items()
-        }
+    def prompt(workflow="AniCrafter", frames=8, width=160, height=96):
+        name = f"actor{frames}-{width}x{height}"
+        if name not in made:
+            made[name] = make_performance(comfy.base / "input" / name, comfy.base / "models", frames, width, height)
+        local = {use: path if use == "body" else Path(name) / path.name for use, path in made[name].items()}
         shipped = json.loads((ROOT / "workflows" / "api" / f"{workflow}.json").read_text())
-        return fill_anicrafter(shipped, local, tiny_models)[0]
+        filled = fill_anicrafter(shipped, local, tiny_models)[0]
+        for kind in ("CraftersRenderAvatar", "CraftersRenderBodyMesh"):
+            filled[find(filled, kind)]["inputs"].update(width=width, height=height)
+        return filled
 
     return prompt
 
@@ -46,6 +51,22 @@ def video_of(comfy, prompt):
         return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]).astype(int)
 
 
+def with_previews(comfy, prompt):
+    """The run's outputs, and the pictures that came while it worked."""
+    live = []
+
+    async def queue():
+        async with ComfyClient(comfy.url) as client:
+            return await client.queue(prompt, on_preview=live.append)
+
+    return asyncio.run(queue()), live
+
+
+def have_shape(pictures, aspect):
+    sizes = (Image.open(BytesIO(picture)).size for picture in pictures)
+    return all(abs(width / height - aspect) < 0.01 for width, height in sizes)
+
+
 @pytest.mark.parametrize(("workflow", "frames"), [(WORKFLOWS[0], 8), (WORKFLOWS[1], 32), (WORKFLOWS[2], 8)])
 def test_workflow_makes_a_video(comfy, actor, workflow, frames):
     said = comfy.complaints()
@@ -53,6 +74,46 @@ def test_workflow_makes_a_video(comfy, actor, workflow, frames):
     assert video.shape == (frames, 96, 160, 3)
     assert video.std() > 2
     assert comfy.complaints() == said
+
+
+@pytest.mark.parametrize(("width", "height"), [(96, 160), (96, 96)])
+def test_portrait_and_square(comfy, actor, width, height):
+    video = video_of(comfy, actor(frames=4, width=width, height=height))
+    assert video.shape == (4, height, width, 3)
+    assert video.std() > 2
+
+
+def test_own_sampler_makes_long_videos_in_windows(comfy, actor):
+    prompt = actor(WORKFLOWS[2], 16)
+    prompt[find(prompt, "CraftersAniCrafterSampler")]["inputs"].update(steps=2, window=9, overlap=4)
+    windowed = video_of(comfy, prompt)
+    assert windowed.shape == (16, 96, 160, 3)
+    prompt[find(prompt, "CraftersAniCrafterSampler")]["inputs"].update(window=81)
+    whole = video_of(comfy, prompt)
+    assert 0 < np.abs(windowed - whole).mean() < 0.2 * whole.std()
+
+
+def test_nodes_show_what_they_made(comfy, actor):
+    """Pictures of the result under the nodes, and of every frame while they work."""
+    prompt = actor(frames=12)
+    kinds = ["CraftersLoadAvatar", "CraftersRenderAvatar", "CraftersRenderBodyMesh", "CraftersComposeScene"]
+    shown = {find(prompt, kind): count for kind, count in zip(kinds, (1, 4, 4, 4), strict=True)}
+    needed = {"CraftersRigAvatar", "CraftersLoadBodyModel", "CraftersLoadMotion", "CraftersClipFrames", "LoadVideo",
+              "LoadImage", "PreviewImage", *kinds}  # fmt: skip
+    prompt = {node_id: node for node_id, node in prompt.items() if node["class_type"] in needed}
+    outputs, live = with_previews(comfy, prompt)
+    for node_id, count in shown.items():
+        pictures = [Image.open(comfy.output_path(file)) for file in output_files({node_id: outputs[node_id]})]
+        assert len(pictures) == count
+        assert all(np.array(picture).std() > 5 for picture in pictures)
+    assert len(live) >= 2 * 12 and have_shape(live, 160 / 96)
+
+
+def test_own_sampler_shows_previews(comfy, actor):
+    prompt = actor(WORKFLOWS[2])
+    prompt[find(prompt, "CraftersAniCrafterSampler")]["inputs"].update(seed=5, steps=4)
+    _, live = with_previews(comfy, prompt)
+    assert len(live) >= 3 and have_shape(live, 160 / 96)
 
 
 def test_apply_and_loras_before_and_after(comfy, actor):
@@ -93,7 +154,7 @@ def test_apply_and_loras_before_and_after(comfy, actor):
     ("kind", "key", "value", "sentence"),
     [
         ("CraftersRenderAvatar", "height", 320, "would stretch this motion"),
-        ("CraftersClipFrames", "frames", 5, "differ in (frames, height, width)"),
+        ("CraftersClipFrames", "frames", 5, "The avatar has 8 frames, but the background 5"),
         ("CraftersLoadAniCrafter", "weights", "anchorcrafter-small.pth", "holds nothing of AniCrafter"),
         ("CraftersLoadBodyModel", "body", "missing.npz", "not in list"),
         ("CraftersAniCrafterPrompt", "file", "absent.safetensors", "connect the text encoder once"),
@@ -112,6 +173,59 @@ def test_user_mistakes_get_a_sentence(comfy, actor, kind, key, value, sentence):
     with pytest.raises(ComfyError) as error:
         comfy.run(prompt)
     assert sentence.lower() in error.value.message.lower()
+
+
+def edit_motion(prompt, **edit):
+    """An Edit Motion node between Load Motion and whatever takes it."""
+    load = find(prompt, "CraftersLoadMotion")
+    for node in prompt.values():
+        node["inputs"].update({key: ["edit", 0] for key, value in node["inputs"].items() if value == [load, 0]})
+    prompt["edit"] = {"class_type": "CraftersEditMotion", "inputs": {"motion": [load, 0], **edit}}
+
+
+def test_motion_shorter_than_the_background(comfy, actor):
+    prompt = actor()
+    edit_motion(prompt, frames=4)
+    with pytest.raises(ComfyError, match="The avatar has 4 frames, but the background 8: .* looping the motion"):
+        comfy.run(prompt)
+
+
+def test_a_person_out_of_sight(comfy, actor):
+    prompt = actor()
+    edit_motion(prompt, x=20.0)
+    with pytest.raises(ComfyError, match="body is in no frame"):
+        comfy.run(prompt)
+
+
+def test_an_empty_mask_of_the_character(comfy, actor):
+    prompt = actor()
+    mask = {"class_type": "SolidMask", "inputs": {"value": 0.0, "width": 384, "height": 640}}
+    prompt["mask"], scene = mask, prompt[find(prompt, "CraftersComposeScene")]
+    scene["inputs"]["character_mask"] = ["mask", 0]
+    with pytest.raises(ComfyError, match="mask of the character's photo is empty"):
+        comfy.run(prompt)
+
+
+def test_a_rig_of_another_avatar(comfy, actor):
+    prompt = actor()
+    other = make_performance(comfy.base / "input" / "other", comfy.base / "models", 4, gaussians=500)
+    load = prompt[find(prompt, "CraftersLoadAvatar")]
+    prompt["other"] = {**load, "inputs": {**load["inputs"], "avatar": f"other/{other['avatar'].name}"}}
+    prompt[find(prompt, "CraftersRigAvatar")]["inputs"]["avatar"] = ["other", 0]
+    with pytest.raises(ComfyError, match="avatar has 4000 gaussians, but the rig is for 500"):
+        comfy.run(prompt)
+
+
+def test_a_lora_with_unknown_keys(comfy, actor):
+    from crafters.demo.small_wan import anicrafter_shapes, random_state
+
+    state = random_state(anicrafter_shapes())
+    state["pipe.dit.blocks.0.self_attn.rope.lora_A.default.weight"] = torch.zeros(4, 256)
+    save_file(state, comfy.base / "models" / "crafters" / "strange.safetensors")
+    prompt = actor()
+    prompt[find(prompt, "CraftersLoadAniCrafter")]["inputs"]["weights"] = "strange.safetensors"
+    with pytest.raises(ComfyError, match="1 LoRA tensors belong to no part of Wan .*self_attn.rope"):
+        comfy.run(prompt)
 
 
 def test_avatar_and_motion_are_saved(comfy, actor):
