@@ -16,16 +16,15 @@ from torch.utils.checkpoint import checkpoint_sequential
 
 from ..models.anicrafter.checkpoint import AniCrafter
 from ..models.anicrafter.conditions import STRIDE
-from ..models.anicrafter.embedders import Embedders, embed
-from ..models.anicrafter.encoders import denormalise
+from ..models.anicrafter.embedders import Embedders
 from ..models.anicrafter.prompt import load_prompts, pad_text, save_prompts
 from ..models.anicrafter.schedule import SHIFT, timesteps
 from ..models.anicrafter.transformer import load_transformer
-from ..models.anicrafter.wan import WanCondition, added_tokens, denoise, initial_noise
+from ..models.anicrafter.wan import added_tokens
 from ..models.checkpoint import DTYPES
-from ..models.loaded import Loaded
-from .anicrafter_data import Window, find_clips, windows
-from .anicrafter_encode import Encoders
+from .anicrafter_data import Clip, find_clips, windows
+from .anicrafter_encode import WanEncoders
+from .anicrafter_preview import preview
 from .wan import Lora, WanSizes, native_name, new_transformer, released_lora
 
 PROMPT_FILE, BASE_FILE, ADAPTER_FILE = "anicrafter_prompt.safetensors", "wan.safetensors", "anicrafter.safetensors"
@@ -35,11 +34,14 @@ PROMPT_FILE, BASE_FILE, ADAPTER_FILE = "anicrafter_prompt.safetensors", "wan.saf
 class AniCrafterSettings:
     """What to train on, and how the loss is drawn.
 
-    data: folder of clips (`anicrafter_data`); held_out: one for previews. cache: folder that keeps latents.
-    vae, clip_vision, prompt: as the nodes take them; without prompt two made-up ones are used and kept with the
-    weights, for a transformer from scratch. transformer: a file or folder of Wan 2.1 I2V, or none for one of the sizes
-    `model` from scratch. dtype: of transformer and VAE while they are frozen, whatever the files have. anicrafter:
-    weights to go on from. train: `adapters` (LoRA of `rank`, and the embedders), `base` (the whole transformer), both.
+    data: folder of clips (`anicrafter_data`); held_out: another one, for previews (else `data`). cache: folder that
+    keeps latents, shared by runs. vae, clip_vision, prompt: files or folders as the nodes take them; without a prompt
+    two made-up ones are used and kept with the weights, for a transformer from scratch.
+
+    transformer: a file or folder of Wan 2.1 I2V to start from, or none for a new one of the sizes `model`. dtype: of
+    transformer and VAE while they are frozen, whatever the files have. anicrafter: files to go on from. train:
+    `adapters` (a LoRA of `rank`, and the embedders), `base` (the whole transformer), or both.
+
     dropout: share of samples that see what guidance's negative pass sees: the negative text, no added tokens.
     timesteps: how noise shares are drawn before the `shift`: evenly, or as the sigmoid of N(mean, std).
     person_weight: how much more the loss counts where the person is. export_dtype: of LoRA and base in the files.
@@ -83,16 +85,13 @@ class AniCrafterTask:
         """frames: of the longest sample, T = 4n+1. Raises ValueError or CheckpointError: what is wrong with the input,
         all bad clips included."""
         self.settings = settings
-        self.clips, faults = find_clips(settings.data, frames)
-        if faults:
-            raise ValueError(f"{settings.data} has clips that cannot be used:\n" + "\n".join(faults))
-        self.held_out = []
-        if settings.held_out:
-            self.held_out = [next(windows([clip], frames)) for clip in find_clips(settings.held_out, frames)[0][:2]]
+        self.clips = _clips(settings.data, frames)
+        shown = _clips(settings.held_out, frames) if settings.held_out else self.clips
+        self.held_out = [next(windows([clip], frames)) for clip in shown[:2]]
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self._build()
-        self.encoders = Encoders(settings.vae, settings.clip_vision, settings.cache, DTYPES[settings.dtype])
+        self.encoders = WanEncoders(settings.vae, settings.clip_vision, settings.cache, DTYPES[settings.dtype])
 
     def _build(self) -> None:
         settings = self.settings
@@ -114,18 +113,21 @@ class AniCrafterTask:
         self.trained = nn.ModuleDict(parts)
 
     def _adapters(self) -> dict[str, nn.Module]:
-        dim = self.base.patch_embedding.out_channels
         if not self.settings.anicrafter:
-            embedders = Embedders(dim)
+            embedders = Embedders(self.dim)
             for stack in (embedders.blend_embedding, embedders.smplx_embedding):
                 nn.init.zeros_(stack[-1].weight)
                 nn.init.zeros_(stack[-1].bias)
             return {"embedders": embedders, "lora": Lora(self.base, self.settings.rank)}
         weights = AniCrafter.from_files(self.settings.anicrafter)
-        weights.check_fits(dim, len(self.base.blocks))
+        weights.check_fits(self.dim, len(self.base.blocks))
         lora = Lora(self.base, len(next(iter(weights.lora.values()))[0]))
         lora.load(weights.lora)
         return {"embedders": weights.embedders.requires_grad_(True), "lora": lora}
+
+    @property
+    def dim(self) -> int:
+        return self.base.patch_embedding.out_channels
 
     def prepare(self, device: torch.device, rank: int, ranks: int) -> None:
         self.base.to(device)
@@ -221,28 +223,11 @@ class AniCrafterTask:
             save_prompts(folder / PROMPT_FILE, *(text.cpu() for text in self.texts))
 
     def preview(self) -> dict[str, np.ndarray]:
-        """For each held-out clip rows of blend, mesh, result and film, the reference still in the first column."""
-        return {window.clip.folder.name: self._preview(window) for window in self.held_out}
-
-    def _preview(self, window: Window) -> np.ndarray:
-        settings, scene = self.settings, window.scene()
-        encoded = self.encoders(window)
-        if "embedders" in self.trained:
-            tokens = embed(_InPlace(self.trained["embedders"]), scene)
-        else:
-            frames, height, width = scene.latent_size
-            tokens = torch.zeros(1, self.base.patch_embedding.out_channels, frames, height // 2, width // 2)
-        condition = WanCondition(tokens, encoded["concat"][None], encoded["clip"][None], *self.texts)
-        noise = initial_noise(condition, 0)
-        latents = denoise(_InPlace(self.base), condition, noise, settings.preview_steps, 1.0, settings.shift)
-        result = self.encoders.vae.decode(denormalise(latents))[0]
-        rows = [scene.blend, scene.mesh, result, window.film()]
-        picture = torch.cat([torch.cat(list(row), 1) for row in rows])
-        return (picture * 255).round().byte().numpy()
+        return {window.clip.folder.name: preview(self, window) for window in self.held_out}
 
 
-class _InPlace(Loaded):
-    """A network that goes on learning afterwards."""
-
-    def __init__(self, module: nn.Module):
-        self.module = module
+def _clips(folder: Path, frames: int) -> list[Clip]:
+    clips, faults = find_clips(folder, frames)
+    if faults:
+        raise ValueError(f"{folder} has clips that cannot be used:\n" + "\n".join(faults))
+    return clips

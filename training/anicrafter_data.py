@@ -10,7 +10,6 @@ other and run frame by frame alongside:
     reference.png     the character's photo on white; of a transparent one only the opaque part is shown
 """
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,6 +20,7 @@ import torch
 
 from ..models.anicrafter.conditions import GRID, STRIDE, Scene, assemble, fit_reference
 from ..preprocessors.clip import read_clip
+from .cache import digest
 
 SOURCE, BLEND, MESH, MASK = VIDEOS = ("source_video.mp4", "blend_video.mp4", "smplx_video.mp4", "mask_video.mp4")
 REFERENCE = "reference.png"
@@ -38,10 +38,7 @@ class Clip:
     @cached_property
     def content(self) -> str:
         """A digest of all its files."""
-        digest = hashlib.sha256()
-        for name in (*VIDEOS, REFERENCE):
-            digest.update(hashlib.sha256((self.folder / name).read_bytes()).digest())
-        return digest.hexdigest()
+        return digest(*(self.folder / name for name in (*VIDEOS, REFERENCE)))
 
 
 @dataclass(frozen=True)
@@ -83,7 +80,7 @@ def find_clips(folder: str | Path, frames: int) -> tuple[list[Clip], list[str]]:
     folder = Path(folder)
     if frames <= 1 or frames % STRIDE != 1:
         raise ValueError(f"A sample has {frames} frames; 5, 9, 13 … are wanted: the still and a multiple of {STRIDE}.")
-    folders = sorted(path for path in folder.glob("*") if path.is_dir())
+    folders = sorted(path for path in folder.glob("[!.]*") if path.is_dir())
     if not folders:
         raise ValueError(f"{folder} holds no clips: a folder for each is wanted, with {', '.join(VIDEOS)}.")
     clips, faults = [], []

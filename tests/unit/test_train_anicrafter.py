@@ -264,9 +264,9 @@ def test_latents_are_made_once(files, tmp_path):
     assert {file: file.stat().st_mtime_ns for file in (tmp_path / "cache").iterdir()} == kept
     assert all(torch.equal(first[name], second[name]) for name in first)
     window = next(data.windows(one.clips[:1], FRAMES))
-    fresh = one.encoders._encode(window)
+    fresh = one.encoders.encode(window)
     assert fresh["latents"].shape == (16, 2, 4, 6) and fresh["concat"].shape == (20, 2, 4, 6)
-    assert torch.equal(fresh["concat"].float(), one.encoders(window)["concat"])
+    assert np.array_equal(fresh["concat"], one.encoders(window)["concat"])
 
 
 def test_samples_are_what_inference_is_shown(files):
@@ -313,6 +313,8 @@ def test_bad_clips_are_named(tmp_path, files):
         "small": "(frames, height, width) of smplx_video.mp4 are (6, 32, 48), of mask_video.mp4 (8, 32, 48).",
     }
     assert said["broken"].startswith("blend_video.mp4 cannot be read as a video")
+    with pytest.raises(ValueError, match="(?s)cannot be used.*missing: reference.png.*small: "):
+        AniCrafterTask(AniCrafterSettings(folder, files / "vae", files / "clip", tmp_path / "cache"), FRAMES)
     with pytest.raises(ValueError, match="5, 9, 13"):
         data.find_clips(folder, 8)
     with pytest.raises(ValueError, match="holds no clips"):
