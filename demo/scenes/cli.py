@@ -9,13 +9,14 @@ def register(commands) -> None:
     data = commands.add_parser(
         "demo-data",
         help="write a training set of synthetic scenes",
-        description="Writes clips of made-up people presenting made-up products, with every condition, in the layout "
-        "that `crafters train` reads. Clips that are already there are kept, so it can be interrupted.",
+        description="Writes clips of made-up people, presenting made-up products or moving, with every condition, in "
+        "the layout that `crafters train` reads. Clips that are already there are kept, so it can be interrupted.",
     )
     data.add_argument("--out", type=Path, required=True, metavar="DIR")
-    data.add_argument("--count", type=int, default=100, metavar="N", help="clips; default: %(default)s")
+    data.add_argument("--system", choices=["anchorcrafter", "anicrafter"], default="anchorcrafter", help="whose layout")
+    data.add_argument("--count", type=_count, default=100, metavar="N", help="clips; default: %(default)s")
     data.add_argument("--split", choices=["train", "test"], default="train", help="they share no person and no product")
-    data.add_argument("--size", type=_size, default=(192, 256), metavar="WxH", help="default: 192x256")
+    data.add_argument("--size", type=_size, metavar="WxH", help="default: 192x256, anicrafter 256x192")
     data.add_argument("--frames", type=_count, default=16, metavar="N", help="per clip; default: %(default)s")
     data.add_argument("--start", type=int, default=0, metavar="SEED", help="the first clip's; default: %(default)s")
     data.add_argument("--jobs", type=_count, default=1, metavar="J", help="processes; default: %(default)s")
@@ -39,15 +40,10 @@ def _count(text: str) -> int:
 
 
 def _write(args: argparse.Namespace) -> int:
-    from tqdm import tqdm
-
-    from .dataset import write_dataset
+    from ...runtime.progress import Progress
+    from .dataset import LAYOUTS, write_dataset
 
     seeds = range(args.start, args.start + args.count)
-    with tqdm(total=len(seeds), unit="clip", disable=None) as bar:
-
-        def show(done: int, total: int) -> None:
-            bar.update(done - bar.n)
-
-        write_dataset(args.out, args.split, seeds, args.size, args.frames, jobs=args.jobs, on_step=show)
+    size = args.size or LAYOUTS[args.system].size
+    write_dataset(args.out, args.system, args.split, seeds, size, args.frames, args.jobs, Progress("Clips"))
     return 0

@@ -1,8 +1,8 @@
-"""Scenes as a training set in AnchorCrafter's published layout.
+"""Scenes as a training set: AniCrafter's one folder per clip, or AnchorCrafter's published layout.
 
-video_cut/, video_pose/, depth_cut/, hand_cut/ hold `<person>_<product>.mp4`; people_cut/ `<person>_0.png`;
-masked_object_cut/ `<product>_{0,1,2}.png` (left, front, right). The conditions are stored without any loss, so that
-their black is exactly 0, by which the HOI region is found.
+In the latter video_cut/, video_pose/, depth_cut/, hand_cut/ hold `<person>_<product>.mp4`, people_cut/
+`<person>_0.png`, masked_object_cut/ `<product>_{0,1,2}.png` (left, front, right). The conditions are stored without any
+loss, so that their black is exactly 0, by which the HOI region is found.
 """
 
 import json
@@ -14,11 +14,13 @@ from functools import partial
 from itertools import groupby
 from multiprocessing import get_context
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from PIL import Image
 
+from .anicrafter_data import clip_folder, write_avatar_scene
 from .files import write_clip
 from .person import make_person
 from .scene import make_scene
@@ -30,24 +32,26 @@ CLIPS_PER_PERSON = 4  # each with its own product; people take the longest to ma
 
 def write_dataset(
     out: Path,
+    system: str,
     split: str,
     seeds: Iterable[int],
-    size: tuple[int, int] = (192, 256),
+    size: tuple[int, int],
     frames: int = 16,
-    fps: float = 15.0,
     jobs: int = 1,
     on_step: Callable[[int, int], None] | None = None,
+    fps: float = 15.0,
 ) -> int:
-    """Write the presenting scenes of `seeds` into the folder `out`, but not those that are there; how many it wrote.
+    """Write the scenes of `seeds` into the folder `out`, but not those that are there; how many it wrote.
 
-    The same seed gives the same clip whatever the number of processes, `jobs`. on_step(done, total) comes after every
-    person's clips. Raises ValueError when the folder holds clips of another split, size or length.
+    system: one of `LAYOUTS`. The same seed gives the same clip whatever the number of processes, `jobs`.
+    on_step(done, total) comes after every person's clips. Raises ValueError when the folder holds clips of another
+    system, split, size or length.
     """
-    seeds = sorted(set(seeds))
-    _settle(out, {"split": split, "size": list(size), "frames": frames, "fps": fps})
-    missing = [seed for seed in seeds if not _clip(out, seed).is_file()]
-    people = [list(group) for _, group in groupby(missing, _person)]
-    write = partial(_write_clips, out, split, size, frames, fps)
+    layout, seeds = LAYOUTS[system], sorted(set(seeds))
+    _settle(out, {"system": system, "split": split, "size": list(size), "frames": frames, "fps": fps})
+    missing = [seed for seed in seeds if not layout.clip(out, seed).exists()]
+    people = [list(group) for _, group in groupby(missing, layout.person)]
+    write = partial(layout.write, out, split, size, frames, fps)
     done = len(seeds) - len(missing)
     one_core = get_context("spawn"), torch.set_num_threads, (1,)
     with ProcessPoolExecutor(jobs, *one_core) if jobs > 1 else nullcontext() as pool:
@@ -60,6 +64,8 @@ def write_dataset(
 
 def _write_clips(out: Path, split: str, size: tuple[int, int], frames: int, fps: float, seeds: Sequence[int]) -> int:
     """The clips of one person; how many. A clip's video comes last, so that it marks a whole one."""
+    for folder in FOLDERS:
+        (out / folder).mkdir(parents=True, exist_ok=True)
     person = make_person(_person(seeds[0]), split)
     for seed in seeds:
         scene = make_scene(seed, split, size, frames, fps, person=person)
@@ -70,6 +76,14 @@ def _write_clips(out: Path, split: str, size: tuple[int, int], frames: int, fps:
         for folder, clip in conditions.items():
             write_clip(_clip(out, seed, folder), clip, fps, exact=True)
         write_clip(_clip(out, seed), scene.frames, fps, exact=False)
+    return len(seeds)
+
+
+def _write_avatar_clips(
+    out: Path, split: str, size: tuple[int, int], frames: int, fps: float, seeds: Sequence[int]
+) -> int:
+    for seed in seeds:
+        write_avatar_scene(out, seed, split, size, frames, fps)
     return len(seeds)
 
 
@@ -93,9 +107,8 @@ def _save(path: Path, picture: np.ndarray) -> None:
 
 
 def _settle(out: Path, settings: dict) -> None:
-    """Make the folders; ValueError if they belong to other clips."""
-    for folder in FOLDERS:
-        (out / folder).mkdir(parents=True, exist_ok=True)
+    """ValueError if the folder belongs to other clips."""
+    out.mkdir(parents=True, exist_ok=True)
     path = out / SETTINGS
     if not path.is_file():
         path.write_text(json.dumps(settings), encoding="utf-8")
@@ -103,3 +116,19 @@ def _settle(out: Path, settings: dict) -> None:
     if found != settings:
         told = ", ".join(f"{name} {found.get(name)}" for name in settings if found.get(name) != settings[name])
         raise ValueError(f"{out} holds clips with other settings ({told}): use those, or another folder.")
+
+
+class Layout(NamedTuple):
+    """size: of the pictures, if nothing else is asked for; clip: the last thing of a seed's clip that is written;
+    person: what seeds that are written together agree in; write: the clips of such seeds."""
+
+    size: tuple[int, int]
+    clip: Callable[[Path, int], Path]
+    person: Callable[[int], int]
+    write: Callable[..., int]
+
+
+LAYOUTS = {
+    "anchorcrafter": Layout((192, 256), _clip, _person, _write_clips),
+    "anicrafter": Layout((256, 192), clip_folder, int, _write_avatar_clips),
+}

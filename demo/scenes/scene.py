@@ -39,8 +39,7 @@ class Scene:
 
     frames, background [F, H, W, 3]: with and without person and product. objects [F, H, W] uint8: PERSON, PRODUCT or 0
     for the room. depth [F, H, W] m, 0 in the room. poses: the person in every frame, with low scores for points that
-    are hidden or outside. person_photo [H, W, 3], photo_mask [H, W] bool, person_pose: the same person, otherwise
-    posed, in the same room.
+    are hidden or outside. person_photo [H, W, 3], person_pose: the same person, otherwise posed, in the same room.
     places [F, 4, 4]: the product's place in the camera's space. product: None in a scene without.
     """
 
@@ -51,7 +50,6 @@ class Scene:
     depth: np.ndarray
     poses: list[Pose]
     person_photo: np.ndarray
-    photo_mask: np.ndarray
     person_pose: Pose
     person: Person = field(repr=False)
     motion: BodyMotion = field(repr=False)
@@ -118,15 +116,15 @@ def make_scene(
     frames: int = 16,
     fps: float = 15.0,
     kind: str | None = None,
-    person: Person | None = None,
     on_step: Callable[[int, int], None] | None = None,
+    person: Person | None = None,
 ) -> Scene:
     """The scene of a seed, in pictures of `size` (width, height).
 
     split: "train" or "test", which share neither people nor products. kind: one of `PRESENTING` (with a product, in a
     room seen by a still camera) or `MOVING` (whole body, moving camera); a presenting one by chance if not given.
-    person: the seed's own if not given; the room is the person's. on_step(done, total) comes after every frame and may
-    raise to cancel. Raises ValueError for an unknown split or kind.
+    on_step(done, total) comes after every frame and may raise to cancel. person: the seed's own if not given; the room
+    is the person's. Raises ValueError for an unknown split or kind.
     """
     person = make_person(seed, split) if person is None else person
     product = None if kind in MOVING else make_product(seed, split)
@@ -154,7 +152,6 @@ def make_scene(
         depth=np.stack([picture.depth for picture in pictures]),
         poses=[_pose(points, camera, picture) for points, picture in zip(keypoints.numpy(), pictures, strict=True)],
         person_photo=photo.over(background[0]),
-        photo_mask=photo.object == PERSON,
         person_pose=_pose(person.keypoints(still.pose, still.trans)[0].numpy(), photo_camera, photo),
         person=person,
         motion=motion.body(size),
