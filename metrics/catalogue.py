@@ -66,8 +66,11 @@ def _mean(values: np.ndarray, weights: np.ndarray) -> float:
     return float(np.average(values[counts], weights=weights[counts]))
 
 
-def catalogue(threshold: int = CLEAN) -> dict[str, Metric]:
-    """All METRICS by name, in the order of the table. threshold: grey level above which a mask shows the product."""
+def catalogue(threshold: int = CLEAN, clip: str = "CLIP") -> dict[str, Metric]:
+    """All METRICS by name, in the order of the table.
+
+    threshold: grey level above which a mask shows the product. clip: which CLIP it is, for the table.
+    """
     masks, people = ("truth_mask", "result_mask"), ("truth_people", "result_people")
     hand, joints = partial(m.landmarks, hands, hand_distance), partial(m.landmarks, body, body_distance)
     higher, lower, run = "higher", "lower", "every run of 16 frames"
@@ -81,7 +84,7 @@ def catalogue(threshold: int = CLEAN) -> dict[str, Metric]:
                           partial(m.object_iou, PUBLISHED), by_clip, masks),
         "obj-iou-clean": Metric("Obj-IoU, clean", higher, f"where the mask is above {threshold}",
                                 partial(m.object_iou, threshold), by_clip, masks),
-        "obj-clip": Metric("Obj-CLIP", higher, "CLIP ViT-B/32, the product cut out", m.object_clip, by_clip, masks),
+        "obj-clip": Metric("Obj-CLIP", higher, f"{clip}; the product cut out", m.object_clip, by_clip, masks),
         "hand-lmd": Metric("Hand LMD", lower, "pixels; DWPose's points", hand, by_clip, people),
         "body-lmd": Metric("Body LMD", lower, "pixels; DWPose's points", joints, by_clip, people),
         "face-cos": Metric("Face-Cos", higher, "AdaFace IR-50, aligned by DWPose's points", m.face, by_clip,
@@ -94,7 +97,7 @@ def catalogue(threshold: int = CLEAN) -> dict[str, Metric]:
                                 partial(m.runs, "i3d_torchscript", n.i3d_torchscript_frame), as_sets),
         "subject": Metric("Subject consistency", higher, "DINO ViT-B/16 as in VBench",
                           partial(m.consistent, "dino", n.dino_frame), by_frame),
-        "background": Metric("Background consistency", higher, "CLIP ViT-B/32 as in VBench",
+        "background": Metric("Background consistency", higher, f"{clip}; as in VBench",
                              partial(m.consistent, "clip", n.clip_frame), by_frame),
         "psnr": Metric("PSNR", higher, "dB", pixels(psnr), by_clip),
         "psnr-inside": Metric("PSNR, product", higher, "dB", pixels(psnr, True), by_clip, masks[:1]),

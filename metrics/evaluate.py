@@ -28,7 +28,7 @@ def evaluate(
     sentence than that it is needed. What cannot be measured (no masks, no weights, a clip that cannot be read) is
     named in the report and the rest goes on. Raises ValueError for an unknown metric.
     """
-    known = catalogue(threshold)
+    known = catalogue(threshold, networks.clip_name)
     unknown = [name for name in metrics or () if name not in known]
     if unknown:
         raise ValueError(f"There is no metric {unknown[0]!r}; there are {', '.join(known)}.")

@@ -40,13 +40,17 @@ class Source:
 class Networks:
     """The networks, each opened when it is first needed.
 
-    `find(name, kind)` answers a path or raises FileNotFoundError, as `runtime.files.path`;
-    `place` brings a network to where it computes.
+    `find(name, kind)` answers a path or raises FileNotFoundError, as `runtime.files.path`; `place` brings a network
+    to where it computes. clip_vision: an object with ComfyUI's `encode_image`, to be used as `clip`; the paper's is
+    ViT-B/32, which ComfyUI's own loader does not know.
     """
 
-    def __init__(self, find: Callable[[str, str], Path], place: Callable[[nn.Module], Loaded] = Loaded):
+    def __init__(
+        self, find: Callable[[str, str], Path], place: Callable[[nn.Module], Loaded] = Loaded, clip_vision=None
+    ):
         self._find, self._place = find, place
-        self._open: dict[str, Loaded] = {}
+        self._open: dict[str, Loaded] = {} if clip_vision is None else {"clip": _ConnectedClip(clip_vision)}
+        self.clip_name = "CLIP ViT-B/32" if clip_vision is None else "the connected CLIP, not the paper's ViT-B/32"
 
     def embed(self, name: str, inputs: Iterable[torch.Tensor], tick: Callable[[], None]) -> torch.Tensor:
         """Features [N,D] of N inputs (without batch dimension) by the network `name` of SOURCES.
@@ -95,6 +99,23 @@ class _Output(nn.Module):
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         return self.answer(self.model, pixels)
+
+
+class _ConnectedClip(Loaded):
+    """Takes what `clip_input` made, and leaves the device to its host."""
+
+    def __init__(self, clip_vision):
+        super().__init__(
+            _Output(nn.Identity(), lambda _, pixels: clip_vision.encode_image(_unclip(pixels)).image_embeds)
+        )
+
+    def load(self, memory: int = 0) -> torch.device:
+        return torch.device("cpu")
+
+
+def _unclip(pixels: torch.Tensor) -> torch.Tensor:
+    mean, std = (torch.tensor(channels)[:, None, None] for channels in (CLIP_MEAN, CLIP_STD))
+    return (pixels * std + mean).movedim(1, -1)
 
 
 def _clip(folder: Path) -> nn.Module:
