@@ -176,7 +176,7 @@ SOURCES = {
 
 
 def _tensor(frame: np.ndarray) -> torch.Tensor:
-    return torch.from_numpy(np.ascontiguousarray(frame)).permute(2, 0, 1).float()
+    return torch.from_numpy(np.array(frame, order="C")).permute(2, 0, 1).float()
 
 
 def _normalised(pixels: torch.Tensor, mean: tuple, std: tuple) -> torch.Tensor:

@@ -78,7 +78,7 @@ class CraftersEvaluateClips(io.ComfyNode):
         networks = Networks(files.path, Managed, clip_vision)
         report = evaluate({"clip": lambda: pair}, networks, chosen, threshold, Progress("Evaluate Clips"))
         table, picture = report.markdown(), torch.from_numpy(plot(report)).float()[None] / 255
-        _show_below(cls.hidden.unique_id, table)
+        _show_below(getattr(cls.hidden, "unique_id", None), table)
         shown = {**ui.PreviewText(table).as_dict(), **ui.PreviewImage(picture, cls=cls).as_dict()}
         return io.NodeOutput(table, report.json(), picture, ui=shown)
 
