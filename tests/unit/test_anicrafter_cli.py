@@ -1,0 +1,124 @@
+"""`crafters animate`: files to a video, alone and as two processes."""
+
+import argparse
+import shutil
+import subprocess
+import sys
+
+import av
+import numpy as np
+import pytest
+from crafters.anicrafter_cli import register
+from crafters.demo.performance import make_performance
+from crafters.demo.small_wan import write_small_wan
+from PIL import Image
+
+FRAMES = 6
+PROCESS = """
+import argparse, sys, torch
+from crafters.anicrafter_cli import register
+torch.set_num_threads(1)
+parser = argparse.ArgumentParser()
+register(parser.add_subparsers())
+args = parser.parse_args()
+sys.exit(args.command(args))
+"""
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """Inputs by their option, and small networks where the command finds them by name."""
+    folder = tmp_path_factory.mktemp("animate")
+    paths = make_performance(folder / "input", folder / "models", FRAMES)
+    names = write_small_wan(folder / "models")
+    return folder, {
+        **{f"--{use}": paths[use] for use in ("avatar", "motion", "background", "character")},
+        "--body": f"smplx/{paths['body'].name}",
+        "--anicrafter": names["anicrafter"],
+        "--wan": names["wan"],
+        "--vae": names["wan_vae"],
+        "--clip-vision": names["wan_clip"],
+        "--prompt": names["prompt"],
+        "--size": "160x96",
+        "--steps": 2,
+    }
+
+
+@pytest.fixture
+def arguments(made, monkeypatch):
+    folder, options = made
+    monkeypatch.setenv("CRAFTERS_MODELS", str(folder / "models"))
+
+    def arguments(out, **changed):
+        chosen = {**options, **{f"--{name.replace('_', '-')}": value for name, value in changed.items()}, "--out": out}
+        return ["animate", *(str(x) for pair in chosen.items() for x in pair)]
+
+    return arguments
+
+
+def animate(arguments):
+    parser = argparse.ArgumentParser()
+    register(parser.add_subparsers())
+    args = parser.parse_args(arguments)
+    return args.command(args)
+
+
+def frames_of(path):
+    with av.open(str(path)) as container:
+        frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+        return np.stack(frames).astype(int), float(container.streams.video[0].average_rate)
+
+
+@pytest.mark.slow
+def test_two_processes_make_the_video_of_one(arguments, tmp_path, capsys):
+    assert animate(arguments(tmp_path / "one.mp4")) == 0
+    assert capsys.readouterr().out.split() == [str(tmp_path / "one.mp4")]
+    (tmp_path / "run.py").write_text(PROCESS)
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    done = subprocess.run(
+        [*torchrun, "run.py", *arguments("two.mp4")], capture_output=True, text=True, timeout=300, cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr[-5000:]
+    assert done.stdout.split() == ["two.mp4"]
+    (one, rate), (two, _) = (frames_of(tmp_path / name) for name in ("one.mp4", "two.mp4"))
+    assert one.shape == (FRAMES, 96, 160, 3) and rate == 15
+    assert animate(arguments(tmp_path / "other.mp4", seed=1)) == 0
+    other, _ = frames_of(tmp_path / "other.mp4")
+    assert np.abs(one - other).mean() > 2
+    assert np.abs(one - two).mean() < 0.05 and np.abs(one - two).max() <= 4
+
+
+def faulty(tmp_path, made):
+    """What is wrong, and what the command says of it."""
+    _, options = made
+    text = tmp_path / "text.png"
+    text.write_text("no picture")
+    clear = tmp_path / "clear.png"
+    Image.new("RGBA", (32, 32)).save(clear)
+    gappy = tmp_path / "motion.npz"
+    shutil.copy(options["--motion"], gappy)
+    yield {"avatar": "absent.pth"}, "There is no file absent.pth"
+    yield {"character": "absent.png"}, "There is no file absent.png"
+    yield {"character": text}, "is not a picture"
+    yield {"character": clear}, "mask of the character's photo is empty"
+    yield {"wan": "absent.safetensors"}, "'absent.safetensors' is not in"
+    yield {"prompt": options["--motion"]}, "motion.npz"
+    yield {"frames": 20}, "The motion has 20 frames, the background 6"
+    yield {"size": "96x160"}, "would stretch this motion"
+    yield {"motion": tmp_path / "none"}, "neither a folder"
+    yield {"overlap": 96, "window": 5, "steps": 0}, "steps is 0"
+
+
+@pytest.mark.slow
+def test_mistakes_get_a_sentence(arguments, made, tmp_path, capsys):
+    for changed, sentence in faulty(tmp_path, made):
+        assert animate(arguments(tmp_path / "never.mp4", **changed)) == 2, changed
+        said = capsys.readouterr().err.strip().splitlines()
+        assert sentence in said[-1] and said[-1].startswith("error: "), said
+    assert not (tmp_path / "never.mp4").exists()
+
+
+def test_a_size_must_fit_the_grid(arguments, capsys):
+    with pytest.raises(SystemExit):
+        animate(arguments("never.mp4", size="100x96"))
+    assert "multiples of 16" in capsys.readouterr().err
