@@ -11,7 +11,7 @@ from .solids import Solid, loft, tube
 from .surface import Surface, ellipsoid, ramp, rigid
 
 NECK, HEAD, CHEST, EYE_JOINTS = 12, 15, 9, (23, 24)
-EYE_RADII = (0.0185, 0.0150, 0.0150)
+EYE_RADII = (0.0195, 0.0175, 0.0165)
 PUPIL, IRIS = 0.26, 0.58  # angles from the gaze to their borders
 INK: Colour = (0.06, 0.05, 0.06)
 
@@ -51,12 +51,12 @@ def eyes(centres: torch.Tensor, look: Look) -> list[Surface]:
     lid_colour = tuple(np.array(look.skin) * 0.9)
     parts = []
     for centre, joint in zip(centres, EYE_JOINTS, strict=True):
-        centre = centre + torch.tensor([0.0, 0.001, 0.0025])
+        centre = centre + torch.tensor([0.0, 0.001, 0.004])
         parts.append(rigid(*ellipsoid(centre, EYE_RADII, rings), joint, colours))
         spark = centre + torch.tensor([0.0035, 0.0050, EYE_RADII[2] * 0.93])
         parts.append(rigid(*ellipsoid(spark, (0.0022, 0.0022, 0.0012), [0, 0.8, 1.6], 10), joint, (1.0, 1.0, 1.0)))
         lid = rigid(*ellipsoid(centre, [1.07 * radius for radius in EYE_RADII], around=32), HEAD, lid_colour)
-        height = float(centre[1]) + 0.52 * EYE_RADII[1]
+        height = float(centre[1]) + 0.55 * EYE_RADII[1]
         parts.append(lid.cut(lambda m, height=height: m[:, 1] - height))
         lash = lid.cut(lambda m, height=height: 0.0012 - (m[:, 1] - height).abs())
         parts.append(rigid(lash.points + torch.tensor([0, 0, 0.0006]), lash.faces, HEAD, INK))
@@ -110,9 +110,9 @@ def hair(head: Surface, look: Look) -> list[Surface]:
 
     parts.append(head.cut(_scalp).smooth(3).shell(depth, look.hair))
     if style == "bob":
-        parts.append(_volume(head, look.hair, ((0.425, 0.062, 0.066), (0.39, 0.088, 0.082), (0.33, 0.101, 0.088), (0.26, 0.106, 0.088), (0.215, 0.098, 0.078), (0.205, 0.08, 0.06)), 0.030))  # fmt: skip
+        parts.append(_volume(head, look.hair, ((0.41, 0.050, 0.040), (0.385, 0.084, 0.064), (0.33, 0.099, 0.076), (0.26, 0.106, 0.080), (0.215, 0.098, 0.074), (0.205, 0.08, 0.056)), 0.034))  # fmt: skip
     elif style == "long":
-        parts.append(_volume(head, look.hair, ((0.425, 0.062, 0.066), (0.39, 0.086, 0.082), (0.33, 0.098, 0.088), (0.25, 0.102, 0.080), (0.18, 0.108, 0.066), (0.10, 0.118, 0.052), (0.02, 0.112, 0.042), (-0.06, 0.09, 0.03), (-0.075, 0.07, 0.02)), 0.030))  # fmt: skip
+        parts.append(_volume(head, look.hair, ((0.41, 0.050, 0.040), (0.385, 0.082, 0.064), (0.33, 0.096, 0.076), (0.25, 0.102, 0.074), (0.18, 0.108, 0.066), (0.10, 0.118, 0.052), (0.02, 0.112, 0.042), (-0.06, 0.09, 0.03), (-0.075, 0.07, 0.02)), 0.034))  # fmt: skip
     elif style == "bun":
         top = head.points[head.mean[:, 1].argmax()]
         parts.append(rigid(*ellipsoid(top + torch.tensor([0, 0.022, -0.03]), (0.042, 0.038, 0.042)), HEAD, look.hair))

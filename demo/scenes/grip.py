@@ -1,0 +1,158 @@
+"""How a hand holds a product: where the palm touches it, and fingers that close until they do."""
+
+from collections.abc import Callable
+
+import torch
+
+from ...models.avatar.rotation import axis_angle_to_matrix
+from .keypoints import FIRST_FINGER
+from .limbs import MIDDLE, SIGN, WRIST, Hand
+from .person import Person
+
+Distance = Callable[[torch.Tensor], torch.Tensor]  # [...,3] m in the product's frame → [...] m, below 0 inside
+PALM = 0.019  # m from the wrist's and knuckles' plane to the palm's skin
+FINGER, THUMB = 0.0085, 0.011  # m: radii
+ROUND = 0.15  # products whose width and depth differ by less are round
+LIMITS = (1.35, 1.55, 0.95)  # radians that the joints of a finger bend
+POINTING = {"index": (0.05, 0.05, 0.05), "other": (1.2, 1.4, 0.7), "thumb": (0.5, 0.3, 0.3)}
+RELAXED = (0.25, 0.30, 0.20)
+
+
+def side_hold(person: Person, size: tuple[float, float, float], side: str, raise_angle: float, height: float) -> Hand:
+    """A hand at one side of a product of `size` (w, h, d) m, in the product's frame: fingers go around its front.
+
+    `raise_angle`: radians by which the fingers point upwards; `height` m below the product's centre.
+    """
+    half, front = size[0] / 2, size[2] / 2
+    sign = SIGN[side]
+    up, ahead = torch.tensor(raise_angle).sin(), torch.tensor(raise_angle).cos()
+    if is_round(size):
+        angle = torch.tensor(0.35)  # towards the product's back
+        contact = torch.stack([sign * half * angle.cos(), torch.tensor(height), front * angle.sin()])
+        palm = torch.stack([-sign * angle.cos(), torch.tensor(0.0), -angle.sin()])
+        along = torch.stack([sign * angle.sin() * ahead, -up, -angle.cos() * ahead])
+    else:
+        contact = torch.tensor([sign * half, height, 0.008 - front])
+        palm = torch.tensor([-sign, 0.0, 0.0])
+        along = torch.stack([torch.tensor(0.0), -up, -ahead])
+    knuckle = 0.85 if not is_round(size) else 0.8
+    return _placed(person, side, contact, along, palm, knuckle)
+
+
+def palm_hold(person: Person, size: tuple[float, float, float], side: str) -> Hand:
+    """A hand under a product, palm up, fingers towards its front and the other side."""
+    along = torch.tensor([-0.55 * SIGN[side], 0.0, -0.84])
+    contact = torch.tensor([0.0, size[1] / 2, 0.0])
+    return _placed(person, side, contact, along, torch.tensor([0.0, -1.0, 0.0]), 0.78)
+
+
+def point_at(person: Person, size: tuple[float, float, float], side: str, gap: float) -> Hand:
+    """A hand whose index finger ends `gap` m before the product's side, in the product's frame."""
+    sign = SIGN[side]
+    along = torch.tensor([-0.80 * sign, -0.25, -0.30])
+    palm = torch.tensor([-0.2 * sign, 0.75, 0.55])
+    contact = torch.tensor([sign * (size[0] / 2 + gap), 0.1 * size[1], -size[2] / 2])
+    joints = person.joints
+    first = FIRST_FINGER[side]
+    reach = float((joints[first + 2] - joints[WRIST[side]]).norm()) + 0.025
+    along, palm = _orthonormal(along, palm)
+    return Hand((contact - reach * along)[None], along[None], palm[None])
+
+
+def close_fingers(person: Person, hand: Hand, side: str, distance: Distance) -> torch.Tensor:
+    """[15,3] axis-angle of the hand's joints: each bends until its bone touches, from the knuckles on.
+
+    `hand`, one frame of it, and `distance` are in the product's frame.
+    """
+    pose = torch.zeros(15, 3)
+    turn = hand.rotation(side)[0].float()
+    rest = person.joints
+    first = FIRST_FINGER[side]
+    for finger in range(5):
+        joints = [first + 3 * finger + i for i in range(3)]
+        thumb = finger == 4
+        bones = rest[joints]
+        tip = bones[2] + (1.1 if not thumb else 1.25) * (bones[2] - bones[1])
+        ends = torch.cat([bones, tip[None]])
+        place = hand.place[0] + turn @ (bones[0] - rest[WRIST[side]])
+        along = turn
+        for i in range(3):
+            axis = _bend_axis(bones, i, thumb, side)
+            angles = torch.linspace(-0.35 if i == 0 else 0.0, LIMITS[i] if not thumb else 0.9, 48)
+            turns = along @ axis_angle_to_matrix(angles[:, None] * axis)  # [A,3,3]
+            step = (turns @ (ends[i + 1] - ends[i])[:, None])[..., 0]
+            points = place + torch.linspace(0.35, 1, 5)[:, None] * step[:, None]
+            free = (distance(points) > (THUMB if thumb else FINGER)).all(-1)
+            chosen = _until(free, int((angles.abs()).argmin()))
+            pose[3 * finger + i] = angles[chosen] * axis
+            along, place = turns[chosen], place + step[chosen]
+    return pose
+
+
+def open_fingers(side: str, kind: str) -> torch.Tensor:
+    """[15,3] axis-angle of a hand that holds nothing: `relaxed`, or `pointing` with the index finger."""
+    pose = torch.zeros(5, 3, 3)
+    for finger in range(5):
+        bends = RELAXED
+        if kind == "pointing":
+            bends = POINTING["index" if finger == 0 else "thumb" if finger == 4 else "other"]
+        for i, bend in enumerate(bends):
+            pose[finger, i] = bend * (_thumb_axis(side) if finger == 4 else torch.tensor([0.0, 0.0, -SIGN[side]]))
+    return pose.view(15, 3)
+
+
+def product_distance(size: tuple[float, float, float]) -> Distance:
+    """To the product's surface, taken for an upright cylinder or box."""
+    half = torch.tensor(size) / 2
+
+    def distance(points: torch.Tensor) -> torch.Tensor:
+        across = points[..., [0, 2]]
+        if is_round(size):
+            flat = ((across / half[[0, 2]]).norm(dim=-1) - 1) * half[[0, 2]].min()
+        else:
+            flat = (across.abs() - half[[0, 2]]).amax(-1)
+        return torch.maximum(flat, points[..., 1].abs() - half[1])
+
+    return distance
+
+
+def is_round(size: tuple[float, float, float]) -> bool:
+    """Whether a product of `size` (w, h, d) is taken for a cylinder."""
+    return abs(size[0] - size[2]) < ROUND * max(size[0], size[2])
+
+
+def _placed(
+    person: Person, side: str, contact: torch.Tensor, along: torch.Tensor, palm: torch.Tensor, knuckle: float
+) -> Hand:
+    """A hand that touches `contact` with its palm, `knuckle` of the way from the wrist to the knuckles."""
+    along, palm = _orthonormal(along, palm)
+    length = float((person.joints[MIDDLE[side]] - person.joints[WRIST[side]]).norm())
+    return Hand((contact - PALM * palm - knuckle * length * along)[None], along[None], palm[None])
+
+
+def _orthonormal(along: torch.Tensor, palm: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    along = torch.nn.functional.normalize(along, dim=0)
+    palm = palm - (palm @ along) * along
+    return along, torch.nn.functional.normalize(palm, dim=0)
+
+
+def _bend_axis(bones: torch.Tensor, joint: int, thumb: bool, side: str) -> torch.Tensor:
+    if not thumb:
+        return torch.tensor([0.0, 0.0, -SIGN[side]])
+    if joint == 0:
+        return torch.tensor([1.0, 0.0, 0.0])  # opposition: about the hand's length, under the palm
+    return _thumb_axis(side)
+
+
+def _thumb_axis(side: str) -> torch.Tensor:
+    """About which the thumb's outer joints bend towards the fingers' tips, at rest."""
+    return torch.nn.functional.normalize(torch.tensor([0.45, 0.55 * SIGN[side], -0.25 * SIGN[side]]), dim=0)
+
+
+def _until(free: torch.Tensor, start: int) -> int:
+    """The last index from `start` on before something is in the way; below it if `start` itself is not free."""
+    if not free[start]:
+        before = torch.nonzero(free[:start])
+        return int(before[-1]) if len(before) else 0
+    blocked = torch.nonzero(~free[start:])
+    return start + int(blocked[0]) - 1 if len(blocked) else len(free) - 1
