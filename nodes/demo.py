@@ -4,7 +4,8 @@ import numpy as np
 import torch
 from comfy_api.latest import io
 
-from ..demo.scenes.motion import MOVING, PRESENTING
+from ..demo.scenes.exercise import EXERCISES
+from ..demo.scenes.motion import PRESENTATIONS
 from ..runtime.memory import to_output
 from ..runtime.progress import Progress
 from .types import Avatar, BodyModel, BodyMotion, PoseKeypoint
@@ -48,7 +49,7 @@ class CraftersDemoScene(io.ComfyNode):
             category=CATEGORY,
             description="Draws a made-up person who presents a made-up product, and everything AnchorCrafter is shown: "
             "to try its graph without a file, or to compare what your own preprocessing finds with the truth.",
-            inputs=_inputs(PRESENTING, "person, product, room and movement", 576, 768),
+            inputs=_inputs(PRESENTATIONS, "person, product, room and movement", 576, 768),
             outputs=[
                 io.Image.Output("frames", display_name="frames", tooltip="The clip."),
                 io.Image.Output("person", display_name="person", tooltip="Photo of the same person in the same room."),
@@ -73,7 +74,7 @@ class CraftersDemoScene(io.ComfyNode):
         from ..demo.scenes.scene import make_scene
         from ..preprocessors.keypoints import to_openpose
 
-        kind = PRESENTING[seed % len(PRESENTING)] if kind == ANY else kind
+        kind = PRESENTATIONS[seed % len(PRESENTATIONS)] if kind == ANY else kind
         scene = make_scene(seed, split, (width, height), frames, fps, kind, on_step=Progress("Demo Scene"))
         return io.NodeOutput(
             _image(scene.frames),
@@ -100,7 +101,7 @@ class CraftersDemoMotionScene(io.ComfyNode):
             description="Draws a made-up person who moves in a room under a moving camera, and everything AniCrafter "
             "is shown: to try its graph without a file.",
             inputs=[
-                *_inputs(MOVING, "person, room, movement and camera", 1024, 768),
+                *_inputs(EXERCISES, "person, room, movement and camera", 1024, 768),
                 io.Int.Input("gaussians", default=20_000, min=100, max=500_000, step=100, optional=True,
                              tooltip="Of the avatar; more are sharper and slower to draw."),
             ],
@@ -122,7 +123,7 @@ class CraftersDemoMotionScene(io.ComfyNode):
         from ..demo.scenes.scene import make_scene
         from ..models.avatar.anny_body import anny
 
-        kind = MOVING[seed % len(MOVING)] if kind == ANY else kind
+        kind = EXERCISES[seed % len(EXERCISES)] if kind == ANY else kind
         scene = make_scene(seed, split, (width, height), frames, fps, kind, on_step=Progress("Demo Scene"))
         white = np.where(scene.photo_mask[..., None], scene.person_photo, 255).astype(np.uint8)
         return io.NodeOutput(

@@ -53,6 +53,8 @@ def write_dataset(
     people = [list(group) for _, group in groupby(missing, layout.person)]
     write = partial(layout.write, out, split, size, frames, fps)
     done = len(seeds) - len(missing)
+    if on_step:
+        on_step(done, len(seeds))
     one_core = get_context("spawn"), torch.set_num_threads, (1,)
     with ProcessPoolExecutor(jobs, *one_core) if jobs > 1 else nullcontext() as pool:
         for clips in (pool.map if pool else map)(write, people):

@@ -19,15 +19,17 @@ from ...preprocessors.dwpose import to_pose
 from ...preprocessors.frames import each_frame
 from ...preprocessors.keypoints import Pose
 from ...preprocessors.object_conditions import hand_colour, hand_condition, hand_light, inferno
-from .motion import MOVING, make_motion, photo_pose
+from .exercise import EXERCISES
+from .motion import make_motion, photo_pose
 from .person import Person, make_person
 from .product import Product, make_product, views
 from .render import Mesh, Picture, render
 from .room import make_room
 
 PERSON, PRODUCT = 1, 2  # in `Scene.objects`
-SEEN, HIDDEN, OUTSIDE = 0.95, 0.2, 0.05  # scores of keypoints; DWPose takes what is above 0.3 for seen
-INSIDE = 0.12  # m: joints lie that far below the skin that shows them, at most
+# Scores of keypoints, of which DWPose takes what is above 0.3 for seen: what the product hides is guessed from the rest.
+SEEN, GUESSED, HIDDEN, OUTSIDE = 0.95, 0.4, 0.2, 0.05
+INSIDE = 0.2  # m: joints lie that far below clothes, or behind an arm that points at the camera, and are still found
 # The range of the object's depth, in distances of the product: a wall behind, something nearer in front, as in a filmed
 # clip. It puts a held product into inferno's orange.
 WALL, NEAREST = 3.0, 0.86
@@ -54,7 +56,7 @@ class Scene:
     person: Person = field(repr=False)
     motion: BodyMotion = field(repr=False)
     product: Product | None = field(repr=False)
-    places: np.ndarray | None = field(repr=False)
+    places: torch.Tensor | None = field(repr=False)
     fps: float
 
     @property
@@ -121,13 +123,13 @@ def make_scene(
 ) -> Scene:
     """The scene of a seed, in pictures of `size` (width, height).
 
-    split: "train" or "test", which share neither people nor products. kind: one of `PRESENTING` (with a product, in a
-    room seen by a still camera) or `MOVING` (whole body, moving camera); a presenting one by chance if not given.
+    split: "train" or "test", which share neither people nor products. kind: one of `PRESENTATIONS` (with a product, in
+    a room seen by a still camera) or `EXERCISES` (whole body, moving camera); by chance of the former if not given.
     on_step(done, total) comes after every frame and may raise to cancel. person: the seed's own if not given; the room
     is the person's. Raises ValueError for an unknown split or kind.
     """
     person = make_person(seed, split) if person is None else person
-    product = None if kind in MOVING else make_product(seed, split)
+    product = None if kind in EXERCISES else make_product(seed, split)
     motion = make_motion(seed, split, person, product and product.size, frames, fps, kind)
     room = make_room(person.seed, split, size, frames, moving=product is None)
     camera = motion.camera(size)
@@ -135,7 +137,7 @@ def make_scene(
 
     def draw(frame: int) -> Picture:
         things = [[Mesh(vertices[frame], person.faces, person.colours)]]
-        return render([*things, product.meshes(motion.places[frame])] if product else things, camera)
+        return render([*things, product.meshes(motion.product[frame])] if product else things, camera)
 
     pictures = each_frame(range(frames), draw, on_step)
     background = room.frames()
@@ -154,9 +156,9 @@ def make_scene(
         person_photo=photo.over(background[0]),
         person_pose=_pose(person.keypoints(still.pose, still.trans)[0].numpy(), photo_camera, photo),
         person=person,
-        motion=motion.body(size),
+        motion=motion.body_motion(person, size),
         product=product,
-        places=motion.places,
+        places=motion.product,
         fps=fps,
     )
 
@@ -168,8 +170,11 @@ def _pose(points: np.ndarray, camera: Camera, picture: Picture) -> Pose:
     inside = (column >= 0) & (row >= 0) & (column < camera.size[0]) & (row < camera.size[1])
     column, row = column.clip(0, camera.size[0] - 1), row.clip(0, camera.size[1] - 1)
     shown, depth = picture.object[row, column], picture.depth[row, column]
-    hidden = (shown == PRODUCT) & (depth < points[:, 2]) | (shown == PERSON) & (depth < points[:, 2] - INSIDE)
-    score = np.where(inside, np.where(hidden, HIDDEN, SEEN), OUTSIDE)
+    score = np.select(
+        [~inside, (shown == PERSON) & (depth < points[:, 2] - INSIDE), (shown == PRODUCT) & (depth < points[:, 2])],
+        [OUTSIDE, HIDDEN, GUESSED],
+        SEEN,
+    )
     return to_pose(np.column_stack([xy / camera.size, score])[None])
 
 

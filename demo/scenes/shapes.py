@@ -33,14 +33,14 @@ def _lid(rng: np.random.Generator, label: Print) -> Colour:
 
 
 def _box(rng: np.random.Generator, label: Print) -> Shape:
-    h, w, d = rng.uniform(0.12, 0.24), rng.uniform(0.045, 0.075), rng.uniform(0.02, 0.045)
+    h, w, d = rng.uniform(0.14, 0.25), rng.uniform(0.055, 0.09), rng.uniform(0.022, 0.045)
     rings = _closed([(0, w, d, BOXY), (0.18 * h, w, d, BOXY), (h, w, d, BOXY)])
     bands = [(0, 3, label.accent)] if rng.random() < 0.5 else []
     return Shape(rings, (1.96 * w, 3 if bands else 2, 4), bands, [])
 
 
 def _bottle(rng: np.random.Generator, label: Print) -> Shape:
-    h, r = rng.uniform(0.19, 0.26), rng.uniform(0.032, 0.042)
+    h, r = rng.uniform(0.21, 0.26), rng.uniform(0.038, 0.05)
     neck = rng.uniform(0.3, 0.42) * r
     power = (ROUND, SOFT)[rng.integers(2)]
     cap, glass = 0.12 * h, (label.base, CREAM, label.accent)[rng.integers(3)]
@@ -57,7 +57,7 @@ def _bottle(rng: np.random.Generator, label: Print) -> Shape:
 
 
 def _can(rng: np.random.Generator, label: Print) -> Shape:
-    h, r = rng.uniform(0.115, 0.17), rng.uniform(0.031, 0.04)
+    h, r = rng.uniform(0.14, 0.19), rng.uniform(0.04, 0.052)
     rings = _closed(
         [
             (0, 0.82 * r, 0.82 * r, ROUND),
@@ -70,7 +70,7 @@ def _can(rng: np.random.Generator, label: Print) -> Shape:
 
 
 def _mug(rng: np.random.Generator, label: Print) -> Shape:
-    h, r, wall = rng.uniform(0.1, 0.125), rng.uniform(0.04, 0.048), 0.004
+    h, r, wall = rng.uniform(0.115, 0.14), rng.uniform(0.046, 0.056), 0.004
     power = (ROUND, ROUND, 3.0)[rng.integers(3)]
     rings = [
         (h - 2 * wall, 0, 0, power),
@@ -86,7 +86,7 @@ def _mug(rng: np.random.Generator, label: Print) -> Shape:
 
 
 def _tube(rng: np.random.Generator, label: Print) -> Shape:
-    h, w = rng.uniform(0.15, 0.21), rng.uniform(0.027, 0.036)
+    h, w = rng.uniform(0.19, 0.25), rng.uniform(0.036, 0.046)
     cap = 0.17 * h
     t = np.linspace(0, 1, 7)
     body = [((1 - cap / h) * a * h + 0.012, w, max(0.0025, 0.95 * w * np.sin(a * np.pi / 2) ** 0.8), ROUND) for a in t]
@@ -97,7 +97,7 @@ def _tube(rng: np.random.Generator, label: Print) -> Shape:
 
 
 def _pouch(rng: np.random.Generator, label: Print) -> Shape:
-    h, w, d = rng.uniform(0.15, 0.22), rng.uniform(0.05, 0.07), rng.uniform(0.02, 0.032)
+    h, w, d = rng.uniform(0.17, 0.24), rng.uniform(0.06, 0.085), rng.uniform(0.022, 0.034)
     seam = 0.09 * h
     t = np.linspace(0, 1, 11)
     rings = [(0, w, 0.002, 6.0), (seam, w, 0.002, 6.0)]
@@ -111,7 +111,7 @@ def _pouch(rng: np.random.Generator, label: Print) -> Shape:
 
 
 def _bag(rng: np.random.Generator, label: Print) -> Shape:
-    h, w, d = rng.uniform(0.14, 0.18), rng.uniform(0.055, 0.075), rng.uniform(0.022, 0.035)
+    h, w, d = rng.uniform(0.15, 0.19), rng.uniform(0.06, 0.085), rng.uniform(0.024, 0.036)
     rings = _closed([(0, 0.96 * w, 0.9 * d, BOXY), (h, w, d, BOXY)])
     t = np.linspace(0, np.pi, 16)
     arc = np.stack([-0.45 * w * np.cos(t), -0.055 * np.sin(t) ** 0.7, 0 * t], 1)
@@ -120,7 +120,7 @@ def _bag(rng: np.random.Generator, label: Print) -> Shape:
 
 
 def _jar(rng: np.random.Generator, label: Print) -> Shape:
-    h, r = rng.uniform(0.1, 0.14), rng.uniform(0.038, 0.052)
+    h, r = rng.uniform(0.12, 0.16), rng.uniform(0.046, 0.058)
     power = (ROUND, SOFT)[rng.integers(2)]
     lid = 0.24 * h
     rings = _closed(
@@ -136,7 +136,7 @@ def _jar(rng: np.random.Generator, label: Print) -> Shape:
 
 
 def _spray(rng: np.random.Generator, label: Print) -> Shape:
-    h, r = rng.uniform(0.15, 0.19), rng.uniform(0.032, 0.04)
+    h, r = rng.uniform(0.175, 0.215), rng.uniform(0.038, 0.048)
     power = (ROUND, 3.0)[rng.integers(2)]
     collar, colour = 0.014, (WHITE, DARK, label.accent)[rng.integers(3)]
     wide = [(a, r * (0.34 + 0.66 * np.sin(a * np.pi / 2))) for a in np.linspace(0.15, 1, 5)]
