@@ -9,7 +9,7 @@ from pathlib import Path
 
 from .files import folders, models_root
 from .server import PACK, comfyui_version, find_comfyui
-from .weights import CATALOGUE, WeightFile, WeightSet, describe_size, needed_by
+from .weights import BY_HAND, CATALOGUE, ByHand, WeightSet, describe_size, needed_by, needed_by_hand
 
 # Package -> a module of it that shows whether it really works: some only import their parts when asked.
 _NEEDED = {
@@ -24,6 +24,8 @@ _NEEDED = {
     "PIL": "PIL.Image",
     "huggingface_hub": "huggingface_hub",
     "aiohttp": "aiohttp",
+    "accelerate": "accelerate",
+    "smplx": "smplx",
 }
 
 
@@ -35,6 +37,7 @@ def examine(root: Path | None = None) -> tuple[list[str], bool]:
     versions, sound = _versions()
     lines = [*versions, f"ComfyUI: {_comfyui()}", "", f"Models in {(root or models_root()).absolute()}"]
     lines += [f"  {_weights(weights, root)}" for weights in CATALOGUE]
+    lines += [f"  {_by_hand(weights, root)}" for weights in BY_HAND]
     lines += ["", "Workflows"]
     lines += [f"  {_workflow(file, root)}" for file in sorted((PACK / "workflows" / "api").glob("*.json"))]
     return lines, sound
@@ -78,18 +81,34 @@ def _comfyui() -> str:
 
 
 def _weights(weights: WeightSet, root: Path | None) -> str:
-    missing = [file for file in weights.files if not _place(file, root)]
+    missing = [file for file in weights.files if not _place(file.kind, file.name, root)]
     if not missing:
-        return f"{weights.name}: {_place(weights.files[-1], root)}"
+        return f"{weights.name}: {_place(weights.files[-1].kind, weights.files[-1].name, root)}"
     note = describe_size(sum(file.size for file in missing)) + (", gated" if weights.gated else "")
     return f"{weights.name}: missing ({weights.purpose}; {note}): crafters download {weights.name}"
 
 
+def _by_hand(weights: ByHand, root: Path | None) -> str:
+    if place := _place(weights.kind, weights.file, root):
+        return f"{weights.name}: {place}"
+    goal = folders(weights.kind, root)[0] / weights.file
+    return (
+        f"{weights.name}: missing ({weights.purpose}; its licence lets nobody fetch it for you): register at "
+        f"{weights.page} and put {goal.name} into {goal.parent}"
+    )
+
+
 def _workflow(file: Path, root: Path | None) -> str:
-    needed = needed_by(json.loads(file.read_text(encoding="utf-8")))
-    missing = [weights.name for weights in needed if not all(_place(part, root) for part in weights.files)]
-    return f"{file.stem}: " + (f"needs crafters download {' '.join(missing)}" if missing else "ready")
+    prompt = json.loads(file.read_text(encoding="utf-8"))
+    fetched = [
+        weights.name
+        for weights in needed_by(prompt)
+        if not all(_place(part.kind, part.name, root) for part in weights.files)
+    ]
+    by_hand = [weights.name for weights in needed_by_hand(prompt) if not _place(weights.kind, weights.file, root)]
+    needs = [f"crafters download {' '.join(fetched)}"] * bool(fetched) + [f"{name} by hand" for name in by_hand]
+    return f"{file.stem}: " + (f"needs {' and '.join(needs)}" if needs else "ready")
 
 
-def _place(file: WeightFile, root: Path | None) -> Path | None:
-    return next((folder / file.name for folder in folders(file.kind, root) if (folder / file.name).is_file()), None)
+def _place(kind: str, name: str, root: Path | None) -> Path | None:
+    return next((folder / name for folder in folders(kind, root) if (folder / name).is_file()), None)

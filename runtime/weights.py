@@ -41,6 +41,17 @@ class WeightSet:
         return f"https://huggingface.co/{self.files[0].repo}"
 
 
+@dataclass(frozen=True)
+class ByHand:
+    """A file that only its user may fetch, for its licence: `file`, from `page`, into the model folder `kind`."""
+
+    name: str
+    purpose: str
+    page: str
+    kind: str
+    file: str
+
+
 WAN_REPO = "Comfy-Org/Wan_2.1_ComfyUI_repackaged"
 
 
@@ -144,6 +155,13 @@ CATALOGUE = (
     ),
 )
 
+BY_HAND = (
+    ByHand(
+        "smplx", "SMPL-X, the body that moves avatars", "https://smpl-x.is.tue.mpg.de", "crafters",
+        "smplx/SMPLX_NEUTRAL.npz",
+    ),
+)  # fmt: skip
+
 
 def named(name: str) -> WeightSet | None:
     """The set called `name`."""
@@ -160,9 +178,18 @@ def providing(name: str) -> WeightSet | None:
 
 def needed_by(prompt: dict[str, dict[str, Any]]) -> list[WeightSet]:
     """The sets whose files an API-format prompt names, in the catalogue's order."""
-    values = (value for node in prompt.values() for value in node["inputs"].values())
-    wanted = [providing(value) for value in values if isinstance(value, str)]
+    wanted = [providing(value) for value in _texts(prompt)]
     return [weights for weights in CATALOGUE if weights in wanted]
+
+
+def needed_by_hand(prompt: dict[str, dict[str, Any]]) -> list[ByHand]:
+    """The files that only their user may fetch and that an API-format prompt names."""
+    texts = _texts(prompt)
+    return [weights for weights in BY_HAND if weights.file in texts]
+
+
+def _texts(prompt: dict[str, dict[str, Any]]) -> set[str]:
+    return {value for node in prompt.values() for value in node["inputs"].values() if isinstance(value, str)}
 
 
 def describe_size(size: float) -> str:

@@ -57,6 +57,22 @@ def test_missing_then_found(report, tmp_path):
     assert "Small: needs crafters download dinov2-large" in lines
 
 
+def test_what_only_the_user_may_fetch(report, tmp_path):
+    api = tmp_path / "pack" / "workflows" / "api"
+    body = {"class_type": "CraftersLoadBodyModel", "inputs": {"body": "smplx/SMPLX_NEUTRAL.npz"}}
+    (api / "Moving.json").write_text(json.dumps({**GRAPH, "4": body}))
+    _, lines = report()
+    (line,) = (line for line in lines if line.startswith("smplx: missing"))
+    folder = tmp_path / "models" / "crafters" / "smplx"
+    assert line.endswith(f"register at https://smpl-x.is.tue.mpg.de and put SMPLX_NEUTRAL.npz into {folder}")
+    assert "Moving: needs crafters download svd dinov2-large and smplx by hand" in lines
+    folder.mkdir(parents=True)
+    (folder / "SMPLX_NEUTRAL.npz").touch()
+    _, lines = report()
+    assert f"smplx: {folder / 'SMPLX_NEUTRAL.npz'}" in lines
+    assert "Moving: needs crafters download svd dinov2-large" in lines
+
+
 def test_a_broken_package_is_code_1(report, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     code, lines = report()
