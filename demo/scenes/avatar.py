@@ -94,8 +94,8 @@ def degrade(avatar: Avatar, draw: np.random.Generator, share: float = 0.6, stren
     def noise(*shape: int) -> torch.Tensor:
         return strength * torch.from_numpy(draw.standard_normal(shape).astype(np.float32))
 
-    tint = 1 + 0.06 * noise(3)
-    colour = (avatar.rgb * tint + 0.03 * noise(3) + 0.06 * noise(count, 3)).clamp(0, 1)
+    tint = 1 + 0.05 * noise(3)
+    colour = (avatar.rgb * tint + 0.02 * noise(3) + 0.06 * noise(count, 3)).clamp(0, 1)
     # Some are far too large, as splats at an unseen back are.
     size = torch.exp(0.25 * noise(count, 3)) * torch.where(torch.from_numpy(draw.random((count, 1)) < 0.03), 2.5, 1.0)
     degraded = replace(

@@ -1,0 +1,108 @@
+"""Scenes as AniCrafter sees them, one by one or as a training set in the layout of `training.anicrafter_data`."""
+
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from ...models.anicrafter.conditions import compose
+from ...models.avatar.anny_body import anny_body
+from ...models.avatar.gaussians import Avatar
+from ...models.avatar.motion import BodyMotion
+from ...models.avatar.rasterize import Camera
+from ...models.avatar.render import render_avatar, render_body
+from ...training.anicrafter_data import BLEND, MASK, MESH, REFERENCE, SOURCE
+from .avatar import avatar_rig, degrade, misjudge, scene_avatar
+from .exercise import EXERCISES
+from .files import write_clip
+from .motion import photo_pose
+from .person import Person
+from .render import Mesh, render
+from .scene import Scene, make_scene
+
+GAUSSIANS = 9000  # before the avatar is made worse
+PHOTO = (160, 256)  # width, height
+STANDS, FILLS = 5.0, 0.9  # m from the camera; of the photo's height
+
+
+@dataclass(frozen=True)
+class AvatarScene:
+    """A scene and what AniCrafter is shown of it, F frames of H×W pixels.
+
+    photo uint8 [h, w, 3]: the character on white. avatar, motion: as estimated from photo and film, a little wrong.
+    blend uint8 [F, H, W, 3]: that avatar over the scene's background; mesh uint8 [F, H, W, 3], mask bool [F, H, W]: the
+    body in that motion.
+    """
+
+    scene: Scene
+    photo: np.ndarray
+    avatar: Avatar = field(repr=False)
+    motion: BodyMotion = field(repr=False)
+    blend: np.ndarray
+    mesh: np.ndarray
+    mask: np.ndarray
+
+
+def make_avatar_scene(
+    seed: int,
+    split: str,
+    size: tuple[int, int] = (256, 192),
+    frames: int = 16,
+    fps: float = 15.0,
+    kind: str | None = None,
+    on_step: Callable[[int, int], None] | None = None,
+) -> AvatarScene:
+    """The scene of a seed in which somebody moves, in pictures of `size` (width, height).
+
+    split, on_step: as for `make_scene`. kind: one of `EXERCISES`, by chance if not given.
+    """
+    draw = np.random.default_rng([seed, split == "test", 3])
+    kind = kind or EXERCISES[draw.integers(len(EXERCISES))]
+    scene = make_scene(seed, split, size, frames, fps, kind, on_step)
+    avatar = degrade(scene_avatar(scene.person, GAUSSIANS, seed), draw)
+    motion = misjudge(scene.motion, draw)
+    clip = render_avatar(avatar, avatar_rig(avatar), motion, *size)
+    blend = compose(clip.image, clip.alpha, torch.from_numpy(scene.background).float() / 255)
+    mesh, mask = render_body(anny_body(), motion, *size)
+    return AvatarScene(
+        scene, character_photo(scene.person), avatar, motion, _bytes(blend), _bytes(mesh), mask.bool().numpy()
+    )
+
+
+def character_photo(person: Person) -> np.ndarray:
+    """The whole person on white, uint8 [h, w, 3], in a pose of their own."""
+    still = photo_pose(person.seed, person.split, person)
+    vertices = person.vertices(still.pose[:1], still.trans[:1])[0]
+    low, high = vertices.amin(0), vertices.amax(0)
+    vertices = vertices - (low + high) / 2 + torch.tensor([0, 0, STANDS])
+    focal = FILLS * PHOTO[1] * (STANDS - 0.5) / float(high[1] - low[1])
+    camera = Camera((focal, focal), (PHOTO[0] / 2, PHOTO[1] / 2), PHOTO)
+    picture = render([[Mesh(vertices, person.faces, person.colours)]], camera)
+    return picture.over(np.full((*PHOTO[::-1], 3), 255.0))
+
+
+def write_avatar_scene(out: Path, seed: int, split: str, size: tuple[int, int], frames: int, fps: float) -> None:
+    """One clip of a training set in the folder `out`; it gets its name when it is whole."""
+    made = make_avatar_scene(seed, split, size, frames, fps)
+    folder = clip_folder(out, seed)
+    part = folder.with_name(f".{folder.name}")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    mask = np.repeat(np.where(made.mask, 255, 0).astype(np.uint8)[..., None], 3, -1)
+    for name, clip in ((SOURCE, made.scene.frames), (BLEND, made.blend), (MESH, made.mesh), (MASK, mask)):
+        write_clip(part / name, clip, fps, exact=name == MASK)
+    Image.fromarray(made.photo).save(part / REFERENCE)
+    os.replace(part, folder)
+
+
+def clip_folder(out: Path, seed: int) -> Path:
+    return out / f"scene{seed:06d}"
+
+
+def _bytes(images: torch.Tensor) -> np.ndarray:
+    return (images * 255).round().byte().numpy()

@@ -1,0 +1,120 @@
+"""Judge AniCrafter weights on held-out synthetic scenes: PSNR where the person is, against the rendered truth.
+
+    python scripts/judge_anicrafter.py --wan WAN --vae VAE --clip CLIP --prompt PROMPT [--anicrafter FILE] [--sheet PNG]
+
+One line per scene and their mean: of the avatar's composite that is fed in, of the result, and of the truth itself
+after the VAE, which nothing can exceed by much. Without --anicrafter the transformer is judged alone.
+"""
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from crafters.demo.scenes.anicrafter_data import AvatarScene, make_avatar_scene
+from crafters.metrics.pixels import psnr
+from crafters.models.anicrafter import conditions
+from crafters.models.anicrafter.checkpoint import AniCrafter
+from crafters.models.anicrafter.embedders import embed
+from crafters.models.anicrafter.encoders import ClipVision, WanVAE, denormalise, load_clip_vision, load_vae
+from crafters.models.anicrafter.prompt import load_prompts
+from crafters.models.anicrafter.transformer import load_transformer, merge_lora
+from crafters.models.anicrafter.wan import denoise, initial_noise, wan_condition
+from crafters.models.loaded import Loaded
+
+COLUMNS = ("composite", "result", "truth by VAE", "composite, room", "result, room")
+
+
+@dataclass(frozen=True)
+class Networks:
+    """As the self-contained nodes load them; `embedders` is None where the transformer stands alone."""
+
+    transformer: Loaded
+    embedders: Loaded | None
+    vae: WanVAE
+    clip: ClipVision
+    texts: tuple[torch.Tensor, torch.Tensor]
+
+
+def load(wan: Path, anicrafter: Path | None, vae: Path, clip: Path, prompt: Path) -> Networks:
+    """In float32. Raises CheckpointError."""
+    transformer, embedders = load_transformer(wan, torch.float32), None
+    if anicrafter:
+        weights = AniCrafter.from_files([anicrafter])
+        merge_lora(transformer, weights)
+        embedders = Loaded(weights.embedders)
+    encoders = WanVAE(Loaded(load_vae(vae, torch.float32))), ClipVision(Loaded(load_clip_vision(clip)))
+    return Networks(Loaded(transformer), embedders, *encoders, load_prompts(prompt))
+
+
+@torch.no_grad()
+def generate(networks: Networks, shown: AvatarScene, steps: int, guidance: float) -> tuple[np.ndarray, np.ndarray]:
+    """The result and the truth after the VAE, both uint8 [F, H, W, 3] without the still."""
+    blend, mesh, photo, truth = (
+        torch.from_numpy(images).float() / 255
+        for images in (shown.blend, shown.mesh, shown.photo[None], shown.scene.frames)
+    )
+    reference = conditions.fit_reference(photo, *blend.shape[1:3])
+    scene = conditions.assemble(reference, blend, mesh, 1 - torch.from_numpy(shown.mask).float())
+    frames, height, width = scene.latent_size
+    dim = networks.transformer.module.patch_embedding.out_channels
+    tokens = torch.zeros(1, dim, frames, height // 2, width // 2)
+    if networks.embedders:
+        tokens = embed(networks.embedders, scene)
+    clip = networks.clip.encode_image(conditions.clip_image(reference))
+    condition = wan_condition(scene, tokens, networks.vae, clip, *networks.texts)
+    latents = denoise(networks.transformer, condition, initial_noise(condition, 0), steps, guidance)
+    known = networks.vae.encode(torch.cat([reference, truth]))
+    return tuple((networks.vae.decode(x)[0, 1:] * 255).round().byte().numpy() for x in (denormalise(latents), known))
+
+
+def scores(shown: AvatarScene, result: np.ndarray, truth_by_vae: np.ndarray) -> list[float]:
+    """dB, in the order of COLUMNS: means over the frames."""
+    truth, person = shown.scene.frames, shown.scene.person_mask
+
+    def mean(images: np.ndarray, region: np.ndarray) -> float:
+        return float(np.mean([psnr(*frame) for frame in zip(truth, images, region, strict=True)]))
+
+    inside = [mean(images, person) for images in (shown.blend, result, truth_by_vae)]
+    return [*inside, *(mean(images, ~person) for images in (shown.blend, result))]
+
+
+def sheet(shown: AvatarScene, result: np.ndarray) -> np.ndarray:
+    """uint8 [4·H, 5·W, 3]: the photo and four frames of mesh, composite, result and truth."""
+    reference = conditions.fit_reference(torch.from_numpy(shown.photo[None]).float() / 255, *result.shape[1:3])
+    first = (reference[0] * 255).byte().numpy()
+    picked = np.linspace(0, len(result) - 1, 4).round().astype(int)
+    rows = (shown.mesh, shown.blend, result, shown.scene.frames)
+    return np.concatenate([np.concatenate([first, *row[picked]], 1) for row in rows])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    for name in ("wan", "vae", "clip", "prompt"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
+    parser.add_argument("--anicrafter", type=Path)
+    parser.add_argument("--count", type=int, default=8, help="held-out scenes; default: %(default)s")
+    parser.add_argument("--frames", type=int, default=8, help="driving frames, a multiple of 4; default: %(default)s")
+    parser.add_argument("--steps", type=int, default=6)
+    parser.add_argument("--guidance", type=float, default=1.0)
+    parser.add_argument("--sheet", type=Path, help="write a picture of the scenes there")
+    args = parser.parse_args()
+    networks = load(args.wan, args.anicrafter, args.vae, args.clip, args.prompt)
+    table, sheets = [], []
+    print(f"{'scene':>16}", *(f"{name:>16}" for name in COLUMNS))
+    for seed in range(args.count):
+        shown = make_avatar_scene(seed, "test", frames=args.frames)
+        result, truth_by_vae = generate(networks, shown, args.steps, args.guidance)
+        table.append(scores(shown, result, truth_by_vae))
+        sheets.append(sheet(shown, result))
+        print(f"{f'{seed} {shown.scene.kind}':>16}", *(f"{value:16.2f}" for value in table[-1]), flush=True)
+    print(f"{'mean':>16}", *(f"{value:16.2f}" for value in np.mean(table, 0)))
+    if args.sheet:
+        from PIL import Image
+
+        Image.fromarray(np.concatenate(sheets)).save(args.sheet)
+
+
+if __name__ == "__main__":
+    main()
