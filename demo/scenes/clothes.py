@@ -7,7 +7,7 @@ from .solids import tube
 from .surface import Field, Surface, ellipsoid, ramp
 
 LEFT_HIP, RIGHT_HIP, PELVIS = 1, 2, 0
-WAIST, HEM, SHORTS, ANKLE, WRIST, SHORT_SLEEVE = -0.34, -0.40, -0.62, -1.15, 0.64, 0.35
+WAIST, HEM, TUCKED, SHORTS, ANKLE, WRIST, SHORT_SLEEVE = -0.34, -0.40, -0.25, -0.62, -1.15, 0.64, 0.35
 HIDDEN = 0.012  # m inside a garment's border the skin is not seen
 WHITE: Colour = (0.94, 0.94, 0.92)
 
@@ -18,12 +18,18 @@ def dress(body: Surface, look: Look) -> list[Surface]:
     shoes = body.cut(shoe).smooth(20).shell(0.014, look.shoes).painted(_below(-1.242), WHITE)
     upper, shirt = _top(body, look)
     layers, covered = [shoes, *upper], [shoe, shirt]
-    if look.top == "dress" or look.bottom == "skirt":
+    if _skirted(look):
+        covered.append(_all(_below(-0.25), _above(-0.63), _within(0.3)))
         layers.append(_skirt(body, look.colour if look.top == "dress" else look.bottom_colour))
     else:
         legs = _all(_below(WAIST), _above(SHORTS if look.bottom == "shorts" else ANKLE), _within(0.3))
         layers.append(
-            body.cut(legs).smooth(4).shell(lambda m: 0.009 + 0.012 * _step(m[:, 1], -0.5, -1.15), look.bottom_colour)
+            body.cut(legs)
+            .smooth(4)
+            .shell(
+                lambda m: 0.003 + 0.006 * _step(m[:, 1], WAIST, -0.5) + 0.012 * _step(m[:, 1], -0.5, -1.15),
+                look.bottom_colour,
+            )
         )
         covered.append(legs)
     for field in covered:
@@ -35,11 +41,11 @@ def _top(body: Surface, look: Look) -> tuple[list[Surface], Field]:
     """The garments of the upper body, and the field of the one next to the skin."""
     kind = look.top
     sleeve = WRIST if kind in ("long_sleeve", "shirt", "hoodie", "striped") else SHORT_SLEEVE
-    hem = -0.24 if kind == "dress" else HEM
+    hem = TUCKED if _skirted(look) else HEM
     shirt = _all(_vneck if kind in ("vneck", "jacket") else _crew, _above(hem), _within(sleeve))
 
     def loose(m: torch.Tensor) -> torch.Tensor:
-        at_hem = _step(m[:, 1], -0.15, hem) * (m[:, 0].abs() < 0.25)
+        at_hem = _step(m[:, 1], -0.15, HEM) * (m[:, 0].abs() < 0.25)
         at_cuff = _step(m[:, 0].abs(), sleeve - 0.12, sleeve)
         return 0.012 + (0.004 if kind == "apron" else 0.012) * at_hem + (0.010 if sleeve < 0.5 else 0.004) * at_cuff
 
@@ -59,11 +65,11 @@ def _top(body: Surface, look: Look) -> tuple[list[Surface], Field]:
         base = base.painted(_below(hem + 0.03), look.second)
     elif kind == "shirt":
         base = base.painted(_all(_front, _within(0.014)), _darker(look.colour))
-        extra = [_button(base, y) for y in (0.06, -0.03, -0.12, -0.21, -0.30)]
+        extra = [_button(base, y) for y in (0.06, -0.03, -0.12, -0.21, -0.30) if y > hem]
         collar = _all(_crew, lambda m: m[:, 1] - 0.122 + 0.32 * m[:, 2] - 0.35 * m[:, 0].abs(), _within(0.16))
         extra.append(body.cut(collar).smooth(2).shell(0.022, WHITE))
     elif kind == "jacket":
-        coat = _all(_crew, _above(-0.43), _within(WRIST), lambda m: -_opening(m))
+        coat = _all(_crew, _above(hem - 0.03), _within(WRIST), lambda m: -_opening(m))
         coat = body.cut(coat).smooth(6).shell(lambda m: loose(m) + 0.014, look.colour)
         extra.append(coat.painted(_all(_front, lambda m: _opening(m) + 0.035), _darker(look.colour)))
     elif kind == "apron":
@@ -78,6 +84,10 @@ def _top(body: Surface, look: Look) -> tuple[list[Surface], Field]:
         extra.append(body.cut(hood).smooth(3).shell(0.030, _darker(look.colour)))
         extra += [_cord(base, x) for x in (-0.03, 0.03)]
     return [base, *extra], shirt
+
+
+def _skirted(look: Look) -> bool:
+    return look.top == "dress" or look.bottom == "skirt"
 
 
 def _button(shirt: Surface, y: float) -> Surface:
@@ -105,7 +115,7 @@ def _spot(surface: Surface, x: float, y: float) -> torch.Tensor:
 
 def _skirt(body: Surface, colour: Colour, around: int = 48) -> Surface:
     """A closed bell from the waist to above the knees; each leg takes its half along."""
-    levels = torch.tensor([-0.20, -0.25, -0.31, -0.37, -0.43, -0.50, -0.58, -0.66])
+    levels = torch.tensor([-0.21, -0.25, -0.31, -0.37, -0.43, -0.50, -0.58, -0.66])
     turn = torch.arange(around) * 2 * torch.pi / around
     rings, means = [], []
     half = depth = middle = 0.0
@@ -113,8 +123,8 @@ def _skirt(body: Surface, colour: Colour, around: int = 48) -> Surface:
         near = ((body.mean[:, 1] - y).abs() < 0.02) & (body.mean[:, 0].abs() < 0.3)
         ring = body.points[near]
         front, back = ring[:, 2].max().item(), ring[:, 2].min().item()
-        half = max(half + 0.012, ring[:, 0].abs().max().item() + 0.014)
-        depth = max(depth + 0.012, (front - back) / 2 + 0.014)
+        half = max(half + 0.012, ring[:, 0].abs().max().item() + 0.020)
+        depth = max(depth + 0.012, (front - back) / 2 + 0.022)
         middle = (front + back) / 2 if y > -0.45 else middle
         x, z = half * turn.cos(), middle + depth * turn.sin()
         rings.append(torch.stack([x, ring[:, 1].mean().expand(around), z], 1))
@@ -128,7 +138,7 @@ def _skirt(body: Surface, colour: Colour, around: int = 48) -> Surface:
             for ring, pair in ((here[0], (beside[0, 1:-1], here[0, 1:-1])), (here[-1], (here[-1, 1:-1], beside[-1, 1:-1])))]  # fmt: skip
     mean = mean.view(-1, 3)
     skinning = torch.zeros(len(mean), body.skinning.shape[1])
-    legs = _step(mean[:, 1], -0.34, -0.66) * 0.9
+    legs = _step(mean[:, 1], -0.30, -0.56) * 0.95
     left = _step(mean[:, 0], -0.14, 0.14)
     skinning[:, LEFT_HIP], skinning[:, RIGHT_HIP], skinning[:, PELVIS] = legs * left, legs * (1 - left), 1 - legs
     colours = torch.tensor(colour).expand_as(mean)

@@ -42,7 +42,9 @@ class _Body:
         self.set(SHOULDER[side], x=-torch.as_tensor(swing), z=-SIGN[side] * down)
         self.set(ELBOW[side], y=-SIGN[side] * bend)
 
-    def leg(self, side: str, lift: torch.Tensor | float, bend: torch.Tensor | float, out: torch.Tensor | float = 0.0) -> None:
+    def leg(
+        self, side: str, lift: torch.Tensor | float, bend: torch.Tensor | float, out: torch.Tensor | float = 0.0
+    ) -> None:
         """`lift`: the thigh forwards; `bend`: of the knee; `out`: to the side. The foot stays level."""
         self.set(HIP[side], z=SIGN[side] * out, x=-torch.as_tensor(lift))
         self.set(KNEE[side], x=bend)

@@ -32,7 +32,8 @@ def side_hold(person: Person, size: tuple[float, float, float], side: str, raise
         palm = torch.stack([-sign * angle.cos(), torch.tensor(0.0), -angle.sin()])
         along = torch.stack([sign * angle.sin() * ahead, -up, -angle.cos() * ahead])
     else:
-        contact = torch.tensor([sign * half, height, 0.008 - front])
+        # Fingers that point ahead begin at the front's edge; those that point up lie in the middle of the side.
+        contact = torch.stack([torch.tensor(sign * half), torch.tensor(height), (0.008 - front) * ahead])
         palm = torch.tensor([-sign, 0.0, 0.0])
         along = torch.stack([torch.tensor(0.0), -up, -ahead])
     knuckle = 0.85 if not is_round(size) else 0.8

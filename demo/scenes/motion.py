@@ -18,7 +18,7 @@ from .person import Person
 
 Size = tuple[float, float, float]
 PRESENTATIONS = ("raise", "hold", "turn", "point", "offer", "lower", "shake", "aside")
-DISTANCE = 1.9  # m from the camera to the pelvis of somebody who presents
+DISTANCE = 1.5  # m from the camera to the pelvis of somebody who presents
 ELBOW_HINT = {side: torch.tensor([0.55 * SIGN[side], 1.0, 0.35], dtype=torch.float64) for side in SIDES}
 HIPS = (1, 2)
 
@@ -67,7 +67,13 @@ class _Plan(NamedTuple):
 
 
 def make_motion(
-    seed: int, split: str, person: Person, product_size: Size | None, frames: int, fps: float = 15.0, kind: str | None = None
+    seed: int,
+    split: str,
+    person: Person,
+    product_size: Size | None,
+    frames: int,
+    fps: float = 15.0,
+    kind: str | None = None,
 ) -> SceneMotion:
     """A motion of `person`: one of PRESENTATIONS with a product of `product_size` (w, h, d) m, or one of EXERCISES with
     None; `kind` chosen by the seed if not given.
@@ -76,7 +82,9 @@ def make_motion(
     """
     kinds = EXERCISES if product_size is None else PRESENTATIONS
     if kind is not None and kind not in kinds:
-        raise ValueError(f"There is no motion {kind!r} with{'out' * (product_size is None)} a product: {', '.join(kinds)}.")
+        raise ValueError(
+            f"There is no motion {kind!r} with{'out' * (product_size is None)} a product: {', '.join(kinds)}."
+        )
     if frames < 1 or fps <= 0:
         raise ValueError(f"A motion needs at least one frame and a rate above 0, not {frames} frames at {fps:g}.")
     rng = np.random.default_rng([seed, SPLITS.index(split), 7])
@@ -109,7 +117,7 @@ def photo_pose(seed: int, split: str, person: Person) -> SceneMotion:
     return SceneMotion("photo", pose, trans, None, (), DISTANCE, extent * rng.uniform(0.98, 1.12), 15.0)
 
 
-_HANGING = (0.25, 0.12, -0.06), (0.10, 0.97, -0.2), (-0.95, 0.10, 0.3)  # wrist from the hip, along, palm; mirrored
+_HANGING = (0.30, 0.12, -0.05), (0.06, 0.97, -0.2), (-0.95, 0.10, 0.3)  # wrist from the hip, along, palm; mirrored
 
 
 def _present(
@@ -122,9 +130,10 @@ def _present(
     shoulders = ((at[:, SHOULDER["left"]] + at[:, SHOULDER["right"]]) / 2).mean(0)
     arm = float((person.joints[20] - person.joints[16]).norm())
     aside = 0.0 if len(plan.hands) == 2 else 0.26 * arm
-    low = max(0.10, size[1] / 2 - 0.02) + rng.uniform(0.0, 0.04)
-    home = shoulders + torch.tensor([sign * aside, low, -(0.60 * arm + size[2] / 2)], dtype=torch.float64)
+    low = max(0.10, size[1] / 2) + rng.uniform(0.0, 0.04)
+    home = shoulders + torch.tensor([sign * aside, low, -(0.64 * arm + size[2] / 2)], dtype=torch.float64)
     centre = home + plan.offset * torch.tensor([sign, 1, 1], dtype=torch.float64) * (arm / 0.5)
+    centre = _inside(centre, size, extent)
 
     turn = torch.zeros(len(time), 3, dtype=torch.float64)
     turn[:, 1], turn[:, 2] = plan.yaw, plan.roll
@@ -133,7 +142,8 @@ def _present(
     product[:, :3, :3], product[:, :3, 3] = rotation, centre
 
     distance = product_distance(size)
-    angle, height = rng.uniform(0.45, 0.75), rng.uniform(0.1, 0.3) * size[1]
+    angle = rng.uniform(0.9, 1.3) if len(plan.hands) == 2 else rng.uniform(0.4, 0.7)
+    height = rng.uniform(0.1, 0.3) * size[1]
     follow = _half_yaw(plan) if plan.under else rotation
     for side in plan.hands:
         local = palm_hold(person, size, side) if plan.under else side_hold(person, size, side, angle, height)
@@ -145,7 +155,11 @@ def _present(
         if plan.pointing:
             gap = 0.035 + 0.015 * torch.sin(2 * torch.pi * time / 1.6)
             local = point_at(person, size, side, 0.0)
-            local = Hand(local.place - gap[:, None] * local.along, local.along.expand(len(time), 3), local.palm.expand(len(time), 3))
+            local = Hand(
+                local.place - gap[:, None] * local.along,
+                local.along.expand(len(time), 3),
+                local.palm.expand(len(time), 3),
+            )
             first = FIRST_FINGER[side]
             pose[:, first : first + 15] = open_fingers(side, "pointing").to(pose)
             reach(person, pose, trans, side, _carried(local, rotation, centre), ELBOW_HINT[side])
@@ -156,18 +170,27 @@ def _present(
     return SceneMotion(kind, pose, trans, product, plan.hands, DISTANCE, extent, fps)
 
 
+def _inside(centre: torch.Tensor, size: Size, extent: float) -> torch.Tensor:
+    """The product's course [F,3], bent so that its hand's side and its ends stay in a 3:4 portrait picture."""
+    seen = extent / 2 * centre[:, 2] / DISTANCE
+    limit = torch.stack([0.75 * seen - size[0] / 2 - 0.05, seen - size[1] / 2 - 0.03], 1)
+    return torch.cat([limit * torch.tanh(centre[:, :2] / limit), centre[:, 2:]], 1)
+
+
 def _stance(person: Person, time: torch.Tensor, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor, float]:
     """Standing before the camera, the trunk swaying a little: pose, trans, and the height m that is shown."""
     pose = torch.zeros(len(time), 55, 3, dtype=torch.float64)
     yaw = rng.uniform(-0.15, 0.15)
     phase = rng.uniform(0, 6.28, 3)
-    sway = [torch.sin(2 * torch.pi * time / period + start) for period, start in zip((3.1, 4.3, 2.3), phase, strict=True)]
+    sway = [
+        torch.sin(2 * torch.pi * time / period + start) for period, start in zip((3.1, 4.3, 2.3), phase, strict=True)
+    ]
     pose[:, PELVIS] = torch.tensor([torch.pi, 0.0, 0.0])
     for spine in SPINES:
         pose[:, spine] = torch.stack([0.01 * sway[2], yaw / 3 + 0.02 * sway[0], 0.015 * sway[1]], 1)
     top = float(person.template[:, 1].max())
     bottom = float(person.joints[list(HIPS), 1].mean()) - 0.06
-    extent = (top - bottom) * rng.uniform(1.06, 1.14)
+    extent = (top - bottom) * rng.uniform(1.04, 1.10)
     trans = torch.zeros(len(time), 3, dtype=torch.float64)
     pelvis = person.joints[PELVIS].double()
     # The pelvis stays in place when the root turns over; half way up from it to the head is the picture's middle.
@@ -193,7 +216,14 @@ def _plan(kind: str, time: torch.Tensor, rng: np.random.Generator) -> _Plan:
     yaw, roll = 0.12 * wave(2.4), 0.04 * wave(3.1)
     both = SIDES
     if kind == "raise":
-        return _Plan(torch.stack([x + 0.06 * out(2.2), y - 0.15 * out(2.2), z], 1), yaw, roll, (side,), bool(rng.integers(2)), False)
+        return _Plan(
+            torch.stack([x + 0.06 * out(2.2), y - 0.11 * out(2.2), z], 1),
+            yaw,
+            roll,
+            (side,),
+            bool(rng.integers(2)),
+            False,
+        )
     if kind == "turn":
         return _Plan(torch.stack([x, y, z], 1), 1.05 * wave(2.6), zero, (side,), True, False)
     if kind == "point":
@@ -233,6 +263,13 @@ def _free_hand(
     goal = at[:, PELVIS] + scale * torch.tensor(place, dtype=torch.float64)
     along, palm = (torch.nn.functional.normalize(torch.tensor(v, dtype=torch.float64), dim=0) for v in (along, palm))
     palm = torch.nn.functional.normalize(palm - (palm @ along) * along, dim=0)
-    reach(person, pose, trans, side, Hand(goal, along.expand(count, 3), palm.expand(count, 3)), ELBOW_HINT[side] + torch.tensor([0, 0, 1.0]))
+    reach(
+        person,
+        pose,
+        trans,
+        side,
+        Hand(goal, along.expand(count, 3), palm.expand(count, 3)),
+        ELBOW_HINT[side] + torch.tensor([0, 0, 1.0]),
+    )
     first = FIRST_FINGER[side]
     pose[:, first : first + 15] = open_fingers(side, fingers).to(pose)
