@@ -48,6 +48,7 @@ def evaluate(
         except (ValueError, OSError) as error:
             unreadable[clip] = str(error)
             done += len(chosen)
+            tick()
             continue
         for name, metric in chosen.items():
             try:
