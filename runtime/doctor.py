@@ -25,7 +25,8 @@ _NEEDED = {
     "huggingface_hub": "huggingface_hub",
     "aiohttp": "aiohttp",
     "accelerate": "accelerate",
-    "smplx": "smplx",
+    "anny": "anny",
+    "sentencepiece": "sentencepiece",
 }
 
 

@@ -58,7 +58,7 @@ def generate(
     merge_lora(transformer, weights)
     loaded = place(transformer)
     loaded.load()
-    if torch.distributed.is_initialized():
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
         share_among_processes(transformer)
     latents = denoise(
         loaded,
