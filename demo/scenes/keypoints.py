@@ -39,10 +39,10 @@ def keypoint_blend(body: AnnyBody, points: torch.Tensor, joints: torch.Tensor) -
     """[133,220] for vertices `points` [V,3] and `joints` [55,3] of somebody at rest."""
     weights = _regressor()  # [133,V+55]
     skinning = torch.cat([body.model.skinning, torch.eye(JOINTS)])
-    homogeneous = torch.cat([points, joints])
-    homogeneous = torch.cat([homogeneous, torch.ones_like(homogeneous[:, :1])], 1)
-    vertex = weights.any(0)
-    return torch.einsum("kv,vj,vx->kjx", weights[:, vertex], skinning[vertex], homogeneous[vertex]).flatten(1)
+    used = weights.any(0)
+    weights, skinning, places = weights[:, used], skinning[used], torch.cat([points, joints])[used]
+    columns = [weights @ (skinning * place[:, None]) for place in (*places.unbind(1), torch.ones(len(places)))]
+    return torch.stack(columns, 2).flatten(1)
 
 
 @lru_cache(maxsize=1)

@@ -21,6 +21,7 @@ PRESENTATIONS = ("raise", "hold", "turn", "point", "offer", "lower", "shake", "a
 DISTANCE = 1.5  # m from the camera to the pelvis of somebody who presents
 ELBOW_HINT = {side: torch.tensor([0.55 * SIGN[side], 1.0, 0.35], dtype=torch.float64) for side in SIDES}
 HIPS = (1, 2)
+NARROW = 0.1  # m: two hands at the sides of such a product would cover it
 
 
 @dataclass(frozen=True)
@@ -145,8 +146,9 @@ def _present(
     angle = rng.uniform(0.9, 1.3) if len(plan.hands) == 2 else rng.uniform(0.4, 0.7)
     height = rng.uniform(0.1, 0.3) * size[1]
     follow = _half_yaw(plan) if plan.under else rotation
-    for side in plan.hands:
-        local = palm_hold(person, size, side) if plan.under else side_hold(person, size, side, angle, height)
+    for i, side in enumerate(plan.hands):
+        under = plan.under or (i == 1 and size[0] < NARROW)
+        local = palm_hold(person, size, side) if under else side_hold(person, size, side, angle, height)
         fingers = close_fingers(person, local, side, distance)
         first = FIRST_FINGER[side]
         pose[:, first : first + 15] = fingers.to(pose)

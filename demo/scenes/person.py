@@ -106,7 +106,7 @@ def make_person(seed: int, split: str) -> Person:
     points = body.model.template + body.model.shape_dirs @ betas
     joints = body.model.skeleton.rest(betas)
     surface = _dressed(body, points, look)
-    hands = torch.cat([body.hand("left"), body.hand("right")])
+    hands = torch.cat([body.hands["left"], body.hands["right"]])
     return Person(
         seed, split, look, betas, body.model.skeleton, joints, surface,
         _skin(body, points, hands, look), keypoint_blend(body, points, joints),

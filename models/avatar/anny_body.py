@@ -47,20 +47,14 @@ _SAMPLES, _NEAR = 192, 800
 
 @dataclass(frozen=True)
 class AnnyBody:
-    """`model`: the body. `parts`: [F] bool per name: which faces are of the `head` (skin), `left_hand`, `right_hand`,
+    """`model`: the body. `hands`: faces [f,3] of the `left` and the `right` hand, closed at the wrist. `parts`: [F] bool per name: which faces are of the `head` (skin), `left_hand`, `right_hand`,
     `left_foot`, `right_foot`, `left_eye`, `right_eye` (balls), `left_socket`, `right_socket`, `mouth` (inside).
     `keypoints` [23,V]: regressor of COCO-WholeBody's 17 body and 6 foot points from the vertices."""
 
     model: BodyModel
+    hands: dict[str, torch.Tensor]
     parts: dict[str, torch.Tensor]
     keypoints: torch.Tensor
-
-    def hand(self, side: str) -> torch.Tensor:
-        """Faces [f,3] of the `left` or `right` hand, closed at the wrist by a fan."""
-        faces = self.model.faces[self.parts[f"{side}_hand"]]
-        loop = _boundary(faces)
-        fan = [(loop[0], b, a) for a, b in zip(loop[1:], loop[2:], strict=False)]
-        return torch.cat([faces, torch.tensor(fan)])
 
 
 def anny_body() -> BodyModel:
@@ -98,7 +92,9 @@ def anny() -> AnnyBody:
         template, shape_dirs, torch.zeros(9 * (JOINTS - 1), 3 * len(template)), regressor, skinning, faces,
         Skeleton.regress(regressor, template, shape_dirs, PARENTS),
     )  # fmt: skip
-    return AnnyBody(model, _parts(source), _keypoints(source))
+    parts = _parts(source)
+    hands = {side: _closed(faces[parts[f"{side}_hand"]]) for side in ("left", "right")}
+    return AnnyBody(model, hands, parts, _keypoints(source))
 
 
 def _population() -> tuple["Anny", dict[str, torch.Tensor]]:
@@ -241,6 +237,13 @@ def _keypoints(source: "Anny") -> torch.Tensor:
     from anny import KeypointsRegressor
 
     return KeypointsRegressor.coco(source).regression_weights.float()
+
+
+def _closed(faces: torch.Tensor) -> torch.Tensor:
+    """With a fan over the largest hole."""
+    loop = _boundary(faces)
+    fan = [(loop[0], b, a) for a, b in zip(loop[1:], loop[2:], strict=False)]
+    return torch.cat([faces, torch.tensor(fan)])
 
 
 def _boundary(faces: torch.Tensor) -> list[int]:
