@@ -1,8 +1,7 @@
-"""Scenes as a training set: AniCrafter's one folder per clip, or AnchorCrafter's published layout.
+"""Scenes as a training set, in the layouts of `training.anchor_data` and `training.anicrafter_data`.
 
-In the latter video_cut/, video_pose/, depth_cut/, hand_cut/ hold `<person>_<product>.mp4`, people_cut/
-`<person>_0.png`, masked_object_cut/ `<product>_{0,1,2}.png` (left, front, right). The conditions are stored without any
-loss, so that their black is exactly 0, by which the HOI region is found.
+AnchorCrafter's conditions are stored without any loss, so that their black is exactly 0, by which the HOI region is
+found.
 """
 
 import json
@@ -20,12 +19,13 @@ import numpy as np
 import torch
 from PIL import Image
 
+from ...preprocessors.draw_pose import draw_pose
+from ...training.anchor_data import DEPTH, FILM, HAND, PEOPLE, PEOPLE_POSE, POSE, PRODUCTS
 from .anicrafter_data import clip_folder, write_avatar_scene
 from .files import write_clip
 from .person import make_person
 from .scene import make_scene
 
-FOLDERS = ("video_cut", "video_pose", "people_cut", "masked_object_cut", "depth_cut", "hand_cut")
 SETTINGS = "demo-data.json"
 CLIPS_PER_PERSON = 4  # each with its own product; people take the longest to make
 
@@ -66,16 +66,17 @@ def write_dataset(
 
 def _write_clips(out: Path, split: str, size: tuple[int, int], frames: int, fps: float, seeds: Sequence[int]) -> int:
     """The clips of one person; how many. A clip's video comes last, so that it marks a whole one."""
-    for folder in FOLDERS:
+    for folder in (FILM, POSE, HAND, DEPTH, PEOPLE, PEOPLE_POSE, PRODUCTS):
         (out / folder).mkdir(parents=True, exist_ok=True)
     person = make_person(_person(seeds[0]), split)
     for seed in seeds:
         scene = make_scene(seed, split, size, frames, fps, person=person)
-        _save(out / "people_cut" / f"{_names(seed)[0]}_0.png", scene.person_photo)
+        name, product = _names(seed)
+        _save(out / PEOPLE / f"{name}_0.png", scene.person_photo)
+        _save(out / PEOPLE_POSE / f"{name}_0.png", draw_pose(scene.person_pose, *size))
         for view, picture in enumerate(scene.product_views):
-            _save(out / "masked_object_cut" / f"{_names(seed)[1]}_{view}.png", picture)
-        conditions = {"video_pose": scene.pose_frames, "hand_cut": scene.hand_mesh, "depth_cut": scene.object_depth}
-        for folder, clip in conditions.items():
+            _save(out / PRODUCTS / f"{product}_{view}.png", picture)
+        for folder, clip in ((POSE, scene.pose_frames), (HAND, scene.hand_mesh), (DEPTH, scene.object_depth)):
             write_clip(_clip(out, seed, folder), clip, fps, exact=True)
         write_clip(_clip(out, seed), scene.frames, fps, exact=False)
     return len(seeds)
@@ -98,12 +99,12 @@ def _names(seed: int) -> tuple[str, str]:
     return f"person{_person(seed):06d}", f"product{seed:06d}"
 
 
-def _clip(out: Path, seed: int, folder: str = "video_cut") -> Path:
+def _clip(out: Path, seed: int, folder: str = FILM) -> Path:
     return out / folder / f"{'_'.join(_names(seed))}.mp4"
 
 
 def _save(path: Path, picture: np.ndarray) -> None:
-    part = path.with_name(f".{os.getpid()}-{path.name}")
+    part = path.with_suffix(".part")
     Image.fromarray(picture).save(part, format="PNG")
     os.replace(part, path)
 

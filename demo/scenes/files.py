@@ -21,7 +21,7 @@ def write_clip(path: Path, frames: Sequence[np.ndarray], fps: float, exact: bool
     if codec not in av.codecs_available:
         raise RuntimeError(f"This PyAV has no {codec} encoder; get one that has: pip install -U av.")
     height, width = frames[0].shape[:2]
-    part = path.with_name(f".{path.name}")
+    part = path.with_suffix(".part")
     with av.open(str(part), "w", format="mp4") as container:
         options = {"crf": quality, "preset": "veryfast"}
         stream = container.add_stream(codec, rate=Fraction(fps).limit_denominator(1001), options=options)

@@ -1,6 +1,7 @@
 """What is printed on a product: a word, a large simple shape, two colours and an ink."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -20,6 +21,7 @@ WORDS = {
     "test": "KIWI ZEST HONEY AQUA ROSE NUTS YUZU BERRY".split(),
 }
 MOTIFS = ("disc", "ring", "stripes", "bars", "slant", "dots", "star", "leaf", "heart", "sun", "check", "hills")
+INKS: tuple[Colour, ...] = ((250, 248, 242), (30, 30, 36))
 CONTRAST = 120  # between the two colours, and of the ink to what it is printed on; 0…441
 TEST_SHARE = 5  # one pair of colours in so many is the test products'
 SMOOTH = 2  # drawn so many times as large
@@ -38,18 +40,22 @@ class Print:
 
 def draw_print(rng: np.random.Generator, split: str) -> Print:
     """A print that no product of the other split has: neither its word nor its pair of colours."""
-    pairs = [
-        (a, b)
-        for a in range(len(PALETTE))
-        for b in range(len(PALETTE))
-        if _distance(PALETTE[a], PALETTE[b]) > CONTRAST and ((3 * a + b) % TEST_SHARE == 0) == (split == "test")
+    pairs, words = _pairs(split), WORDS[split]
+    base, accent = pairs[rng.integers(len(pairs))]
+    inks = [ink for ink in INKS if _distance(ink, accent) > CONTRAST]
+    word, motif = words[rng.integers(len(words))], MOTIFS[rng.integers(len(MOTIFS))]
+    return Print(word, motif, base, accent, inks[rng.integers(len(inks))])
+
+
+@lru_cache
+def _pairs(split: str) -> list[tuple[Colour, Colour]]:
+    """The split's colours for base and accent, no two alike."""
+    return [
+        (base, accent)
+        for i, base in enumerate(PALETTE)
+        for j, accent in enumerate(PALETTE)
+        if _distance(base, accent) > CONTRAST and ((3 * i + j) % TEST_SHARE == 0) == (split == "test")
     ]
-    base, accent = (PALETTE[i] for i in pairs[rng.integers(len(pairs))])
-    inks = [ink for ink in ((250, 248, 242), (30, 30, 36)) if _distance(ink, accent) > CONTRAST]
-    words = WORDS[split]
-    return Print(
-        words[rng.integers(len(words))], MOTIFS[rng.integers(len(MOTIFS))], base, accent, inks[rng.integers(len(inks))]
-    )
 
 
 def _distance(a: Colour, b: Colour) -> float:

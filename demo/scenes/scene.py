@@ -27,7 +27,7 @@ from .render import Mesh, Picture, render
 from .room import make_room
 
 PERSON, PRODUCT = 1, 2  # in `Scene.objects`
-# Scores of keypoints, of which DWPose takes what is above 0.3 for seen: what the product hides is guessed from the rest.
+# Scores of keypoints; DWPose takes what is above 0.3 for seen. What the product hides is guessed from the rest.
 SEEN, GUESSED, HIDDEN, OUTSIDE = 0.95, 0.4, 0.2, 0.05
 INSIDE = 0.2  # m: joints lie that far below clothes, or behind an arm that points at the camera, and are still found
 # The range of the object's depth, in distances of the product: a wall behind, something nearer in front, as in a filmed

@@ -86,7 +86,7 @@ def _mug(rng: np.random.Generator, label: Print) -> Shape:
 
 
 def _tube(rng: np.random.Generator, label: Print) -> Shape:
-    h, w = rng.uniform(0.19, 0.25), rng.uniform(0.036, 0.046)
+    h, w = rng.uniform(0.18, 0.24), rng.uniform(0.036, 0.046)
     cap = 0.17 * h
     t = np.linspace(0, 1, 7)
     body = [((1 - cap / h) * a * h + 0.012, w, max(0.0025, 0.95 * w * np.sin(a * np.pi / 2) ** 0.8), ROUND) for a in t]
