@@ -104,7 +104,7 @@ def main() -> None:
     table, sheets = [], []
     print(f"{'scene':>16}", *(f"{name:>16}" for name in COLUMNS))
     for seed in range(args.count):
-        shown = make_avatar_scene(seed, "test", frames=args.frames)
+        shown = make_avatar_scene(seed, "test", frames=args.frames, strength=1.0)
         result, truth_by_vae = generate(networks, shown, args.steps, args.guidance)
         table.append(scores(shown, result, truth_by_vae))
         sheets.append(sheet(shown, result))

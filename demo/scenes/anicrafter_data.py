@@ -26,8 +26,8 @@ from .render import Mesh, render
 from .scene import Scene, make_scene
 
 GAUSSIANS = 9000  # before the avatar is made worse
-PHOTO = (160, 256)  # width, height
-STANDS, FILLS = 5.0, 0.9  # m from the camera; of the photo's height
+STRENGTHS = (0.3, 1.1)  # of what is wrong with avatar and motion
+STANDS, FILLS, ASPECT = 5.0, 0.9, 5 / 8  # for photos: m from the camera; share of the height; width by height
 
 
 @dataclass(frozen=True)
@@ -55,35 +55,38 @@ def make_avatar_scene(
     frames: int = 16,
     fps: float = 15.0,
     kind: str | None = None,
+    strength: float | None = None,
     on_step: Callable[[int, int], None] | None = None,
 ) -> AvatarScene:
     """The scene of a seed in which somebody moves, in pictures of `size` (width, height).
 
-    split, on_step: as for `make_scene`. kind: one of `EXERCISES`, by chance if not given.
+    split, on_step: as for `make_scene`. kind: one of `EXERCISES`; strength: how wrong avatar and motion are, usually 1;
+    both by chance if not given.
     """
     draw = np.random.default_rng([seed, split == "test", 3])
-    kind = kind or EXERCISES[draw.integers(len(EXERCISES))]
-    scene = make_scene(seed, split, size, frames, fps, kind, on_step)
-    avatar = degrade(scene_avatar(scene.person, GAUSSIANS, seed), draw)
-    motion = misjudge(scene.motion, draw)
+    chosen, drawn = EXERCISES[draw.integers(len(EXERCISES))], draw.uniform(*STRENGTHS)
+    strength = drawn if strength is None else strength
+    scene = make_scene(seed, split, size, frames, fps, kind or chosen, on_step=on_step)
+    avatar = degrade(scene_avatar(scene.person, GAUSSIANS, seed), draw, draw.uniform(0.4, 0.9), strength)
+    motion = misjudge(scene.motion, draw, strength)
     clip = render_avatar(avatar, avatar_rig(avatar), motion, *size)
     blend = compose(clip.image, clip.alpha, torch.from_numpy(scene.background).float() / 255)
     mesh, mask = render_body(anny_body(), motion, *size)
-    return AvatarScene(
-        scene, character_photo(scene.person), avatar, motion, _bytes(blend), _bytes(mesh), mask.bool().numpy()
-    )
+    photo = character_photo(scene.person, size[1] * 4 // 3)
+    return AvatarScene(scene, photo, avatar, motion, _bytes(blend), _bytes(mesh), mask.bool().numpy())
 
 
-def character_photo(person: Person) -> np.ndarray:
-    """The whole person on white, uint8 [h, w, 3], in a pose of their own."""
+def character_photo(person: Person, height: int) -> np.ndarray:
+    """The whole person on white, uint8 [height, w, 3], in a pose of their own."""
     still = photo_pose(person.seed, person.split, person)
     vertices = person.vertices(still.pose[:1], still.trans[:1])[0]
     low, high = vertices.amin(0), vertices.amax(0)
     vertices = vertices - (low + high) / 2 + torch.tensor([0, 0, STANDS])
-    focal = FILLS * PHOTO[1] * (STANDS - 0.5) / float(high[1] - low[1])
-    camera = Camera((focal, focal), (PHOTO[0] / 2, PHOTO[1] / 2), PHOTO)
+    focal = FILLS * height * (STANDS - 0.5) / float(high[1] - low[1])
+    width = round(height * ASPECT)
+    camera = Camera((focal, focal), (width / 2, height / 2), (width, height))
     picture = render([[Mesh(vertices, person.faces, person.colours)]], camera)
-    return picture.over(np.full((*PHOTO[::-1], 3), 255.0))
+    return picture.over(np.full((height, width, 3), 255.0))
 
 
 def write_avatar_scene(out: Path, seed: int, split: str, size: tuple[int, int], frames: int, fps: float) -> None:

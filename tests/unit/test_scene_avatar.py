@@ -117,3 +117,31 @@ def test_a_misjudged_motion_is_near_the_true_one_and_smooth():
     exact = misjudge(true, np.random.default_rng(0), strength=0.0)
     torch.testing.assert_close(exact.trans, true.trans)
     assert replace(exact, pose=true.pose).betas.equal(true.betas)
+
+
+@pytest.mark.slow
+def test_scenes_become_training_clips(tmp_path):
+    from crafters.demo.scenes.anicrafter_data import clip_folder, make_avatar_scene, write_avatar_scene
+    from crafters.training.anicrafter_data import find_clips, windows
+
+    size = (128, 96)
+    write_avatar_scene(tmp_path, 5, "test", size, 4, 15.0)
+    assert [path.name for path in tmp_path.iterdir()] == [clip_folder(tmp_path, 5).name]
+    clips, faults = find_clips(tmp_path, 5)
+    assert not faults and clips[0].frames == 4 and clips[0].size == size
+    made = make_avatar_scene(5, "test", size, 4)
+    window = next(windows(clips, 5))
+    shown, film = window.scene(), window.film()
+    assert (shown.free[1:] == 1 - torch.from_numpy(made.mask).float()).all()
+    for frames, exact in ((shown.blend[1:], made.blend), (shown.mesh[1:], made.mesh), (film[1:], made.scene.frames)):
+        assert (frames - torch.from_numpy(exact) / 255).abs().mean() < 0.01
+    assert torch.equal(film[0], shown.blend[0]) and (film[0][:8, :8] == 1).all()
+
+    person = made.scene.person_mask
+    overlap = (made.mask & person).sum() / (made.mask | person).sum()
+    assert 0.4 < overlap < 0.95
+    error = np.abs(made.blend.astype(int) - made.scene.frames).mean(-1)
+    assert error[person].mean() > 5 * error[~(person | made.mask)].mean()
+    perfect = make_avatar_scene(5, "test", size, 4, strength=0.0)
+    better = np.abs(perfect.blend.astype(int) - perfect.scene.frames).mean(-1)
+    assert better[person].mean() < error[person].mean()
