@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..preprocessors.draw_pose import draw_pose
 from ..preprocessors.dwpose import POSE_SIZE, crop, crop_of_box, decode_boxes, decode_simcc, letterbox, to_pose
+from ..preprocessors.keypoints import VISIBLE
 from .pose_data import Frame, PoseScenes, vary
 from .pose_networks import BINS_PER_PIXEL, DETECTOR_CELL, DETECTOR_SIDE, PersonDetector, WholeBodyPose, write_onnx
 
@@ -122,29 +123,29 @@ def cell_targets(boxes: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class WholeBodyTask(_PoseTask):
-    """SimCC: each axis is a classification among half pixels, with a Gaussian as target; and who is seen, yes or no."""
+    """SimCC: each axis is a classification among half pixels, with a Gaussian as target; and what a keypoint scores."""
 
     kind, file_name = WholeBodyPose, "dwpose_small.onnx"
 
     def sample(self, index: int, draw: np.random.Generator, frames: int) -> dict[str, Tensor]:
-        """image [3,192,144] normalised, points [133,2] in pixels of the network's input, seen [133] 0 or 1, and weight
-        [133] of the place."""
+        """image [3,192,144] normalised, points [133,2] in pixels of the network's input, score [133], and weight [133]
+        of the place."""
         frame = vary(self.scenes[index], draw)
         center, extent = crop_of_box(_inexact(frame, draw))
         image = F.avg_pool2d(torch.from_numpy(crop(frame.image, center, extent)), WholeBodyPose.reduction)[0]
         points = (frame.points[:, :2] - center + extent / 2) / extent * POSE_SIZE
         inside = ((points >= 0) & (points <= POSE_SIZE - 1)).all(axis=1)  # NaN is not
-        seen = (frame.points[:, 2] > 0) & inside
-        weight = np.where(seen, 1, HIDDEN_WEIGHT) * inside * PART_WEIGHT
-        arrays = {"points": np.where(inside[:, None], points, 0), "seen": seen, "weight": weight}
+        score = frame.points[:, 2] * inside
+        weight = np.where(score > VISIBLE, 1, HIDDEN_WEIGHT) * inside * PART_WEIGHT
+        arrays = {"points": np.where(inside[:, None], points, 0), "score": score, "weight": weight}
         return {"image": image, **{name: torch.from_numpy(array).float() for name, array in arrays.items()}}
 
     def loss(self, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
-        x, y, seen = self.trained.logits(batch["image"])
+        x, y, score = self.trained.logits(batch["image"])
         error = sum(simcc_error(axis.float(), batch["points"][..., i]) for i, axis in enumerate((x, y)))
         place = (error * batch["weight"]).sum(1).mean() / PART_WEIGHT.sum()
-        visible = F.binary_cross_entropy_with_logits(seen.float()[..., 0], batch["seen"])
-        return place + visible, {"place": place.detach(), "visible": visible.detach()}
+        sure = F.binary_cross_entropy_with_logits(score.float()[..., 0], batch["score"])
+        return place + sure, {"place": place.detach(), "score": sure.detach()}
 
     def _marked(self, frame: Frame) -> np.ndarray:
         height, width = frame.image.shape[:2]

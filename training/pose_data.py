@@ -7,15 +7,15 @@ from pathlib import Path
 import numpy as np
 
 from ..preprocessors.dwpose import BODY, FACE, LEFT_HAND, NECK, RIGHT_HAND
-from ..preprocessors.keypoints import VISIBLE, Pose
+from ..preprocessors.keypoints import Pose
 
 FPS = 2.0  # of a scene's frames: far enough apart to differ
 
 
 @dataclass(frozen=True)
 class Frame:
-    """image [H,W,3] uint8 RGB; points [133,3] COCO-WholeBody x, y in pixels and 1 seen, 0 hidden, NaN x, y unknown;
-    box [4] x1 y1 x2 y2 of the person, NaN if there is none."""
+    """image [H,W,3] uint8 RGB; points [133,3] of COCO-WholeBody, x and y in pixels and the score that DWPose should
+    give, (NaN, NaN, 0) if unknown; box [4] x1 y1 x2 y2 of the person, NaN if there is none."""
 
     image: np.ndarray
     points: np.ndarray
@@ -80,17 +80,15 @@ def _box(mask: np.ndarray) -> np.ndarray:
 
 
 def keypoints_of(pose: Pose, width: int, height: int) -> np.ndarray:
-    """A frame's only person as [133,3] in COCO-WholeBody's order: x, y in pixels, 1 seen or 0.
+    """The first person of a frame as [133,3] in COCO-WholeBody's order: x, y in pixels, score.
 
-    What DWPose drops, the feet, is unknown: (NaN, NaN, 0).
+    The feet, which DWPose drops, are unknown: (NaN, NaN, 0).
     """
     points = np.full((133, 3), (np.nan, np.nan, 0))
     points[np.delete(BODY, NECK)] = np.delete(pose.body[0], NECK, axis=0)
     for part, found in ((FACE, pose.face), (LEFT_HAND, pose.left_hand), (RIGHT_HAND, pose.right_hand)):
         points[part] = found[0]
-    points[:, :2] *= width, height
-    points[:, 2] = points[:, 2] > VISIBLE
-    return points
+    return points * (width, height, 1)
 
 
 def vary(frame: Frame, draw: np.random.Generator) -> Frame:
@@ -112,11 +110,17 @@ def mirror(frame: Frame) -> Frame:
 
 
 def _reframe(frame: Frame, draw: np.random.Generator) -> Frame:
-    """Sides cut off, or added by repeating the edge. Keypoints outside are not seen."""
+    """Sides cut off, though no more than a third of the person at each, or added by repeating the edge.
+
+    Keypoints outside score 0.
+    """
     import cv2
 
     height, width = frame.image.shape[:2]
-    left, top, right, bottom = (draw.uniform(-0.2, 0.2, 4) * (width, height, width, height)).round().astype(int)
+    x1, y1, x2, y2 = frame.box
+    most = np.array([x1, y1, width - x2, height - y2]) + np.tile([x2 - x1, y2 - y1], 2) / 3
+    sides = np.fmax(draw.uniform(-0.2, 0.2, 4) * (width, height, width, height), -most)  # without a box, any
+    left, top, right, bottom = sides.round().astype(int)
     added = [max(side, 0) for side in (top, bottom, left, right)]
     image = cv2.copyMakeBorder(np.ascontiguousarray(frame.image), *added, cv2.BORDER_REPLICATE)
     y, x = max(-top, 0), max(-left, 0)

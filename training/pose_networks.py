@@ -93,8 +93,8 @@ class WholeBodyPose(nn.Module):
     """RTMPose's signature: input [1,3,384,288], normalised -> simcc_x [1,133,576], simcc_y [1,133,768].
 
     A map per keypoint says where it is. The logarithmic shares of its columns and rows become, by one linear layer per
-    axis, a class per half pixel (SimCC). The maximum of a keypoint's answer is the probability that it is seen. Half of
-    the picture's resolution is looked at.
+    axis, a class per half pixel (SimCC). The maximum of a keypoint's answer is its score, 0..1. Half of the picture's
+    resolution is looked at.
     """
 
     reduction = 2
@@ -107,21 +107,21 @@ class WholeBodyPose(nn.Module):
         self.maps = nn.Conv2d(widths[2], KEYPOINTS, 1)
         self.x = _finer(self.cells[0], POSE_WIDTH * BINS_PER_PIXEL)
         self.y = _finer(self.cells[1], POSE_HEIGHT * BINS_PER_PIXEL)
-        self.seen = nn.Sequential(nn.Linear(sum(self.cells) + 1, hidden), nn.SiLU(inplace=True), nn.Linear(hidden, 1))
+        self.score = nn.Sequential(nn.Linear(sum(self.cells) + 1, hidden), nn.SiLU(inplace=True), nn.Linear(hidden, 1))
 
     def logits(self, reduced: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Of x [N,133,576], of y [N,133,768] and of being seen [N,133,1], for pictures [N,3,192,144]."""
+        """Of x [N,133,576], of y [N,133,768] and of the score [N,133,1], for pictures [N,3,192,144]."""
         maps = self.maps(self.pyramid(reduced)).float()
         with torch.autocast(maps.device.type, enabled=False):  # bins differ by less than half precision resolves
             whole = maps.flatten(2).logsumexp(dim=2, keepdim=True)
             columns, rows = ((maps.logsumexp(dim=axis) - whole).clamp(min=self.faintest) for axis in (2, 3))
-            seen = self.seen(torch.cat([columns, rows, whole], dim=2) / -self.faintest)
-            return self.x(columns), self.y(rows), seen
+            score = self.score(torch.cat([columns, rows, whole], dim=2) / -self.faintest)
+            return self.x(columns), self.y(rows), score
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        x, y, seen = self.logits(F.avg_pool2d(images, self.reduction))
-        seen = seen.sigmoid()
-        return tuple(seen * (axis - axis.amax(dim=2, keepdim=True)).exp() for axis in (x, y))
+        x, y, score = self.logits(F.avg_pool2d(images, self.reduction))
+        score = score.sigmoid()
+        return tuple(score * (axis - axis.amax(dim=2, keepdim=True)).exp() for axis in (x, y))
 
 
 def _finer(cells: int, bins: int) -> nn.Linear:

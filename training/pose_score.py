@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from ..preprocessors.dwpose import DWPose
-from ..preprocessors.keypoints import select_person
+from ..preprocessors.keypoints import VISIBLE, select_person
 from .pose_data import Frame, keypoints_of
 
 PARTS = {"body": slice(0, 17), "face": slice(23, 91), "hands": slice(91, 133)}
@@ -26,10 +26,10 @@ def score_pose(dwpose: DWPose, frames: Iterable[Frame]) -> dict[str, float]:
         (pose,) = select_person([dwpose(frame.image)])
         found = keypoints_of(pose, width, height)
         error = np.linalg.norm(found[:, :2] - frame.points[:, :2], axis=1) / min(width, height) * 100
-        seen, hidden = frame.points[:, 2] > 0, (frame.points[:, 2] == 0) & np.isfinite(error)
+        seen, shown = frame.points[:, 2] > VISIBLE, found[:, 2] > VISIBLE
         row = {name: _mean(error[part], seen[part]) for name, part in PARTS.items()}
         row["detected"] = float(len(dwpose.detect(frame.image)) == 1)
-        row["missed"], row["imagined"] = _mean(found[:, 2] == 0, seen), _mean(found[:, 2], hidden)
+        row["missed"], row["imagined"] = _mean(~shown, seen), _mean(shown, ~seen & np.isfinite(error))
         rows.append(row)
     return {name: float(np.nanmean([row[name] for row in rows])) for name in rows[0]}
 

@@ -1,5 +1,6 @@
 """The small DWPose: its networks, targets, data and training; and the files that the demo comes with."""
 
+import csv
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ import onnxruntime
 import pytest
 import torch
 from crafters.preprocessors.dwpose import DWPose, decode_boxes, decode_simcc, to_pose
+from crafters.preprocessors.keypoints import VISIBLE
 from crafters.training.loop import train
 from crafters.training.pose import DetectorTask, PoseSettings, WholeBodyTask, cell_targets, simcc_error
 from crafters.training.pose_data import FACE, MIRRORED, Frame, PoseScenes, keypoints_of, mirror, vary
@@ -40,7 +42,8 @@ def dotted_frame(seed: int = 0) -> Frame:
 def scenes(tmp_path):
     """What `PoseScenes.render` would have left: one scene of two frames, a photo and an empty room, per split."""
     frames = [dotted_frame()] * 3
-    empty = Frame(np.full((256, 192, 3), 90, np.uint8), np.full((133, 3), np.nan, np.float32), np.full(4, np.nan))
+    nowhere = np.full((133, 3), (np.nan, np.nan, 0), np.float32)
+    empty = Frame(np.full((256, 192, 3), 90, np.uint8), nowhere, np.full(4, np.nan))
     names = [f"train-{0:05d}-2.npz"] + [f"test-{seed:05d}-2.npz" for seed in range(6)]
     for name in names:
         images, points, boxes = (np.stack(x) for x in zip(*map(tuple_of, [*frames, empty]), strict=True))
@@ -102,7 +105,7 @@ def test_keypoints_survive_openpose_order():
     back = keypoints_of(to_pose(points[None] / (192, 256, 1)), 192, 256)
     known = np.r_[0:17, 23:133]
     np.testing.assert_allclose(back[known, :2], points[known, :2])
-    assert (back[known, 2] == (points[known, 2] > 0.3)).all()
+    np.testing.assert_allclose(back[known, 2], points[known, 2])
     assert np.isnan(back[17:23, :2]).all() and not back[17:23, 2].any()
 
 
@@ -140,7 +143,7 @@ def test_varied_frames_keep_keypoints_on_their_pixels(monkeypatch):
 def test_samples_show_keypoints_where_they_say(scenes):
     sample = WholeBodyTask(scenes).sample(0, np.random.default_rng(1), 1)
     assert sample["image"].shape == (3, 192, 144) and not sample["weight"][17:23].any()
-    assert 0 < sample["seen"].mean() < 1 and (sample["weight"][sample["seen"] == 0] <= 0.6).all()
+    assert 0 < sample["score"].mean() < 1 and (sample["weight"][sample["score"] == 0] <= 0.6).all()
     detector = DetectorTask(scenes)
     for index in range(len(detector)):
         sample = detector.sample(index, np.random.default_rng(index), 1)
@@ -151,9 +154,9 @@ def test_samples_show_keypoints_where_they_say(scenes):
 @pytest.mark.parametrize("task", [DetectorTask, WholeBodyTask])
 def test_training_learns_and_writes_the_file(task, scenes, tmp_path):
     settings = Settings((Stage(steps=60, batch=4),), learning_rate=1e-2, clip_norm=5, log_every=15, preview_every=60)
-    lines = []
-    assert train(task(scenes), settings, tmp_path / "out", lines.append) == 60
-    losses = [float(line.split("loss ")[1].split(",")[0]) for line in lines]
+    assert train(task(scenes), settings, tmp_path / "out") == 60
+    with (tmp_path / "out" / "log.csv").open(newline="") as file:
+        losses = [float(row["loss"]) for row in csv.DictReader(file)]
     assert losses[-1] < 0.9 * losses[0]
     assert (tmp_path / "out" / "export" / task.file_name).is_file()
     assert list((tmp_path / "out" / "previews").glob("*found.png"))
@@ -175,7 +178,7 @@ def test_shipped_networks_find_held_out_people(tmp_path):
     assert before == {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}  # nothing is rendered twice
     frames = [scenes[index] for index in range(len(scenes))]
     for frame in frames:
-        seen = frame.points[frame.points[:, 2] > 0, :2]
+        seen = frame.points[frame.points[:, 2] > VISIBLE, :2]
         assert not len(seen) or ((seen > frame.box[:2] - 3) & (seen < frame.box[2:] + 3)).all()
 
     score = score_pose(DWPose(SMALL / "yolox_small.onnx", SMALL / "dwpose_small.onnx", "cpu"), frames)
