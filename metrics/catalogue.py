@@ -7,9 +7,8 @@ from functools import partial
 import numpy as np
 import torch
 
-from . import CLEAN
+from . import CLEAN, inputs
 from . import measures as m
-from . import networks as n
 from .landmarks import body, body_distance, hand_distance, hands
 from .masks import PUBLISHED
 from .pixels import psnr, ssim
@@ -91,14 +90,15 @@ def catalogue(threshold: int = CLEAN, clip: str = "CLIP") -> dict[str, Metric]:
                            ("person", "person_people", "result_people")),
         "fid": Metric("FID", lower, "pytorch-fid's Inception-v3, all frames", m.pictures, as_sets),
         "fid-vid": Metric("FID-VID", lower, f"3-D ResNet-50 as in DisCo, {run}",
-                          partial(m.runs, "resnet3d", n.resnet3d_frame), as_sets),
-        "fvd": Metric("FVD", lower, f"VideoGPT's I3D as in DisCo, {run}", partial(m.runs, "i3d", n.i3d_frame), as_sets),
+                          partial(m.runs, "resnet3d", inputs.resnet3d_frame), as_sets),
+        "fvd": Metric("FVD", lower, f"VideoGPT's I3D as in DisCo, {run}",
+                      partial(m.runs, "i3d", inputs.i3d_frame), as_sets),
         "fvd-styleganv": Metric("FVD, StyleGAN-V", lower, f"StyleGAN-V's I3D, {run}",
-                                partial(m.runs, "i3d_torchscript", n.i3d_torchscript_frame), as_sets),
+                                partial(m.runs, "i3d_torchscript", inputs.i3d_torchscript_frame), as_sets),
         "subject": Metric("Subject consistency", higher, "DINO ViT-B/16 as in VBench",
-                          partial(m.consistent, "dino", n.dino_frame), by_frame),
+                          partial(m.consistent, "dino", inputs.dino_frame), by_frame),
         "background": Metric("Background consistency", higher, f"{clip}; as in VBench",
-                             partial(m.consistent, "clip", n.clip_frame), by_frame),
+                             partial(m.consistent, "clip", inputs.clip_frame), by_frame),
         "psnr": Metric("PSNR", higher, "dB", pixels(psnr), by_clip),
         "psnr-inside": Metric("PSNR, product", higher, "dB", pixels(psnr, True), by_clip, masks[:1]),
         "psnr-outside": Metric("PSNR, elsewhere", higher, "dB", pixels(psnr, False), by_clip, masks[:1]),

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import torch
 
-from . import networks as n
+from . import inputs
 from .face import align_face
 from .landmarks import People
 from .masks import extract_object, iou, overlap
@@ -44,7 +44,7 @@ def object_iou(threshold: int, pair: Pair, networks: Networks, tick: Tick) -> By
 def object_clip(pair: Pair, networks: Networks, tick: Tick) -> ByFrame:
     def features(frames: np.ndarray, masks: np.ndarray) -> torch.Tensor:
         crops = (extract_object(frame, mask) for frame, mask in zip(frames, masks, strict=True))
-        return networks.embed("clip", map(n.clip_input, crops), tick)
+        return networks.embed("clip", map(inputs.clip_input, crops), tick)
 
     truth, result = features(pair.truth, pair.truth_mask), features(pair.result, pair.result_mask)
     return _once_each(cosine(truth, result).numpy())
@@ -64,16 +64,17 @@ def landmarks(
 def face(pair: Pair, networks: Networks, tick: Tick) -> ByFrame:
     def features(frames: Iterable[np.ndarray], people: Iterable[People]) -> torch.Tensor:
         faces = (align_face(frame, who) for frame, who in zip(frames, people, strict=True))
-        return networks.embed("adaface", map(n.adaface_input, faces), tick)
+        return networks.embed("adaface", map(inputs.adaface_input, faces), tick)
 
     if not align_face(pair.person, pair.person_people).any():
         raise UnmeasurableError("No face was found in the reference photo.")
-    return _once_each(
-        cosine(features(pair.result, pair.result_people), features([pair.person], [pair.person_people])).numpy()
-    )
+    reference = features([pair.person], [pair.person_people])
+    return _once_each(cosine(features(pair.result, pair.result_people), reference).numpy())
 
 
-def consistent(network: str, prepare: Callable[[np.ndarray], torch.Tensor], pair: Pair, networks: Networks, tick: Tick):
+def consistent(
+    network: str, prepare: Callable[[np.ndarray], torch.Tensor], pair: Pair, networks: Networks, tick: Tick
+) -> ByFrame:
     """Of the generated clip alone; its first frame has nothing before it."""
     features = networks.embed(network, map(prepare, pair.result), tick)
     return _once_each([np.nan, *consistency(features).tolist()])
@@ -82,15 +83,17 @@ def consistent(network: str, prepare: Callable[[np.ndarray], torch.Tensor], pair
 def pictures(pair: Pair, networks: Networks, tick: Tick) -> Features:
     """Features of every frame."""
     sides = pair.truth, pair.result
-    truth, result = (networks.embed("inception", map(n.inception_input, side), tick) for side in sides)
+    truth, result = (networks.embed("inception", map(inputs.inception_input, side), tick) for side in sides)
     return truth, result
 
 
-def runs(network: str, prepare: Callable[[np.ndarray], torch.Tensor], pair: Pair, networks: Networks, tick: Tick):
+def runs(
+    network: str, prepare: Callable[[np.ndarray], torch.Tensor], pair: Pair, networks: Networks, tick: Tick
+) -> Features:
     """Features of every run of 16 frames."""
-    if len(pair.truth) < n.WINDOW:
-        raise UnmeasurableError(f"The clip has {len(pair.truth)} frames; the network sees {n.WINDOW} at once.")
-    truth, result = (networks.embed(network, n.windows(side, prepare), tick) for side in (pair.truth, pair.result))
+    if len(pair.truth) < inputs.WINDOW:
+        raise UnmeasurableError(f"The clip has {len(pair.truth)} frames; the network sees {inputs.WINDOW} at once.")
+    truth, result = (networks.embed(network, inputs.windows(side, prepare), tick) for side in (pair.truth, pair.result))
     return truth, result
 
 

@@ -1,27 +1,21 @@
-"""The networks whose features are compared: which file each is, how it is read, and how frames become its input."""
+"""The networks whose features are compared: which file each is, and how it is read."""
 
-import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
-import torch.nn.functional as F
-from PIL import Image
 from torch import nn
 
-from ..models.anchorcrafter.encoders import CLIP_MEAN, CLIP_STD, IMAGENET_MEAN, IMAGENET_STD
 from ..models.checkpoint import assign, read
 from ..models.loaded import Loaded
 from ..models.pretrained import from_folder
 from .face import AdaFace
 from .inception import InceptionV3
+from .inputs import from_clip_input
 from .video_networks import I3D, ResNet3D, ScriptedI3D
 
-WINDOW = 16  # frames of a clip that a video network sees at once
 BATCH = 8  # pictures, or clips, per call
-KINETICS_MEAN = (114.7748, 107.7354, 99.4750)
 
 
 @dataclass(frozen=True)
@@ -106,16 +100,11 @@ class _ConnectedClip(Loaded):
 
     def __init__(self, clip_vision):
         super().__init__(
-            _Output(nn.Identity(), lambda _, pixels: clip_vision.encode_image(_unclip(pixels)).image_embeds)
+            _Output(nn.Identity(), lambda _, pixels: clip_vision.encode_image(from_clip_input(pixels)).image_embeds)
         )
 
     def load(self, memory: int = 0) -> torch.device:
         return torch.device("cpu")
-
-
-def _unclip(pixels: torch.Tensor) -> torch.Tensor:
-    mean, std = (torch.tensor(channels)[:, None, None] for channels in (CLIP_MEAN, CLIP_STD))
-    return (pixels * std + mean).movedim(1, -1)
 
 
 def _clip(folder: Path) -> nn.Module:
@@ -173,81 +162,3 @@ SOURCES = {
                               "https://github.com/universome/fvd-comparison"),
 }
 # fmt: on
-
-
-def _tensor(frame: np.ndarray) -> torch.Tensor:
-    return torch.from_numpy(np.array(frame, order="C")).permute(2, 0, 1).float()
-
-
-def _normalised(pixels: torch.Tensor, mean: tuple, std: tuple) -> torch.Tensor:
-    return (pixels / 255 - torch.tensor(mean)[:, None, None]) / torch.tensor(std)[:, None, None]
-
-
-def _scaled(short: int, height: int, width: int) -> tuple[int, int]:
-    """(height, width) with the shorter side `short`."""
-    return (short * height // width, short) if width <= height else (short, short * width // height)
-
-
-def _middle(pixels: torch.Tensor, side: int) -> torch.Tensor:
-    top, left = ((size - side) // 2 for size in pixels.shape[-2:])
-    return pixels[..., top : top + side, left : left + side]
-
-
-def _interpolated(pixels: torch.Tensor, size: tuple[int, int], mode: str) -> torch.Tensor:
-    """[C,H,W] to `size` without antialiasing."""
-    return F.interpolate(pixels[None], size, mode=mode, align_corners=False)[0]
-
-
-def clip_input(crop: np.ndarray) -> torch.Tensor:
-    """CLIP's own preparation of a picture, uint8 RGB [H,W,3]: bicubic to 224, middle square."""
-    height, width = _scaled(224, *crop.shape[:2])
-    resized = Image.fromarray(crop).resize((width, height), Image.Resampling.BICUBIC)
-    return _normalised(_middle(_tensor(np.asarray(resized)), 224), CLIP_MEAN, CLIP_STD)
-
-
-def clip_frame(frame: np.ndarray) -> torch.Tensor:
-    """A frame for CLIP as VBench prepares it: as above, not antialiased."""
-    pixels = _interpolated(_tensor(frame), _scaled(224, *frame.shape[:2]), "bicubic").round().clamp(0, 255)
-    return _normalised(_middle(pixels, 224), CLIP_MEAN, CLIP_STD)
-
-
-def dino_frame(frame: np.ndarray) -> torch.Tensor:
-    """A frame for DINO as VBench prepares it: the shorter side to 224, bilinear, not antialiased, not cropped."""
-    pixels = _interpolated(_tensor(frame), _scaled(224, *frame.shape[:2]), "bilinear").round()
-    return _normalised(pixels, IMAGENET_MEAN, IMAGENET_STD)
-
-
-def adaface_input(face: np.ndarray) -> torch.Tensor:
-    """An aligned face, uint8 RGB [112,112,3], as BGR in −1…1."""
-    return (_tensor(face[..., ::-1]) / 255 - 0.5) / 0.5
-
-
-def inception_input(frame: np.ndarray) -> torch.Tensor:
-    """A frame as pytorch-fid prepares it: to 299x299, bilinear, not antialiased, −1…1."""
-    return _interpolated(_tensor(frame) / 255, (299, 299), "bilinear") * 2 - 1
-
-
-def windows(frames: Iterable[np.ndarray], prepare: Callable[[np.ndarray], torch.Tensor]) -> Iterator[torch.Tensor]:
-    """Every run of 16 prepared frames, [3,16,h,w]; none if there are fewer frames."""
-    held: list[torch.Tensor] = []
-    for frame in frames:
-        held = [*held[-(WINDOW - 1) :], prepare(frame)]
-        if len(held) == WINDOW:
-            yield torch.stack(held, dim=1)
-
-
-def resnet3d_frame(frame: np.ndarray) -> torch.Tensor:
-    """A frame as DisCo prepares it for FID-VID: to 112x112, bicubic, less the mean, not scaled."""
-    resized = Image.fromarray(frame).resize((112, 112), Image.Resampling.BICUBIC)
-    return _tensor(np.asarray(resized)) - torch.tensor(KINETICS_MEAN)[:, None, None]
-
-
-def i3d_frame(frame: np.ndarray) -> torch.Tensor:
-    """A frame as DisCo prepares it for FVD: to 224x224, bilinear, −1…1."""
-    return _interpolated(_tensor(frame), (224, 224), "bilinear") / 127.5 - 1
-
-
-def i3d_torchscript_frame(frame: np.ndarray) -> torch.Tensor:
-    """A frame as prepared for StyleGAN-V's I3D: the shorter side to 224, bilinear, middle square, −1…1."""
-    height, width = (math.ceil(224 * side / min(frame.shape[:2])) for side in frame.shape[:2])
-    return _middle(_interpolated(_tensor(frame), (height, width), "bilinear"), 224) / 127.5 - 1

@@ -28,6 +28,10 @@ def ssim(truth: np.ndarray, result: np.ndarray, region: np.ndarray | None = None
     """
     edge = WINDOW // 2
     inner = slice(edge, -edge), slice(edge, -edge)
+    if region is not None and region.any():  # no window far from the region is needed
+        rows, columns = (np.flatnonzero(region.any(axis)) for axis in (1, 0))
+        near = tuple(slice(max(line[0] - edge, 0), line[-1] + edge + 1) for line in (rows, columns))
+        truth, result, region = truth[near], result[near], region[near]
     x, y = truth.astype(np.float64), result.astype(np.float64)
     mean_x, mean_y = _blur(x), _blur(y)
     var_x, var_y, cov = _blur(x * x) - mean_x**2, _blur(y * y) - mean_y**2, _blur(x * y) - mean_x * mean_y

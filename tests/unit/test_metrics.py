@@ -149,6 +149,8 @@ def test_ssim_against_its_definition():
     region = np.zeros((20, 24), dtype=bool)
     region[7, 9] = region[0, 0] = True  # the corner has no whole window
     assert ssim(x, y, region) == pytest.approx(values[2, 4].mean(), abs=1e-9)
+    region[0, 0] = False  # and now the window lies within a part of the frame
+    assert ssim(x, y, region) == pytest.approx(values[2, 4].mean(), abs=1e-9)
 
 
 def test_frechet_distance_of_gaussians_that_share_their_axes():

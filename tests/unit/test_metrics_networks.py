@@ -6,10 +6,12 @@ from types import ModuleType
 import numpy as np
 import pytest
 import torch
+from crafters.metrics import inputs
 from crafters.metrics import networks as n
 from crafters.metrics.face import AdaFace
 from crafters.metrics.inception import InceptionV3
-from crafters.metrics.networks import BATCH, SOURCES, WINDOW, Networks
+from crafters.metrics.inputs import WINDOW
+from crafters.metrics.networks import BATCH, SOURCES, Networks
 from crafters.metrics.video_networks import I3D, ResNet3D, _pad_same
 from crafters.models.checkpoint import CheckpointError
 from torch import nn
@@ -232,7 +234,7 @@ def test_a_connected_clip_gets_the_pictures_back():
 
     networks = Networks(None, clip_vision=Host())
     picture = frame(224, 224)
-    networks.embed("clip", [n.clip_input(picture)], lambda: None)
+    networks.embed("clip", [inputs.clip_input(picture)], lambda: None)
     torch.testing.assert_close(seen[0][0], torch.from_numpy(picture) / 255, atol=1e-6, rtol=0)
     assert "not the paper's" in networks.clip_name
 
@@ -243,18 +245,18 @@ def test_clips_preparation_is_that_of_its_own_processor(size):
 
     picture = frame(*size)
     expected = CLIPImageProcessorPil()(picture, return_tensors="pt").pixel_values[0]
-    torch.testing.assert_close(n.clip_input(picture), expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(inputs.clip_input(picture), expected, atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize(
     ("prepare", "shape", "low", "high"),
     [
-        (n.clip_frame, (3, 224, 224), -2.2, 2.7),
-        (n.dino_frame, (3, 224, 298), -2.2, 2.7),
-        (n.inception_input, (3, 299, 299), -1, 1),
-        (n.resnet3d_frame, (3, 112, 112), -115, 156),
-        (n.i3d_frame, (3, 224, 224), -1, 1),
-        (n.i3d_torchscript_frame, (3, 224, 224), -1, 1),
+        (inputs.clip_frame, (3, 224, 224), -2.2, 2.7),
+        (inputs.dino_frame, (3, 224, 298), -2.2, 2.7),
+        (inputs.inception_input, (3, 299, 299), -1, 1),
+        (inputs.resnet3d_frame, (3, 112, 112), -115, 156),
+        (inputs.i3d_frame, (3, 224, 224), -1, 1),
+        (inputs.i3d_torchscript_frame, (3, 224, 224), -1, 1),
     ],
 )
 def test_what_frames_become(prepare, shape, low, high):
@@ -268,10 +270,10 @@ def test_what_frames_become(prepare, shape, low, high):
 def test_a_face_goes_in_as_bgr():
     red = np.zeros((112, 112, 3), dtype=np.uint8)
     red[..., 0] = 255
-    assert n.adaface_input(red).mean((1, 2)).tolist() == [-1, -1, 1]
+    assert inputs.adaface_input(red).mean((1, 2)).tolist() == [-1, -1, 1]
 
 
 def test_windows_slide_by_one():
-    runs = list(n.windows(range(WINDOW + 2), lambda i: torch.full((3, 1, 1), float(i))))
+    runs = list(inputs.windows(range(WINDOW + 2), lambda i: torch.full((3, 1, 1), float(i))))
     assert [run[0, :, 0, 0].tolist() for run in runs] == [[float(i + j) for j in range(WINDOW)] for i in range(3)]
-    assert not list(n.windows(range(WINDOW - 1), lambda i: torch.zeros(3, 1, 1)))
+    assert not list(inputs.windows(range(WINDOW - 1), lambda i: torch.zeros(3, 1, 1)))

@@ -35,6 +35,12 @@ def test_depth_is_black_off_the_product_and_coloured_on_it():
     assert torch.equal(condition.sum(-1) > 0, mask > 0)
 
 
+def test_depth_finer_than_the_frame_is_averaged():
+    depth = torch.tensor([1.0, 0, 0, 0]).repeat(32, 8)[None]
+    condition = depth_condition(depth, torch.ones(1, 8, 8))
+    assert condition[..., 1].unique().tolist() == [64]
+
+
 @pytest.mark.parametrize("value", [1.0, float("inf"), float("nan")])
 def test_depth_without_a_range_is_refused(value):
     depth = torch.ones(1, 2, 2)
