@@ -10,7 +10,8 @@ from crafters.training.settings import fill
 from PIL import Image
 
 DINOV2 = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 1, "image_size": 518, "patch_size": 74}
-MODEL = {"view_tokens": 50, **{name: value for name, value in vars(ANCHOR).items() if name != "view_tokens"}}
+MODEL = {name: list(value) if isinstance(value, tuple) else value for name, value in vars(ANCHOR).items()}
+MODEL["view_tokens"] = 50
 
 
 def smooth(draw: np.random.Generator, height: int, width: int) -> np.ndarray:
@@ -73,7 +74,7 @@ def anchor_settings(folder: Path, **changes) -> AnchorSettings:
         "cache": str(folder / "cache"),
         "size": [64, 128],
         "stride": 1,
-        "model": {name: list(value) if isinstance(value, tuple) else value for name, value in MODEL.items()},
+        "model": MODEL,
         "preview_steps": 2,
     }
     return fill(AnchorSettings, {**base, **changes})

@@ -54,16 +54,17 @@ def plain_settings(**changes) -> Settings:
     return fill(Settings, {**base, **changes})
 
 
-def run_processes(out: Path, settings: dict, ranks: int) -> None:
-    """The same run by `ranks` gloo processes."""
+def run_processes(arguments: list[str], ranks: int) -> None:
+    """The same Python program as `ranks` gloo processes."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     shared = {"WORLD_SIZE": ranks, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "ACCELERATE_USE_CPU": "true"}
     running = []
     for rank in range(ranks):
-        env = {**os.environ, **{k: str(v) for k, v in {**shared, "RANK": rank, "LOCAL_RANK": rank}.items()}}
-        running.append(subprocess.Popen([sys.executable, __file__, str(out), json.dumps(settings)], env=env))
+        env = {k: str(v) for k, v in {**shared, "RANK": rank, "LOCAL_RANK": rank}.items()}
+        env = {**os.environ, **env, "PYTHONPATH": str(Path(__file__).parent)}
+        running.append(subprocess.Popen([sys.executable, *arguments], env=env))
     assert [process.wait(180) for process in running] == [0] * ranks
 
 

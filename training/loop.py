@@ -83,13 +83,14 @@ class _Run:
     def __init__(self, task: Task, settings: Settings, out: Path, report: Callable[[str], None]):
         from accelerate import Accelerator
 
-        self.task, self.settings, self.out, self.report = task, settings, out, report
+        self.task, self.settings, self.out = task, settings, out
         precision = "no" if settings.precision == "fp32" else settings.precision
         try:
             self.accelerator = Accelerator(mixed_precision=precision)
         except ValueError as error:  # fp16 on a CPU, bf16 on an old GPU
             raise TrainingError(f"precision {settings.precision} is not possible here: {error}") from error
         self.ranks, self.main = self.accelerator.num_processes, self.accelerator.is_main_process
+        self.report = report if self.main else lambda line: None
         for stage in settings.stages:
             if stage.batch % (self.ranks * stage.accumulate):
                 raise TrainingError(
@@ -135,6 +136,7 @@ class _Run:
             self._export()
         if log:
             log.close()
+        self.report(f"{step} of {settings.steps} steps are done; the weights are in {self.out / 'export'}")
         return step
 
     def _set_up(self) -> None:

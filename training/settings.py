@@ -79,6 +79,11 @@ class Settings:
     def steps(self) -> int:
         return sum(stage.steps for stage in self.stages)
 
+    @property
+    def frames(self) -> int:
+        """Of the longest samples."""
+        return max(stage.frames for stage in self.stages)
+
     def stage(self, step: int) -> tuple[Stage, int]:
         """The stage of a step (counted from 0), and how many samples all steps before it took."""
         samples = 0

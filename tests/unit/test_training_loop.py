@@ -1,11 +1,13 @@
 """The training loop on a task of a few parameters: what it promises about numbers, files and settings."""
 
 import csv
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import plain_task
 import pytest
 import torch
 from crafters.training import checkpoints
@@ -102,10 +104,14 @@ def test_accumulation_and_threads_change_nothing(tmp_path, whole, threads):
     same(exported(tmp_path), exported(whole), rtol=1e-5, atol=1e-6)
 
 
+def run_plain(out, **changes):
+    run_processes([plain_task.__file__, str(out), json.dumps(changes)], 2)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("accumulate", [1, 2])
 def test_two_processes_equal_one(tmp_path, whole, accumulate):
-    run_processes(tmp_path, {"stages": [{"steps": 12, "batch": 4, "accumulate": accumulate}]}, 2)
+    run_plain(tmp_path, stages=[{"steps": 12, "batch": 4, "accumulate": accumulate}])
     same(exported(tmp_path), exported(whole), rtol=1e-5, atol=1e-6)
     for mine, one in zip(rows(tmp_path), rows(whole), strict=True):
         assert float(mine["loss"]) == pytest.approx(float(one["loss"]), rel=1e-4)
@@ -114,7 +120,7 @@ def test_two_processes_equal_one(tmp_path, whole, accumulate):
 @pytest.mark.slow
 def test_processes_may_change_between_parts_of_a_run(tmp_path, whole):
     stopped(tmp_path, 6)
-    run_processes(tmp_path, {}, 2)
+    run_plain(tmp_path)
     same(exported(tmp_path), exported(whole), rtol=1e-5, atol=1e-6)
 
 

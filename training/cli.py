@@ -1,0 +1,84 @@
+"""`crafters train`."""
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from .settings import Settings, read_settings
+
+RECIPES = Path(__file__).parent / "recipes"
+
+
+def _anchorcrafter():
+    from .anchorcrafter import AnchorSettings, AnchorTask
+
+    return AnchorSettings, lambda own, run: AnchorTask(own, run.frames, run.seed)
+
+
+def _anicrafter():
+    from .anicrafter import AniCrafterSettings, AniCrafterTask
+
+    return AniCrafterSettings, lambda own, run: AniCrafterTask(own, run.frames, run.seed)
+
+
+def _yolox():
+    from .pose import DetectorTask, PoseSettings
+
+    return PoseSettings, lambda own, run: DetectorTask(own)
+
+
+def _dwpose():
+    from .pose import PoseSettings, WholeBodyTask
+
+    return PoseSettings, lambda own, run: WholeBodyTask(own)
+
+
+# By name, a function that answers the type of the task's own settings, and what makes the task of them and the run's.
+TASKS: dict[str, Callable[[], tuple[type, Callable[[object, Settings], object]]]] = {
+    "anchorcrafter": _anchorcrafter,
+    "anicrafter": _anicrafter,
+    "yolox": _yolox,
+    "dwpose": _dwpose,
+}
+
+
+def register(commands) -> None:
+    """Add `train` to the sub-commands of `crafters`."""
+    recipes = ", ".join(sorted(path.name for path in RECIPES.glob("*.yaml")))
+    train = commands.add_parser(
+        "train",
+        help="train networks, or go on with it",
+        description="Trains until the last step, or until it is stopped; the same command goes on from the newest "
+        "checkpoint in --out. On several GPUs: accelerate launch -m crafters.cli train …",
+    )
+    train.add_argument("name", choices=sorted(TASKS), metavar="NAME", help=", ".join(sorted(TASKS)))
+    train.add_argument("--config", type=Path, required=True, metavar="FILE", help=f"own, or a recipe: {recipes}")
+    train.add_argument(
+        "--set",
+        dest="changes",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="change a setting, e.g. seed=1, stages.0.steps=100 or task.data=clips",
+    )
+    train.add_argument("--out", type=Path, required=True, metavar="DIR", help="checkpoints, export, previews, log")
+    train.set_defaults(command=_train)
+
+
+def _train(args: argparse.Namespace) -> int:
+    import torch
+
+    from .loop import train
+
+    # A shipped recipe is found from anywhere by its name.
+    config = args.config if args.config.is_file() or args.config.parent != Path() else RECIPES / args.config
+    kind, make = TASKS[args.name]()
+    try:
+        settings, own = read_settings(config, args.changes, kind)
+        torch.manual_seed(settings.seed)  # for new networks
+        train(make(own, settings), settings, args.out, lambda line: print(line, flush=True))
+    except ValueError as error:  # of settings, data or weights; the message is for the user
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
