@@ -58,7 +58,7 @@ def assemble(
     reference: IMAGE [1, H, W, 3] (`fit_reference`); blend and mesh: IMAGE of 4n driving frames (`fit_length`); free:
     MASK of as many, 1 where no body is; left out, it is where the mesh frames are black (`body_free`).
 
-    Raises ValueError when sizes or lengths do not fit, or no frame shows a body.
+    Raises ValueError when sizes or lengths do not fit.
     """
     free = body_free(mesh) if free is None else free
     height, width = blend.shape[1:3]
@@ -71,8 +71,6 @@ def assemble(
             raise ValueError(f"{name} is {clip.shape[2]}×{clip.shape[1]} but the scene is {width}×{height}.")
         if len(clip) != frames:
             raise ValueError(f"{name} has {len(clip)} frames; {frames} wanted.")
-    if free.all():
-        raise ValueError("The body is in no frame of its mesh video: it must be where the camera of the motion looks.")
     reference = reference[..., :3].to(blend)
     return Scene(
         torch.cat([reference, blend[..., :3]]),

@@ -88,7 +88,7 @@ def render_body(
     """The performer's grey body in every frame of `motion`: [F, H, W, 3] in 0…1 on black, and its mask [F, H, W].
 
     on_step(done, total) comes after every frame and may raise to cancel, then on_frame(image [H, W, 3]). Raises
-    ValueError for a size that would stretch the person.
+    ValueError for a size that would stretch the person, and when no frame shows any of it.
     """
     motion = fit_camera(motion, width, height)
     cameras = _cameras(motion, slice(0, len(motion)))
@@ -103,6 +103,8 @@ def render_body(
             on_step(frame + 1, len(motion))
         if on_frame:
             on_frame(image[frame])
+    if not mask.any():
+        raise ValueError("The body is in no frame of this motion: move it to where its camera looks (Edit Motion).")
     return image, mask
 
 

@@ -108,11 +108,6 @@ def test_box_is_rounded_as_published(first, last, box):
     assert conditions._box(person.T, 1.1) == (30, 41, *box)
 
 
-def test_nobody_in_any_frame_is_refused():
-    with pytest.raises(ValueError, match="in no frame"):
-        conditions.assemble(frames(1), frames(4), torch.zeros(4, 32, 48, 3))
-
-
 def test_clip_image_is_squashed_without_antialiasing():
     stripes = torch.zeros(1, 64, 2240, 3)
     stripes[:, :, ::10] = 1  # an antialiased resize to a tenth would blur these to grey

@@ -67,3 +67,8 @@ def test_a_cancel_comes_through(avatar, body):
 
     with pytest.raises(KeyboardInterrupt):
         render_body(body, waving(3, 64, 48), 64, 48, cancel)
+
+
+def test_a_body_out_of_sight_is_refused(body):
+    with pytest.raises(ValueError, match="in no frame"):
+        render_body(body, waving(2, 64, 48).moved(x=20), 64, 48)
