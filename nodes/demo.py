@@ -25,7 +25,7 @@ def _mask(mask: np.ndarray) -> torch.Tensor:
 
 def _inputs(kinds: tuple[str, ...], what: str, width: int, height: int) -> list:
     return [
-        io.Int.Input("seed", default=0, min=0, max=2**31 - 1, control_after_generate=False,
+        io.Int.Input("seed", default=0, min=0, max=2**31 - 1,
                      tooltip=f"Decides {what}. The same seed always gives the same scene."),
         io.Combo.Input("split", options=["train", "test"], default="test",
                        tooltip="Which half of the people and things to draw from. Networks trained on synthetic scenes "
@@ -75,7 +75,7 @@ class CraftersDemoScene(io.ComfyNode):
         from ..preprocessors.keypoints import to_openpose
 
         kind = PRESENTATIONS[seed % len(PRESENTATIONS)] if kind == ANY else kind
-        scene = make_scene(seed, split, (width, height), frames, fps, kind, on_step=Progress("Demo Scene"))
+        scene = make_scene(seed, split, (width, height), frames, fps, kind, Progress("Demo Scene"))
         return io.NodeOutput(
             _image(scene.frames),
             _image(scene.person_photo),
@@ -104,6 +104,9 @@ class CraftersDemoMotionScene(io.ComfyNode):
                 *_inputs(EXERCISES, "person, room, movement and camera", 1024, 768),
                 io.Int.Input("gaussians", default=20_000, min=100, max=500_000, step=100, optional=True,
                              tooltip="Of the avatar; more are sharper and slower to draw."),
+                io.Float.Input("flaws", default=1.0, min=0.0, max=2.0, step=0.05, optional=True,
+                               tooltip="How wrong avatar and motion are: 1 as when they are estimated from a photo and "
+                               "a film, 0 exact."),
             ],
             outputs=[
                 io.Image.Output("frames", display_name="frames", tooltip="The film, as it should come out."),
@@ -118,21 +121,25 @@ class CraftersDemoMotionScene(io.ComfyNode):
         )  # fmt: skip
 
     @classmethod
-    def execute(cls, seed, split, kind, width, height, frames, fps=15.0, gaussians=20_000):
-        from ..demo.scenes.avatar import scene_avatar
+    def execute(cls, seed, split, kind, width, height, frames, fps=15.0, gaussians=20_000, flaws=1.0):
+        from ..demo.scenes.anicrafter_data import character_photo
+        from ..demo.scenes.avatar import degrade, misjudge, scene_avatar
         from ..demo.scenes.scene import make_scene
-        from ..models.avatar.anny_body import anny
+        from ..models.avatar.anny_body import anny_body
 
         kind = EXERCISES[seed % len(EXERCISES)] if kind == ANY else kind
-        scene = make_scene(seed, split, (width, height), frames, fps, kind, on_step=Progress("Demo Scene"))
-        white = np.where(scene.photo_mask[..., None], scene.person_photo, 255).astype(np.uint8)
+        scene = make_scene(seed, split, (width, height), frames, fps, kind, Progress("Demo Scene"))
+        avatar, motion = scene_avatar(scene.person, gaussians, seed), scene.motion
+        if flaws:
+            draw = np.random.default_rng(seed)
+            avatar, motion = degrade(avatar, draw, strength=flaws), misjudge(motion, draw, flaws)
         return io.NodeOutput(
             _image(scene.frames),
             _image(scene.background),
-            _image(white),
-            scene.motion,
-            anny().model,
-            scene_avatar(scene.person, gaussians, seed),
+            _image(character_photo(scene.person, height)),
+            motion,
+            anny_body(),
+            avatar,
             _mask(scene.person_mask),
             fps,
         )

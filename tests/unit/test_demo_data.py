@@ -94,7 +94,7 @@ def test_processes_do_not_change_a_clip(folder, tmp_path):
 def test_anicrafter(tmp_path):
     assert write_dataset(tmp_path, "anicrafter", "train", [5], (128, 96), 4) == 1
     assert write_dataset(tmp_path, "anicrafter", "train", [5], (128, 96), 4) == 0
-    clips, faults = anicrafter_data.find_clips(tmp_path, 4)
+    clips, faults = anicrafter_data.find_clips(tmp_path, 5)
     assert len(clips) == 1 and not faults
 
 
