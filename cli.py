@@ -1,4 +1,4 @@
-"""The command line: `crafters run | doctor | download | convert | cache-prompt | demo`."""
+"""The command line: `crafters run | animate | train | evaluate | demo-data | demo | doctor | download | …`."""
 
 from __future__ import annotations
 
@@ -13,11 +13,15 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from . import anicrafter_cli
+from .demo.scenes import cli as demo_cli
+from .metrics import cli as metrics_cli
 from .runtime.client import ComfyClient, ComfyError, Prompt, output_files
 from .runtime.download import DownloadError, download
 from .runtime.files import OWN, new_model
 from .runtime.server import PACK, ComfyServer, ServerError, comfyui_version, find_comfyui, pack_base
 from .runtime.weights import CATALOGUE, describe_size, named
+from .training import cli as training_cli
 
 
 class UsageError(ValueError):
@@ -83,6 +87,9 @@ def _parser() -> argparse.ArgumentParser:
     prompt.add_argument("encoder", type=Path, help="UMT5: ComfyUI's single file, or a diffusers pipeline's folder")
     prompt.add_argument("--out", type=Path, help="default: anicrafter_prompt.safetensors in models/crafters")
     prompt.set_defaults(command=_cache_prompt)
+
+    for register in (demo_cli.register, metrics_cli.register, training_cli.register, anicrafter_cli.register):
+        register(commands)
 
     demo = commands.add_parser("demo", help="make a video from generated input, without any weights")
     demo.add_argument("--out", type=Path, default=Path("output"), metavar="DIR", help="default: %(default)s")

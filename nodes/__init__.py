@@ -3,7 +3,7 @@
 from comfy_api.latest import ComfyExtension, io
 
 from ..runtime import files
-from . import anchorcrafter, anicrafter, avatar, clips, pose, product
+from . import anchorcrafter, anicrafter, avatar, clips, demo, evaluate, pose, product
 
 
 class CraftersExtension(ComfyExtension):
@@ -12,5 +12,5 @@ class CraftersExtension(ComfyExtension):
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         files.register()
-        rooms = (clips, pose, product, anchorcrafter, avatar, anicrafter)
+        rooms = (clips, pose, product, anchorcrafter, avatar, anicrafter, evaluate, demo)
         return [node for room in rooms for node in room.NODES]
