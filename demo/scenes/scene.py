@@ -42,7 +42,7 @@ class Scene:
     frames, background [F, H, W, 3]: with and without person and product. objects [F, H, W] uint8: PERSON, PRODUCT or 0
     for the room. depth [F, H, W] m, 0 in the room. poses: the person in every frame, with low scores for points that
     are hidden or outside. person_photo [H, W, 3], person_pose: the same person, otherwise posed, in the same room.
-    places [F, 4, 4]: the product's place in the camera's space. product: None in a scene without.
+    product: None in a scene without.
     """
 
     kind: str
@@ -56,7 +56,6 @@ class Scene:
     person: Person = field(repr=False)
     motion: BodyMotion = field(repr=False)
     product: Product | None = field(repr=False)
-    places: torch.Tensor | None = field(repr=False)
     fps: float
 
     @property
@@ -158,7 +157,6 @@ def make_scene(
         person=person,
         motion=motion.body_motion(person, size),
         product=product,
-        places=motion.product,
         fps=fps,
     )
 
