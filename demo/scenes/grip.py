@@ -10,10 +10,12 @@ from .limbs import MIDDLE, SIGN, WRIST, Hand
 from .person import Person
 
 Distance = Callable[[torch.Tensor], torch.Tensor]  # [...,3] m in the product's frame → [...] m, below 0 inside
-PALM = 0.019  # m from the wrist's and knuckles' plane to the palm's skin
-FINGER, THUMB = 0.0085, 0.011  # m: radii
+PALM = 0.021  # m from the wrist's and knuckles' plane to the palm's skin
+FINGER, THUMB = 0.011, 0.013  # m: radii
 ROUND = 0.15  # products whose width and depth differ by less are round
-LIMITS = (1.35, 1.55, 0.95)  # radians that the joints of a finger bend
+# Radians, the least and the most that the joints bend, from the palm outwards.
+FINGER_LIMITS = ((-0.5, 1.35), (-0.1, 1.55), (-0.1, 0.95))
+THUMB_LIMITS = ((-1.8, 0.9), (-0.4, 0.9), (-0.4, 0.9))
 POINTING = {"index": (0.05, 0.05, 0.05), "other": (1.2, 1.4, 0.7), "thumb": (0.5, 0.3, 0.3)}
 RELAXED = (0.25, 0.30, 0.20)
 
@@ -79,14 +81,16 @@ def close_fingers(person: Person, hand: Hand, side: str, distance: Distance) -> 
         along = turn
         for i in range(3):
             axis = _bend_axis(bones, i, thumb, side)
-            angles = torch.linspace(-0.35 if i == 0 else 0.0, LIMITS[i] if not thumb else 0.9, 48)
+            angles = torch.linspace(*(THUMB_LIMITS if thumb else FINGER_LIMITS)[i], 64)
             turns = along @ axis_angle_to_matrix(angles[:, None] * axis)  # [A,3,3]
-            step = (turns @ (ends[i + 1] - ends[i])[:, None])[..., 0]
-            points = place + torch.linspace(0.35, 1, 5)[:, None] * step[:, None]
-            free = (distance(points) > (THUMB if thumb else FINGER)).all(-1)
-            chosen = _until(free, int((angles.abs()).argmin()))
+            # A thumb is laid on, straight; fingers wrap, bone by bone.
+            ahead = range(i, 3 if thumb else i + 1)
+            t = torch.linspace(0.35, 1, 5)[:, None]
+            points = torch.cat([ends[k] + t * (ends[k + 1] - ends[k]) for k in ahead]) - ends[i]
+            clearance = distance(place + points @ turns.mT).amin(-1) - (THUMB if thumb else FINGER)
+            chosen = _until_touch(clearance, int(angles.abs().argmin()))
             pose[3 * finger + i] = angles[chosen] * axis
-            along, place = turns[chosen], place + step[chosen]
+            along, place = turns[chosen], place + turns[chosen] @ (ends[i + 1] - ends[i])
     return pose
 
 
@@ -150,10 +154,11 @@ def _thumb_axis(side: str) -> torch.Tensor:
     return torch.nn.functional.normalize(torch.tensor([0.45, 0.55 * SIGN[side], -0.25 * SIGN[side]]), dim=0)
 
 
-def _until(free: torch.Tensor, start: int) -> int:
-    """The last index from `start` on before something is in the way; below it if `start` itself is not free."""
-    if not free[start]:
-        before = torch.nonzero(free[:start])
-        return int(before[-1]) if len(before) else 0
-    blocked = torch.nonzero(~free[start:])
-    return start + int(blocked[0]) - 1 if len(blocked) else len(free) - 1
+def _until_touch(clearance: torch.Tensor, start: int) -> int:
+    """The last index from `start` on before something is in the way; if there is at `start`, the nearest free one."""
+    free = clearance > 0
+    if free[start]:
+        blocked = torch.nonzero(~free[start:])
+        return start + int(blocked[0]) - 1 if len(blocked) else len(free) - 1
+    places = torch.nonzero(free)[:, 0]
+    return int(places[(places - start).abs().argmin()]) if len(places) else int(clearance.argmax())

@@ -231,9 +231,9 @@ def _plan(kind: str, time: torch.Tensor, rng: np.random.Generator) -> _Plan:
     if kind == "point":
         return _Plan(torch.stack([x, y, z], 1), yaw, roll, (side,), False, True)
     if kind == "offer":
-        return _Plan(torch.stack([x, y, z - 0.12 * out(2.2)], 1), yaw, roll, both, False, False)
+        return _Plan(torch.stack([x, y, z + 0.02 - 0.08 * out(2.2)], 1), yaw, roll, both, False, False)
     if kind == "lower":
-        return _Plan(torch.stack([x, y + 0.14 * out(2.4), z], 1), yaw, roll, both, False, False)
+        return _Plan(torch.stack([x, y + 0.12 * out(2.4), z + 0.02], 1), yaw, roll, both, False, False)
     if kind == "shake":
         return _Plan(torch.stack([x, y + 0.012 * wave(0.55), z], 1), yaw, 0.14 * wave(0.55), (side,), False, False)
     if kind == "aside":
