@@ -74,6 +74,8 @@ class AniCrafterSettings:
             raise ValueError("train is empty; adapters, base or both are wanted.")
         if not 0 <= self.dropout < 1 or self.rank < 1 or self.person_weight <= 0 or self.shift <= 0:
             raise ValueError("dropout must be in 0…1; rank, person_weight and shift must be above 0.")
+        if self.transformer and not self.prompt:
+            raise ValueError("prompt is missing: the transformer knows the text encoder's (crafters cache-prompt).")
         if self.anicrafter and "adapters" not in self.train:
             raise ValueError("anicrafter weights are given, but adapters are not trained.")
 

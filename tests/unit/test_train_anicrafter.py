@@ -347,6 +347,17 @@ def test_preview_leaves_training_as_it_was(files, tmp_path):
     assert all(p.requires_grad for p in one.trained.parameters()) and not one.base.training
 
 
+def test_settings_that_make_no_sense_are_refused(files):
+    for wrong, said in (
+        ({"prompt": None}, "prompt is missing"),
+        ({"train": ()}, "train is empty"),
+        ({"train": ("base",), "anicrafter": (files / "a.safetensors",)}, "adapters are not trained"),
+        ({"dropout": 1.0}, "dropout must be"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            task(files, **wrong)
+
+
 def test_names_are_wans_own():
     from diffusers.loaders.single_file_utils import convert_wan_transformer_to_diffusers
 
