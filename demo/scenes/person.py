@@ -9,12 +9,13 @@ import torch
 from ...models.avatar.anny_body import AnnyBody, anny
 from ...models.avatar.body import JOINTS, Skeleton
 from .clothes import dress
-from .head import eyes, glasses, hair, paint_face
+from .face import eyes, glasses, paint_face
+from .hair import hair
 from .keypoints import keypoint_blend
-from .look import SPLITS, Look, draw_look
+from .look import SPLITS, Colour, Look, draw_look
 from .surface import Surface, join
 
-MOUTH_COLOUR = (0.35, 0.13, 0.13)
+MOUTH_COLOUR, SPECTACLE_COLOUR = (0.35, 0.13, 0.13), (0.12, 0.12, 0.14)
 
 
 @dataclass(frozen=True)
@@ -109,27 +110,21 @@ def make_person(seed: int, split: str) -> Person:
     hands = torch.cat([body.hands["left"], body.hands["right"]])
     return Person(
         seed, split, look, betas, body.model.skeleton, joints, surface,
-        _skin(body, points, hands, look), keypoint_blend(body, points, joints),
+        _skin(body, points, hands, look.skin), keypoint_blend(body, points, joints),
     )  # fmt: skip
 
 
-def _skin(body: AnnyBody, points: torch.Tensor, faces: torch.Tensor, look: Look) -> Surface:
-    colours = torch.tensor(look.skin).expand_as(points)
+def _skin(body: AnnyBody, points: torch.Tensor, faces: torch.Tensor, colour: Colour) -> Surface:
+    colours = torch.tensor(colour).expand_as(points)
     return Surface(points, body.model.template, body.model.skinning, colours, faces).compact()
 
 
 def _dressed(body: AnnyBody, points: torch.Tensor, look: Look) -> Surface:
     parts, faces = body.parts, body.model.faces
-    mouth = faces[parts["mouth"]]
-    hidden = torch.stack(
-        [parts[name] for name in ("mouth", "left_eye", "right_eye", "left_socket", "right_socket")]
-    ).any(0)
+    replaced = torch.stack([part for name, part in parts.items() if name.endswith(("mouth", "eye", "socket"))]).any(0)
+    skin = paint_face(_skin(body, points, faces[~replaced], look.skin), look)
+    mouth = _skin(body, points, faces[parts["mouth"]], MOUTH_COLOUR)
+    head = _skin(body, points, faces[parts["head"]], look.skin)
     centres = torch.stack([points[faces[parts[f"{side}_eye"]].unique()].mean(0) for side in ("left", "right")])
-    skin = paint_face(_skin(body, points, faces[~hidden], look), look)
-    inside = _skin(body, points, mouth, look)
-    inside = Surface(inside.points, inside.mean, inside.skinning, torch.tensor(MOUTH_COLOUR).expand_as(inside.colours), inside.faces)  # fmt: skip
-    head = _skin(body, points, faces[parts["head"]], look)
-    things = [*eyes(centres, look), *hair(head, look)]
-    if look.glasses:
-        things += glasses(centres, (0.12, 0.12, 0.14))
-    return join([*dress(skin, look), inside, *things])
+    spectacles = glasses(centres, SPECTACLE_COLOUR) if look.glasses else []
+    return join([*dress(skin, look), mouth, *eyes(centres, look), *hair(head, look), *spectacles])

@@ -11,6 +11,7 @@ import torch
 
 from ...models.avatar.body import JOINTS
 from ...models.avatar.mesh import vertex_normals
+from .solids import Solid
 
 Field = Callable[[torch.Tensor], torch.Tensor]  # [V,3] m → [V]
 BORDER = 0.0015  # m: half the width in which a painted border changes colour
@@ -121,6 +122,12 @@ def rigid(points: torch.Tensor, faces: torch.Tensor, joint: int, colour: Sequenc
     skinning[:, joint] = 1
     colours = torch.as_tensor(colour, dtype=torch.float32).expand(len(points), 3)
     return Surface(points.float(), points.float(), skinning, colours, faces)
+
+
+def upright(solid: Solid, joint: int, colour: Sequence[float]) -> Surface:
+    """A `rigid` thing from a solid, whose y grows downwards."""
+    flip = torch.tensor([1.0, -1, -1])
+    return rigid(torch.from_numpy(solid.vertices) * flip, torch.from_numpy(solid.faces).long(), joint, colour)
 
 
 def ellipsoid(
