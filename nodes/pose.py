@@ -112,19 +112,24 @@ class CraftersDrawPose(io.ComfyNode):
             category=CATEGORY,
             description="Draws keypoints as AnchorCrafter and MimicMotion learned to read them: colour fades with "
             "confidence. A frame without a person is black.",
-            inputs=[PoseKeypoint.Input("keypoints", tooltip="Pose to draw, at its canvas size in pixels.")],
+            inputs=[
+                PoseKeypoint.Input("keypoints", tooltip="Pose to draw, at its canvas size in pixels."),
+                io.Boolean.Input("antialias", default=False,
+                                 tooltip="Keeps thin lines whole on pictures far smaller than the published 576×1024. "
+                                 "Off is what the released models learned."),
+            ],
             outputs=[io.Image.Output("image", display_name="image")],
-        )
+        )  # fmt: skip
 
     @classmethod
-    def execute(cls, keypoints):
+    def execute(cls, keypoints, antialias=False):
         import numpy as np
         import torch
 
         from ..preprocessors.draw_pose import draw_pose
 
         poses, size = from_openpose(keypoints)
-        frames = each_frame(poses, lambda pose: draw_pose(pose, *size), Progress("Draw Pose"))
+        frames = each_frame(poses, lambda pose: draw_pose(pose, *size, antialias), Progress("Draw Pose"))
         return io.NodeOutput(torch.from_numpy(np.stack(frames)).float() / 255)
 
 

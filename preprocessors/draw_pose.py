@@ -18,10 +18,12 @@ WHEEL += [(255, 0, 170), (255, 0, 255), (170, 0, 255), (85, 0, 255)]
 BONE_COLORS = [colorsys.hsv_to_rgb(bone / 20, 1, 1)[::-1] for bone in range(20)]
 
 
-def draw_pose(pose: Pose, width: int, height: int) -> np.ndarray:
+def draw_pose(pose: Pose, width: int, height: int, antialias: bool = False) -> np.ndarray:
     """The people of `pose` on black, RGB uint8 [height,width,3] (AnchorCrafter, pose drawing).
 
     Body joints that are not visible are left out; hands and faces are drawn whatever they score, only darker.
+    antialias: keeps thin lines whole on pictures far below the published size, where the published drawing leaves
+    dots of them.
     """
     import cv2
 
@@ -34,9 +36,7 @@ def draw_pose(pose: Pose, width: int, height: int) -> np.ndarray:
         _draw_hand(canvas, hand)
     for face in pose.face:
         _draw_face(canvas, face)
-    # As published; where most of the canvas' pixels fall between linear's samples, thin limbs would come out dotted.
-    reduce = cv2.INTER_LINEAR if zoom < 5 else cv2.INTER_AREA
-    return cv2.resize(canvas, (width, height), interpolation=reduce)
+    return cv2.resize(canvas, (width, height), interpolation=cv2.INTER_AREA if antialias else cv2.INTER_LINEAR)
 
 
 def _draw_bodies(canvas: np.ndarray, bodies: np.ndarray) -> None:

@@ -73,7 +73,7 @@ def _write_clips(out: Path, split: str, size: tuple[int, int], frames: int, fps:
         scene = make_scene(seed, split, size, frames, fps, person=person)
         name, product = _names(seed)
         _save(out / PEOPLE / f"{name}_0.png", scene.person_photo)
-        _save(out / PEOPLE_POSE / f"{name}_0.png", draw_pose(scene.person_pose, *size))
+        _save(out / PEOPLE_POSE / f"{name}_0.png", draw_pose(scene.person_pose, *size, antialias=True))
         for view, picture in enumerate(scene.product_views):
             _save(out / PRODUCTS / f"{product}_{view}.png", picture)
         for folder, clip in ((POSE, scene.pose_frames), (HAND, scene.hand_mesh), (DEPTH, scene.object_depth)):

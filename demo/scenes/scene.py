@@ -81,7 +81,7 @@ class Scene:
     @cached_property
     def pose_frames(self) -> np.ndarray:
         """The poses as drawn for the model, [F, H, W, 3]."""
-        return np.stack([draw_pose(pose, *self.size) for pose in self.poses])
+        return np.stack([draw_pose(pose, *self.size, antialias=True) for pose in self.poses])
 
     @cached_property
     def object_depth(self) -> np.ndarray:
