@@ -134,15 +134,14 @@ def _skirt(body: Surface, colour: Colour, around: int = 48) -> Surface:
     beside = here.roll(-1, 1)
     a, b, c, d = here[:-1], here[1:], beside[:-1], beside[1:]
     faces = torch.cat([torch.stack([a, c, b], -1), torch.stack([c, d, b], -1)]).view(-1, 3)
-    ends = [torch.stack([ring[:1].expand(around - 2), *pair], 1)
-            for ring, pair in ((here[0], (beside[0, 1:-1], here[0, 1:-1])), (here[-1], (here[-1, 1:-1], beside[-1, 1:-1])))]  # fmt: skip
+    lids = [torch.stack([ring[:1].expand(around - 2), ring[1:-1], ring[2:]], 1) for ring in (here[0].flip(0), here[-1])]
     mean = mean.view(-1, 3)
     skinning = torch.zeros(len(mean), body.skinning.shape[1])
     legs = _step(mean[:, 1], -0.30, -0.56) * 0.95
     left = _step(mean[:, 0], -0.14, 0.14)
     skinning[:, LEFT_HIP], skinning[:, RIGHT_HIP], skinning[:, PELVIS] = legs * left, legs * (1 - left), 1 - legs
     colours = torch.tensor(colour).expand_as(mean)
-    return Surface(points.view(-1, 3), mean, skinning, colours, torch.cat([faces, *ends]))
+    return Surface(points.view(-1, 3), mean, skinning, colours, torch.cat([faces, *lids]))
 
 
 def _crew(m: torch.Tensor) -> torch.Tensor:

@@ -54,7 +54,8 @@ class _Body:
 def exercise(
     kind: str, person: Person, time: torch.Tensor, rng: np.random.Generator
 ) -> tuple[torch.Tensor, torch.Tensor, float, float]:
-    """`kind` of EXERCISES at `time` [F] s: pose [F,55,3], trans [F,3] m, the camera's distance m, the height m it shows.
+    """`kind` of EXERCISES at `time` [F] s: pose [F,55,3], trans [F,3] m, the camera's distance and the height it
+    shows, m.
 
     The lower foot always stands on the floor, but for jumps.
     """

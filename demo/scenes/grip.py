@@ -6,12 +6,13 @@ import torch
 
 from ...models.avatar.rotation import axis_angle_to_matrix
 from .keypoints import FIRST_FINGER
-from .limbs import MIDDLE, SIGN, WRIST, Hand
+from .limbs import MIDDLE, SIGN, WRIST, Hand, orthonormal
 from .person import Person
 
 Distance = Callable[[torch.Tensor], torch.Tensor]  # [...,3] m in the product's frame → [...] m, below 0 inside
 PALM = 0.021  # m from the wrist's and knuckles' plane to the palm's skin
 FINGER, THUMB = 0.011, 0.013  # m: radii
+FINGERTIP = 0.025  # m: from the last joint of the index finger
 ROUND = 0.15  # products whose width and depth differ by less are round
 # Radians, the least and the most that the joints bend, from the palm outwards.
 FINGER_LIMITS = ((-0.5, 1.35), (-0.1, 1.55), (-0.1, 0.95))
@@ -49,17 +50,14 @@ def palm_hold(person: Person, size: tuple[float, float, float], side: str) -> Ha
     return _placed(person, side, contact, along, torch.tensor([0.0, -1.0, 0.0]), 0.78)
 
 
-def point_at(person: Person, size: tuple[float, float, float], side: str, gap: float) -> Hand:
-    """A hand whose index finger ends `gap` m before the product's side, in the product's frame."""
-    sign = SIGN[side]
-    along = torch.tensor([-0.80 * sign, -0.25, -0.30])
-    palm = torch.tensor([-0.2 * sign, 0.75, 0.55])
-    contact = torch.tensor([sign * (size[0] / 2 + gap), 0.1 * size[1], -size[2] / 2])
-    joints = person.joints
-    first = FIRST_FINGER[side]
-    reach = float((joints[first + 2] - joints[WRIST[side]]).norm()) + 0.025
-    along, palm = _orthonormal(along, palm)
-    return Hand((contact - reach * along)[None], along[None], palm[None])
+def point_at(person: Person, size: tuple[float, float, float], side: str, gap: torch.Tensor) -> Hand:
+    """A hand whose index finger ends `gap` [F] m before the product's side, in the product's frame."""
+    sign, first = SIGN[side], FIRST_FINGER[side]
+    along, palm = orthonormal(torch.tensor([-0.80 * sign, -0.25, -0.30]), torch.tensor([-0.2 * sign, 0.75, 0.55]))
+    target = torch.tensor([sign * size[0] / 2, 0.1 * size[1], -size[2] / 2])
+    length = (person.joints[first + 2] - person.joints[WRIST[side]]).norm() + FINGERTIP
+    place = target - (length + gap.float())[:, None] * along + gap.float()[:, None] * torch.tensor([sign, 0, 0])
+    return Hand(place, along.expand_as(place), palm.expand_as(place))
 
 
 def close_fingers(person: Person, hand: Hand, side: str, distance: Distance) -> torch.Tensor:
@@ -130,15 +128,9 @@ def _placed(
     person: Person, side: str, contact: torch.Tensor, along: torch.Tensor, palm: torch.Tensor, knuckle: float
 ) -> Hand:
     """A hand that touches `contact` with its palm, `knuckle` of the way from the wrist to the knuckles."""
-    along, palm = _orthonormal(along, palm)
+    along, palm = orthonormal(along, palm)
     length = float((person.joints[MIDDLE[side]] - person.joints[WRIST[side]]).norm())
     return Hand((contact - PALM * palm - knuckle * length * along)[None], along[None], palm[None])
-
-
-def _orthonormal(along: torch.Tensor, palm: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    along = torch.nn.functional.normalize(along, dim=0)
-    palm = palm - (palm @ along) * along
-    return along, torch.nn.functional.normalize(palm, dim=0)
 
 
 def _bend_axis(bones: torch.Tensor, joint: int, thumb: bool, side: str) -> torch.Tensor:

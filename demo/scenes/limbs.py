@@ -30,6 +30,11 @@ class Hand:
         rest = frame(SIGN[side] * _axis(self.along, 0), -_axis(self.along, 1))
         return frame(self.along, self.palm) @ rest.mT
 
+    def carried(self, rotation: torch.Tensor, centre: torch.Tensor) -> "Hand":
+        """From the frame of a thing into the camera's, where that is turned by `rotation` [F,3,3] at `centre` [F,3]."""
+        place, along, palm = ((rotation @ v.to(centre)[..., None])[..., 0] for v in (self.place, self.along, self.palm))
+        return Hand(place + centre, along, palm)
+
 
 def reach(person: Person, pose: torch.Tensor, trans: torch.Tensor, side: str, hand: Hand, hint: torch.Tensor) -> None:
     """Set shoulder, elbow and wrist in `pose` [F,55,3] so that the hand is where it should be; the rest is kept.
@@ -100,6 +105,11 @@ def frame(along: torch.Tensor, normal: torch.Tensor) -> torch.Tensor:
     along = F.normalize(along, dim=-1)
     normal = F.normalize(normal - (normal * along).sum(-1, keepdim=True) * along, dim=-1)
     return torch.stack([along, normal, torch.linalg.cross(along, normal)], dim=-1)
+
+
+def orthonormal(along: torch.Tensor, normal: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The first two columns of their `frame`."""
+    return frame(along, normal)[..., :2].unbind(-1)
 
 
 def _axis(like: torch.Tensor, index: int) -> torch.Tensor:

@@ -22,7 +22,8 @@ CLOTHES: tuple[Colour, ...] = (
     (0.60, 0.40, 0.27), (0.93, 0.91, 0.86), (0.55, 0.58, 0.62), (0.20, 0.20, 0.23),
 )  # fmt: skip
 DARK: tuple[Colour, ...] = (
-    (0.18, 0.22, 0.34), (0.22, 0.22, 0.25), (0.34, 0.43, 0.58), (0.45, 0.36, 0.28), (0.36, 0.40, 0.33), (0.70, 0.64, 0.54)
+    (0.18, 0.22, 0.34), (0.22, 0.22, 0.25), (0.34, 0.43, 0.58), (0.45, 0.36, 0.28), (0.36, 0.40, 0.33),
+    (0.70, 0.64, 0.54),
 )  # fmt: skip
 HAIR_STYLES = ("short", "bob", "long", "bun", "bald", "afro", "cap", "scarf", "swept", "ponytail")
 TOPS = ("tshirt", "long_sleeve", "jacket", "dress", "shirt", "striped", "apron", "vneck", "hoodie", "block")

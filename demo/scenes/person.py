@@ -68,11 +68,6 @@ class Person:
         """Vertices [F,v,3] m and faces [f,3] of both bare hands, closed at the wrist."""
         return self._posed(self._hands_blend, pose, trans), self.hands.faces
 
-    def posed_joints(self, pose: torch.Tensor, trans: torch.Tensor) -> torch.Tensor:
-        """[F,55,3] m."""
-        transforms = self.skeleton.transforms(pose.float(), self.joints)
-        return (transforms[..., :3, :3] @ self.joints[:, :, None]).squeeze(-1) + transforms[..., :3, 3] + trans[:, None]
-
     @cached_property
     def _surface_blend(self) -> torch.Tensor:
         return blend_matrix(self.surface.points, self.surface.skinning)

@@ -47,9 +47,10 @@ _SAMPLES, _NEAR = 192, 800
 
 @dataclass(frozen=True)
 class AnnyBody:
-    """`model`: the body. `hands`: faces [f,3] of the `left` and the `right` hand, closed at the wrist. `parts`: [F] bool per name: which faces are of the `head` (skin), `left_hand`, `right_hand`,
-    `left_foot`, `right_foot`, `left_eye`, `right_eye` (balls), `left_socket`, `right_socket`, `mouth` (inside).
-    `keypoints` [23,V]: regressor of COCO-WholeBody's 17 body and 6 foot points from the vertices."""
+    """`model`: the body. `hands`: faces [f,3] of the `left` and the `right` hand, closed at the wrist. `parts`: [F]
+    bool per name: which faces are of the `head` (its skin), `left_hand`, `right_hand`, `left_foot`, `right_foot`,
+    `left_eye`, `right_eye` (the balls), `left_socket`, `right_socket`, `mouth` (inside). `keypoints` [23,V]: regressor
+    of the 17 body and 6 foot points of COCO-WholeBody from the vertices."""
 
     model: BodyModel
     hands: dict[str, torch.Tensor]
