@@ -1,0 +1,43 @@
+import torch
+import torch.nn.functional as F
+from crafters.models.propainter.generator import Generator
+from crafters.models.propainter.propagation import propagate_pixels
+from crafters.models.propainter.transformer import PATCH, masked_windows
+from crafters.models.propainter.warp import consistent
+from propainter_files import GENERATOR, expect, load
+
+
+@torch.no_grad()
+def check(case):
+    network, x, local = load(case, Generator, GENERATOR), case.inputs, case.config["local_frames"]
+    seen = {}
+
+    def watch(name, module):
+        module.register_forward_hook(lambda _, inputs, output: seen.update({name: output}))
+
+    watch("features", network.feat_prop_module)
+    watch("tokens_in", network.ss)
+    watch("block0", network.transformers.transformer[0])
+    watch("tokens_out", network.transformers)
+    watch("composed", network.sc)
+
+    frames, masks = x["frames"].float() / 255 * 2 - 1, x["masks"].float()
+    flows = x["flow_forward"], x["flow_backward"]
+    expect(case, "forward_valid", consistent(*flows))
+    filled, remaining = propagate_pixels(frames * (1 - masks), *flows, masks)
+    expect(case, "propagated_frames", filled[:: case.config["propagated_frame_stride"]])
+    expect(case, "updated_masks", remaining)
+
+    features = network.encode(frames * (1 - masks) + filled * masks, masks, remaining)
+    expect(case, "encoder_features_every8", features[:, ::8])
+    between = [flow[: local - 1] for flow in flows]
+    output = network(features, *between, masks[:local], remaining[:local])
+    expect(case, "propagated_local_features_every8", seen["features"][:, ::8])
+    expect(case, "tokens_in_every16", seen["tokens_in"][..., ::16])
+    expect(case, "tokens_block0_every16", seen["block0"][..., ::16])
+    expect(case, "tokens_out_every16", seen["tokens_out"][..., ::16])
+    expect(case, "composed_features_every16", seen["composed"][:, ::16])
+    expect(case, "output_frames", output)
+
+    small = F.interpolate(masks[:local], features.shape[-2:], mode="nearest")
+    expect(case, "window_has_mask", masked_windows(F.max_pool2d(small, **PATCH)[:, 0]))
