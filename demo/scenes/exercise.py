@@ -10,7 +10,7 @@ from .limbs import ELBOW, HEAD, NECK, PELVIS, SHOULDER, SIDES, SIGN, SPINES, glo
 from .person import Person
 
 DISTANCE = 4.2  # m from the camera to the pelvis
-FLOOR = 0.45  # of the picture's height, below its middle
+FLOOR = 0.43  # of the picture's height, below its middle
 ANKLES_AND_TOES = (7, 8, 10, 11)
 HIP, KNEE, FOOT = ({"left": joint, "right": joint + 1} for joint in (1, 4, 7))
 HANGING = 1.2  # radians that an arm turns down from the T-pose
@@ -77,7 +77,7 @@ def exercise(
     body.pose[:, PELVIS] = to_axis_angle(axis_angle_to_matrix(upside) @ axis_angle_to_matrix(turn) @ lean)
 
     height = float(person.template[:, 1].max() - person.template[:, 1].min())
-    extent = height / rng.uniform(0.72, 0.80)
+    extent = height / rng.uniform(0.71, 0.79)
     pelvis = person.joints[PELVIS].double()
     trans = (torch.tensor([0, 0, DISTANCE], dtype=torch.float64) - pelvis).repeat(len(time), 1)
     trans[:, 0] += body.shift + rng.uniform(-0.15, 0.15)

@@ -12,7 +12,8 @@ FIRST_FINGER = {"left": 25, "right": 40}
 _FINGER_ORDER = (4, 0, 1, 3, 2)  # thumb, index, middle, ring, little of SMPL-X's index, middle, little, ring, thumb
 # The left half of the 68 face points (the right half mirrors it), m on the mean body; the nearest skin is taken.
 _JAW = ((0.074, 0.325, 0.055), (0.072, 0.300, 0.058), (0.068, 0.276, 0.063), (0.061, 0.255, 0.072),
-        (0.053, 0.238, 0.090), (0.043, 0.226, 0.106), (0.030, 0.219, 0.122), (0.015, 0.214, 0.134), (0.0, 0.213, 0.140))  # fmt: skip
+        (0.053, 0.238, 0.090), (0.043, 0.226, 0.106), (0.030, 0.219, 0.122), (0.015, 0.214, 0.134),
+        (0.0, 0.213, 0.140))  # fmt: skip
 _BROW = (
     (0.052, 0.356, 0.125),
     (0.044, 0.361, 0.135),

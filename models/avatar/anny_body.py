@@ -35,13 +35,16 @@ _BONES |= {
     for side, first in (("L", 25), ("R", 40)) for place, finger in enumerate(_FINGERS) for i in range(3)
 }  # fmt: skip
 JAW = 22
-_JAW_FROM_HEAD = (0.0, -0.005, 0.02)  # m; Anny has no jaw bone, so that this joint moves nothing
+_JAW_FROM_HEAD = (0.0, -0.005, -0.012)  # m; Anny has no jaw bone, so that this joint moves nothing
 _SPLAY = {2: 5.0, 3: 0.0, 4: -4.0, 5: -9.0}  # degrees from the hand's direction to the thumb's side
 _LABELS = {
     "head": "head", "left_hand": "hand.L", "right_hand": "hand.R", "left_foot": "foot.L", "right_foot": "foot.R",
     "left_eye": ("eye_front.L", "eye_back.L"), "right_eye": ("eye_front.R", "eye_back.R"),
     "left_socket": "eye_cavity.L", "right_socket": "eye_cavity.R", "mouth": ("mouth_cavity", "tongue"),
 }  # fmt: skip
+_COCO = ("nose", *(f"{side}_{point}"
+                   for point in ("eye", "ear", "shoulder", "elbow", "wrist", "hip", "knee", "ankle")
+                   for side in ("left", "right")))  # fmt: skip
 _SAMPLES, _NEAR = 192, 800
 
 
@@ -237,7 +240,8 @@ def _parts(source: "Anny") -> dict[str, torch.Tensor]:
 def _keypoints(source: "Anny") -> torch.Tensor:
     from anny import KeypointsRegressor
 
-    return KeypointsRegressor.coco(source).regression_weights.float()
+    feet = [f"{side}_{point}" for side in ("left", "right") for point in ("big_toe", "small_toe", "heel")]
+    return KeypointsRegressor.coco(source, labels=[*_COCO, *feet]).regression_weights.float()
 
 
 def _closed(faces: torch.Tensor) -> torch.Tensor:
