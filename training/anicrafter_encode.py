@@ -30,7 +30,7 @@ class WanEncoders:
 
     def __call__(self, window: Window) -> dict[str, torch.Tensor]:
         """float32: `latents` [16, f, h, w] of the film; `concat` [20, f, h, w], mask and latents of the blend; `clip`
-        [257, D] of the still; `person` [1, f, h, w], which share of the pixels behind a latent are the person's."""
+        [257, D] of the still; `person` [1, f, h, w], see `person_share`."""
         name = digest(self.key, window.clip.content, f"{window.first} {window.frames}")
         with self.cache.get(name, lambda: self.encode(window)) as kept:
             return {key: torch.from_numpy(kept[key]).float() for key in kept.files}
@@ -50,7 +50,8 @@ class WanEncoders:
 
 
 def person_share(scene: Scene) -> torch.Tensor:
-    """[1, 1, f, h, w]: which share of the pixels behind each latent are the body's; none of the still's."""
+    """[1, 1, f, h, w]: which share of the pixels behind each latent are the body's, or behind one beside it, as clothes
+    and hair go beyond the body; none of the still's."""
     small = F.avg_pool2d(1 - scene.free[1:, None], LATENT)[:, 0]
-    share = small.unflatten(0, (-1, STRIDE)).mean(1)
+    share = F.max_pool2d(small.unflatten(0, (-1, STRIDE)).mean(1), 3, stride=1, padding=1)
     return torch.cat([torch.zeros_like(share[:1]), share])[None, None]
