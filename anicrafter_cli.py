@@ -26,7 +26,7 @@ def register(commands) -> None:
         help="AniCrafter from files to a video, without ComfyUI",
         description="An avatar, a motion and a filmed scene become a video, by the pack's own engine and with the "
         "published settings. Weights are paths, or names in ComfyUI's model folders. With several GPUs: torchrun "
-        "--nproc-per-node 2 -m crafters.cli animate …; their number must divide the model's attention heads (40).",
+        "--nproc-per-node 2 -m crafters animate …; their number must divide the model's attention heads (40).",
     )
     inputs = animate.add_argument_group("input")
     inputs.add_argument("--avatar", type=Path, required=True, help="avatar file: .pth, .safetensors or .ply")
@@ -77,10 +77,10 @@ def _animate(args: argparse.Namespace) -> int:
             video, fps = _make(args, first)
             if first:
                 _write(video, args.out, fps)
-                print(args.out)  # noqa: T201
+                print(args.out)
     except (ValueError, OSError) as error:
         if int(os.environ.get("RANK", 0)) == 0:
-            print(f"error: {error}", file=sys.stderr)  # noqa: T201
+            print(f"error: {error}", file=sys.stderr)
         return 2
     return 0
 

@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import contextlib
 import json
+import os
 import signal
 import sys
 import tempfile
@@ -33,7 +34,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(arguments)
     try:
         return args.command(args)
-    except UsageError as error:
+    except ValueError as error:  # of settings, data, weights; UsageError is one
+        if os.environ.get("CRAFTERS_TRACEBACK"):
+            raise
         return _fail(error, 2)
     except (ComfyError, DownloadError, ServerError, OSError) as error:
         return _fail(error, 1)
@@ -132,27 +135,20 @@ def _embedded_video(prompt: Prompt, models: Path, out: Path) -> Path:
 
 def _convert(args: argparse.Namespace) -> int:
     from .models.anicrafter.checkpoint import convert
-    from .models.checkpoint import DTYPES, CheckpointError
+    from .models.checkpoint import DTYPES
 
     out = args.out or new_model("anicrafter.safetensors", OWN)
-    try:
-        convert(args.shards, out, DTYPES.get(args.dtype))
-    except CheckpointError as error:
-        raise UsageError(str(error)) from error
+    convert(args.shards, out, DTYPES.get(args.dtype))
     print(out)
     return 0
 
 
 def _cache_prompt(args: argparse.Namespace) -> int:
     from .models.anicrafter.prompt import NEGATIVE_PROMPT, PROMPT, TextEncoder, load_text_encoder, save_prompts
-    from .models.checkpoint import CheckpointError
     from .runtime.memory import Managed
 
     out = args.out or new_model("anicrafter_prompt.safetensors", OWN)
-    try:
-        module, tokenize = load_text_encoder(args.encoder)
-    except CheckpointError as error:
-        raise UsageError(str(error)) from error
+    module, tokenize = load_text_encoder(args.encoder)
     encoder = TextEncoder(Managed(module), tokenize)
     save_prompts(out, encoder.encode(PROMPT), encoder.encode(NEGATIVE_PROMPT))
     print(out)

@@ -176,11 +176,18 @@ class ComfyClient:
 
 
 def output_files(outputs: dict[str, Any]) -> Iterator[dict[str, str]]:
-    """Every file that a run's outputs name (images, videos, sounds, previews), in the order of the nodes."""
+    """Every file that a run's outputs name (images, videos, sounds), in the order of the nodes.
+
+    What nodes only show on the canvas, which ComfyUI keeps as temporary files, is left out.
+    """
     for node in outputs.values():
         for values in node.values():
             if isinstance(values, list):
-                yield from (value for value in values if isinstance(value, dict) and "filename" in value)
+                yield from (
+                    value
+                    for value in values
+                    if isinstance(value, dict) and "filename" in value and value.get("type") != "temp"
+                )
 
 
 async def _follow(

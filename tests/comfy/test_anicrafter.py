@@ -103,7 +103,7 @@ def test_nodes_show_what_they_made(comfy, actor):
     prompt = {node_id: node for node_id, node in prompt.items() if node["class_type"] in needed}
     outputs, live = with_previews(comfy, prompt)
     for node_id, count in shown.items():
-        pictures = [Image.open(comfy.output_path(file)) for file in output_files({node_id: outputs[node_id]})]
+        pictures = [Image.open(comfy.output_path(file)) for file in outputs[node_id]["images"]]
         assert len(pictures) == count
         assert all(np.array(picture).std() > 5 for picture in pictures)
     assert len(live) >= 2 * 12 and have_shape(live, 160 / 96)
