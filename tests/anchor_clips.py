@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from crafters.demo.scenes.files import write_clip
 from crafters.demo.small_models import ANCHOR, CLIP, VAE
-from crafters.training.anchorcrafter import AnchorSettings
+from crafters.training.anchor_settings import AnchorSettings
 from crafters.training.settings import fill
 from PIL import Image
 

@@ -82,8 +82,10 @@ def train(task: Task, settings: Settings, out: Path, report: Callable[[str], Non
 class _Run:
     def __init__(self, task: Task, settings: Settings, out: Path, report: Callable[[str], None]):
         from accelerate import Accelerator
+        from accelerate.state import AcceleratorState
 
         self.task, self.settings, self.out = task, settings, out
+        AcceleratorState._reset_state()  # it refuses another precision than an earlier run's of this process
         precision = "no" if settings.precision == "fp32" else settings.precision
         try:
             self.accelerator = Accelerator(mixed_precision=precision)

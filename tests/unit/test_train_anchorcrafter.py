@@ -509,7 +509,7 @@ def test_the_command(folder, tmp_path, capsys):
 
 @pytest.mark.parametrize("name", ["anchorcrafter-small.yaml", "anchorcrafter.yaml"])
 def test_the_recipes_are_sound(name):
-    from crafters.training.anchorcrafter import AnchorSettings
+    from crafters.training.anchor_settings import AnchorSettings
     from crafters.training.settings import read_settings
 
     settings, own = read_settings(cli.RECIPES / name, [], AnchorSettings)
