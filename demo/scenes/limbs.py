@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
+from ...models.avatar.anny_body import frame
 from ...models.avatar.rotation import axis_angle_to_matrix, matrix_to_quaternion, quaternion_to_axis_angle
 from .person import Person
 
@@ -98,13 +99,6 @@ def twist_angle(rotation: torch.Tensor, axis: torch.Tensor) -> torch.Tensor:
 def to_axis_angle(rotation: torch.Tensor) -> torch.Tensor:
     """[...,3,3] → [...,3]."""
     return quaternion_to_axis_angle(matrix_to_quaternion(rotation))
-
-
-def frame(along: torch.Tensor, normal: torch.Tensor) -> torch.Tensor:
-    """Rotations [...,3,3] whose columns are `along`, `normal` made orthogonal to it, and their cross product."""
-    along = F.normalize(along, dim=-1)
-    normal = F.normalize(normal - (normal * along).sum(-1, keepdim=True) * along, dim=-1)
-    return torch.stack([along, normal, torch.linalg.cross(along, normal)], dim=-1)
 
 
 def orthonormal(along: torch.Tensor, normal: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

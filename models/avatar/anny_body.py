@@ -161,34 +161,34 @@ def _turns(heads: torch.Tensor, names: list[str]) -> dict[str, torch.Tensor]:
         upper = at[f"lowerarm01.{side}"] - at[f"upperarm01.{side}"]
         fore = at[f"wrist.{side}"] - at[f"lowerarm01.{side}"]
         hinge = torch.linalg.cross(upper, fore)  # the elbow is bent at rest, which shows its axis
-        out = _frame(sign * x, -sign * y)
-        turn[f"upperarm01.{side}"] = out @ _frame(upper, hinge).mT
-        turn[f"lowerarm01.{side}"] = out @ _frame(fore, hinge).mT
+        out = frame(sign * x, -sign * y)
+        turn[f"upperarm01.{side}"] = out @ frame(upper, hinge).mT
+        turn[f"lowerarm01.{side}"] = out @ frame(fore, hinge).mT
         across = at[f"finger2-1.{side}"] - at[f"finger5-1.{side}"]
         hand = at[f"finger3-1.{side}"] - at[f"wrist.{side}"]
 
         def palm(direction: torch.Tensor, across: torch.Tensor = across, sign: float = sign) -> torch.Tensor:
             return sign * torch.linalg.cross(direction, across)
 
-        turn[f"wrist.{side}"] = _frame(sign * x, -y) @ _frame(hand, palm(hand)).mT
+        turn[f"wrist.{side}"] = frame(sign * x, -y) @ frame(hand, palm(hand)).mT
         turn[f"lowerarm02.{side}"] = _halfway(turn[f"lowerarm01.{side}"], turn[f"wrist.{side}"])
         for finger, degrees in _SPLAY.items():
             angle = torch.tensor(degrees, dtype=heads.dtype).deg2rad()
-            straight = _frame(sign * angle.cos() * x + angle.sin() * z, -y)
+            straight = frame(sign * angle.cos() * x + angle.sin() * z, -y)
             bones = [at[f"finger{finger}-{i}.{side}"] for i in (1, 2, 3)]
-            first, second = (straight @ _frame(b - a, palm(b - a)).mT for a, b in zip(bones, bones[1:], strict=False))
+            first, second = (straight @ frame(b - a, palm(b - a)).mT for a, b in zip(bones, bones[1:], strict=False))
             turn[f"finger{finger}-1.{side}"], turn[f"finger{finger}-2.{side}"] = first, second
             turn[f"finger{finger}-3.{side}"] = second @ first.mT @ second  # bent at rest as much as the one before
 
         for bone, end in (("upperleg01", "lowerleg01"), ("lowerleg01", "foot")):
             leg = at[f"{end}.{side}"] - at[f"{bone}.{side}"]
-            turn[f"{bone}.{side}"] = _frame(-y, z) @ _frame(leg, z.expand_as(leg)).mT
+            turn[f"{bone}.{side}"] = frame(-y, z) @ frame(leg, z.expand_as(leg)).mT
         foot = (at[f"toe3-1.{side}"] - at[f"foot.{side}"]) * (x + z)
-        turn[f"foot.{side}"] = _frame(z, y) @ _frame(foot, y.expand_as(foot)).mT
+        turn[f"foot.{side}"] = frame(z, y) @ frame(foot, y.expand_as(foot)).mT
     return turn
 
 
-def _frame(along: torch.Tensor, normal: torch.Tensor) -> torch.Tensor:
+def frame(along: torch.Tensor, normal: torch.Tensor) -> torch.Tensor:
     """Rotations [...,3,3] whose columns are `along`, `normal` made orthogonal to it, and their cross product."""
     along = F.normalize(along, dim=-1)
     normal = F.normalize(normal - (normal * along).sum(-1, keepdim=True) * along, dim=-1)
