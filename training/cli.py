@@ -45,6 +45,18 @@ def _wan_vae():
     return WanVaeSettings, lambda own, run: WanVaeTask(own, run.frames)
 
 
+def _clip():
+    from .image_encoder import ClipSettings, ClipTask
+
+    return ClipSettings, lambda own, run: ClipTask(own)
+
+
+def _dinov2():
+    from .image_encoder import DinoSettings, DinoTask
+
+    return DinoSettings, lambda own, run: DinoTask(own)
+
+
 # By name, a function that answers the type of the task's own settings, and what makes the task of them and the run's.
 TASKS: dict[str, Callable[[], tuple[type, Callable[[object, Settings], object]]]] = {
     "anchorcrafter": _anchorcrafter,
@@ -53,6 +65,8 @@ TASKS: dict[str, Callable[[], tuple[type, Callable[[object, Settings], object]]]
     "dwpose": _dwpose,
     "svd-vae": _svd_vae,
     "wan-vae": _wan_vae,
+    "clip": _clip,
+    "dinov2": _dinov2,
 }
 
 
