@@ -95,8 +95,10 @@ class FlowCompletion(nn.Module):
         """Both flows [T-1,2,H,W], predicted where masked and as given elsewhere; masks: [T,1,H,W].
 
         The forward flow of a pair is unknown where its first frame is masked, the backward flow where its second is.
+        Flows keep their number type, whatever the network's.
         """
+        exact, own = forward.dtype, self.upsample[0].weight.dtype
         first, second = masks[:-1], masks[1:]
-        predicted = self(forward, first)
-        reverse = self(backward.flip(0), second.flip(0)).flip(0)
-        return predicted * first + forward * (1 - first), reverse * second + backward * (1 - second)
+        ahead = self(forward.to(own), first.to(own)).to(exact)
+        behind = self(backward.flip(0).to(own), second.flip(0).to(own)).flip(0).to(exact)
+        return ahead * first + forward * (1 - first), behind * second + backward * (1 - second)

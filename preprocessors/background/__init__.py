@@ -1,0 +1,1 @@
+"""What is behind a moving person in a clip, by ProPainter or without weights."""
