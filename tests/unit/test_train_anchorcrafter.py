@@ -1,6 +1,5 @@
 """The AnchorCrafter trainer on a tiny set: what it shows the network, what it asks of it, and what it leaves."""
 
-import argparse
 import csv
 import json
 import shutil
@@ -10,15 +9,16 @@ import numpy as np
 import pytest
 import torch
 from anchor_clips import MODEL, anchor_settings, write_clips, write_networks
+from crafters.cli import main
 from crafters.models.anchorcrafter.conditions import ProductTokens, anchor_condition
 from crafters.models.anchorcrafter.encoders import FrameVAE
 from crafters.models.anchorcrafter.loss import hoi_region, hoi_weight
 from crafters.models.anchorcrafter.system import AnchorCrafter
 from crafters.models.checkpoint import CheckpointError
 from crafters.models.loaded import Loaded
-from crafters.training import cli
 from crafters.training.anchor_data import find_clips, frame_times, read_frames
 from crafters.training.anchorcrafter import EXPORT, AnchorTask, kept
+from crafters.training.cli import RECIPES
 from crafters.training.loop import train
 from crafters.training.settings import Settings, SettingsError, fill
 from PIL import Image
@@ -485,25 +485,18 @@ def test_missing_networks_are_named(folder, tmp_path):
         AnchorTask(anchor_settings(folder, svd=str(tmp_path)), 3)
 
 
-def crafters(*arguments):
-    parser = argparse.ArgumentParser()
-    cli.register(parser.add_subparsers())
-    args = parser.parse_args([*map(str, arguments)])
-    return args.command(args)
-
-
 def test_the_command(folder, tmp_path, capsys):
     recipe = tmp_path / "r.yaml"
     settings = anchor_settings(folder)
     task = {name: str(getattr(settings, name)) for name in ("data", "svd", "dinov2", "cache")}
     task |= {"size": [64, 128], "stride": 1, "model": MODEL}
     recipe.write_text(json.dumps({"stages": [{"steps": 9, "batch": 1, "frames": 2}], "log_every": 1, "task": task}))
-    call = ("train", "anchorcrafter", "--config", recipe, "--out", tmp_path / "out")
-    assert crafters(*call, "--set", "stages.0.steps=1") == 0
+    call = ["train", "anchorcrafter", "--config", str(recipe), "--out", str(tmp_path / "out")]
+    assert main([*call, "--set", "stages.0.steps=1"]) == 0
     told = capsys.readouterr().out
     assert "step 1/1: loss" in told and "1 of 1 steps are done" in told
     assert (tmp_path / "out" / "export" / EXPORT).is_file()
-    assert crafters(*call, "--set", "tempo=1") == 2
+    assert main([*call, "--set", "tempo=1"]) == 2
     assert capsys.readouterr().err.startswith("error: There is no setting tempo")
 
 
@@ -512,7 +505,7 @@ def test_the_recipes_are_sound(name):
     from crafters.training.anchor_settings import AnchorSettings
     from crafters.training.settings import read_settings
 
-    settings, own = read_settings(cli.RECIPES / name, [], AnchorSettings)
+    settings, own = read_settings(RECIPES / name, [], AnchorSettings)
     assert settings.steps >= 5000
     if own.weights is None:
         with torch.device("meta"):

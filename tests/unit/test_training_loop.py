@@ -124,6 +124,14 @@ def test_processes_may_change_between_parts_of_a_run(tmp_path, whole):
     same(exported(tmp_path), exported(whole), rtol=1e-5, atol=1e-6)
 
 
+def test_precision_may_differ_between_runs_of_a_process(tmp_path, whole):
+    for precision in ("bf16", "fp32"):
+        train(PlainTask(), plain_settings(precision=precision), tmp_path / precision)
+    same(exported(tmp_path / "fp32"), exported(whole))
+    same(exported(tmp_path / "bf16"), exported(whole), rtol=0, atol=0.05)
+    assert not torch.equal(exported(tmp_path / "bf16")["0.weight"], exported(whole)["0.weight"])
+
+
 def test_stages_differ_in_batch_and_frames(tmp_path):
     seen = []
 
