@@ -9,10 +9,20 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..preprocessors.draw_pose import draw_pose
-from ..preprocessors.dwpose import POSE_SIZE, crop, crop_of_box, decode_boxes, decode_simcc, letterbox, to_pose
+from ..preprocessors.dwpose import (
+    DETECTOR_SIDE,
+    POSE_SIZE,
+    SIMCC_SPLIT,
+    crop,
+    crop_of_box,
+    decode_boxes,
+    decode_simcc,
+    letterbox,
+    to_pose,
+)
 from ..preprocessors.keypoints import VISIBLE
 from .pose_data import Frame, PoseScenes, vary
-from .pose_networks import BINS_PER_PIXEL, DETECTOR_CELL, DETECTOR_SIDE, PersonDetector, WholeBodyPose, write_onnx
+from .pose_networks import DETECTOR_CELL, PersonDetector, WholeBodyPose, write_onnx
 
 OBJECTNESS_SPREAD = 1.0  # cells around a box's centre that speak for it
 CELLS_PER_PERSON = 2 * np.pi * OBJECTNESS_SPREAD**2  # sum of their objectness
@@ -159,7 +169,7 @@ class WholeBodyTask(_PoseTask):
 def simcc_error(logits: Tensor, place: Tensor) -> Tensor:
     """Cross entropy [N,K] of SimCC logits [N,K,bins] with a Gaussian around `place` [N,K], pixels."""
     bins = torch.arange(logits.shape[-1], device=logits.device)
-    distance = bins - place[..., None] * BINS_PER_PIXEL
+    distance = bins - place[..., None] * SIMCC_SPLIT
     target = (-distance.square() / (2 * SIMCC_SPREAD**2)).softmax(dim=-1)
     return -(target * logits.log_softmax(dim=-1)).sum(dim=-1)
 

@@ -12,11 +12,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..preprocessors.dwpose import DETECTOR_SIDE, POSE_SIZE, SIMCC_SPLIT, STRIDES
+
 KEYPOINTS = 133  # COCO-WholeBody
-DETECTOR_SIDE, DETECTOR_CELL = 640, 32  # pixels; of YOLOX's three grids the coarsest alone answers
-FINER_CELLS = 80 * 80 + 40 * 40  # of the two silent grids, whose rows come first
-POSE_HEIGHT, POSE_WIDTH = 384, 288
-BINS_PER_PIXEL = 2  # SimCC
+POSE_WIDTH, POSE_HEIGHT = POSE_SIZE.tolist()
+DETECTOR_CELL = STRIDES[-1]  # pixels: of YOLOX's three grids the coarsest alone answers
+FINER_CELLS = sum((DETECTOR_SIDE // stride) ** 2 for stride in STRIDES[:-1])  # their rows come first
 
 
 class Pyramid(nn.Module):
@@ -105,8 +106,8 @@ class WholeBodyPose(nn.Module):
         super().__init__()
         self.pyramid = Pyramid(widths, blocks)
         self.maps = nn.Conv2d(widths[2], KEYPOINTS, 1)
-        self.x = _finer(self.cells[0], POSE_WIDTH * BINS_PER_PIXEL)
-        self.y = _finer(self.cells[1], POSE_HEIGHT * BINS_PER_PIXEL)
+        self.x = _finer(self.cells[0], POSE_WIDTH * SIMCC_SPLIT)
+        self.y = _finer(self.cells[1], POSE_HEIGHT * SIMCC_SPLIT)
         self.score = nn.Sequential(nn.Linear(sum(self.cells) + 1, hidden), nn.SiLU(inplace=True), nn.Linear(hidden, 1))
 
     def logits(self, reduced: Tensor) -> tuple[Tensor, Tensor, Tensor]:
