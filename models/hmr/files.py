@@ -1,0 +1,34 @@
+"""HaMeR's and Multi-HMR's released files, which hold their authors' settings beside the weights."""
+
+import argparse
+from pathlib import Path
+
+import torch
+
+from ..checkpoint import CheckpointError, read, read_torch
+
+_WRAPPERS = ("state_dict", "model_state_dict")
+
+
+class _Settings(dict):
+    """Stands for yacs' settings, which are a dict, and of which nothing is used."""
+
+
+def read_released(path: str | Path) -> tuple[dict[str, torch.Tensor], dict]:
+    """Tensors by name, and the sizes noted in a safetensors header (see `checkpoint.read`). Raises CheckpointError."""
+    path = Path(path)
+    if path.suffix == ".safetensors" or not path.is_file():
+        return read(path)
+    with torch.serialization.safe_globals([argparse.Namespace, (_Settings, "yacs.config.CfgNode")]):
+        data = read_torch(path)
+    for wrapper in _WRAPPERS:
+        if isinstance(data, dict) and isinstance(data.get(wrapper), dict):
+            data = data[wrapper]
+    if not isinstance(data, dict) or not all(isinstance(value, torch.Tensor) for value in data.values()):
+        raise CheckpointError(f"{path.name} is not a weight file: it holds more than tensors.")
+    return data, {}
+
+
+def part(state: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+    """The tensors whose names start with `prefix`, without it."""
+    return {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}

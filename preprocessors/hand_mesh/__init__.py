@@ -1,0 +1,1 @@
+"""Hand meshes on a clip: from HaMeR, or fitted to keypoints."""
