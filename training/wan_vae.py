@@ -13,8 +13,8 @@ from .autoencoder import LOG_VARIANCE, AutoencoderSettings, AutoencoderTask
 
 FILE = "wan_small_vae.safetensors"
 # Wan's normalisation divides a pixel's channels by their length. A channel that is large and always the same makes that
-# length almost the same everywhere.
-STEADY = 10.0
+# length almost the same everywhere, so that what is linear stays so.
+STEADY = 40.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +68,10 @@ class WanVaeTask(AutoencoderTask):
         for resnet in encoder.down_blocks[:2]:
             principal.silence(resnet)
         _quieten_middle(encoder.mid_block)
+        for resnet in (*encoder.down_blocks[-2:], *encoder.mid_block.resnets):
+            _restore(resnet.norm1, -1)
+        _restore(encoder.mid_block.attentions[0].norm, -1)
+        encoder.norm_out.gamma[-1] = 0
 
         seen = []
         hook = encoder.conv_out.register_forward_pre_hook(lambda module, args: seen.append(args[0]))
@@ -108,13 +112,15 @@ class WanVaeTask(AutoencoderTask):
         last = decoder.up_blocks[-2].upsamplers[0].resample[1]
         colours, last.weight[:7], last.bias[:7] = last.weight[:3].clone(), 0, 0
         last.bias[6] = STEADY
+        _restore(decoder.up_blocks[-1].resnets[0].norm1, 6)
+        _restore(decoder.norm_out, 6)
         decoder.conv_out.weight.mul_(principal.QUIET)
         decoder.conv_out.weight[:, :7] = 0
         decoder.conv_out.bias.zero_()
         for colour in range(3):
             for channel, sign in ((2 * colour, 1), (2 * colour + 1, -1)):
                 last.weight[channel] = sign * colours[colour]
-                decoder.conv_out.weight[colour, channel, 2, 1, 1] = sign * STEADY / self.settings.width**0.5
+                decoder.conv_out.weight[colour, channel, 2, 1, 1] = sign
 
     def encode(self, clips: torch.Tensor) -> torch.Tensor:
         mean = self.trained.encode(clips).latent_dist.mean
@@ -134,6 +140,13 @@ def _quieten(resnet: nn.Module, count: int) -> None:
     principal.quieten(resnet.conv2)
     if not isinstance(resnet.conv_shortcut, nn.Identity):
         principal.passing(resnet.conv_shortcut, count)
+
+
+def _restore(norm: nn.Module, steady: int) -> None:
+    """Give the channels beside the steady one back their size, which the following activation counts on; it itself has
+    done its duty and would only make what follows it too sensitive."""
+    norm.gamma.mul_(STEADY / norm.scale)
+    norm.gamma[steady] = 0
 
 
 def _quieten_middle(block: nn.Module) -> None:
