@@ -1,0 +1,57 @@
+"""The head encoder at small size, in float32 and in float64."""
+
+import torch
+from crafters.models.avatar.lhm.encoders import HeadEncoder, square
+from crafters.models.avatar.lhm.vit import ViTSize
+from crafters.models.checkpoint import assign
+
+
+def check(case):
+    config = case.config
+    patch, dim = config["patch_size"], config["dim"]
+    size = ViTSize(
+        dim, config["depth"], config["heads"], patch, config["train_image_size"] // patch, config["mlp_ratio"] * dim,
+        registers=config["register_tokens"], layer_scale=True,
+    )  # fmt: skip
+    with torch.device("meta"):
+        encoder = HeadEncoder(size, config["out_dim"], config["resolution"], tuple(config["layer_indices"]))
+    weights = {name.removeprefix("encoder."): tensor for name, tensor in case.weights().items()}
+    assign(encoder, weights, case.name)
+    encoder = encoder.eval()
+    check_numbers(case, encoder, torch.float32, case.expected, 2e-5)
+    check_numbers(case, encoder.double(), torch.float64, case.tensors("expected_float64.safetensors"), 1e-9)
+
+
+@torch.no_grad()
+def check_numbers(case, encoder, dtype, expected, tolerance):
+    def same(name, actual, tolerance=tolerance):
+        if name not in expected:
+            return
+        assert actual.shape == expected[name].shape, f"{name}: shape {tuple(actual.shape)}"
+        error = (actual.double() - expected[name].double()).abs().max().item()
+        assert error <= tolerance, f"{name} ({dtype}): off by {error:.3g}, allowed {tolerance:.3g}"
+
+    model, image = encoder.model, case.inputs["image"].to(dtype)
+    picture = square(image, encoder.side)
+    same("preprocessed", picture)
+    side = encoder.side // model.size.patch
+    same("patch_tokens", model.patch_embed["proj"](picture).flatten(2).mT)
+    same("interpolated_pos_embed", model.positions(side, side), min(tolerance, 2e-6))
+    same("tokens_in", model.embed(picture))
+
+    seen = {}
+    hooks = [
+        block.register_forward_hook(lambda _, __, out, i=i: seen.update({i: out}))
+        for i, block in enumerate(model.blocks)
+    ]
+    tokens = encoder(image)
+    for hook in hooks:
+        hook.remove()
+    for level, depth in enumerate(encoder.levels):
+        same(f"level_{level}_block_out", seen[depth], 5e-5 if dtype == torch.float32 else tolerance)
+        normed = model.norm(seen[depth])[:, model.prefix :]
+        same(f"level_{level}_normed_patch_tokens", normed)
+        projected = encoder.fusion_head.projects[level](normed.mT[..., None])
+        same(f"level_{level}_projected", projected.reshape(1, -1, side, side))
+    same("fused_tokens", tokens)
+    same("fused_map", tokens.mT.unflatten(2, (side, side)))
