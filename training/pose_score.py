@@ -12,27 +12,26 @@ PARTS = {"body": slice(0, 17), "face": slice(23, 91), "hands": slice(91, 133)}
 
 
 def score_pose(dwpose: DWPose, frames: Iterable[Frame]) -> dict[str, float]:
-    """Means over frames of one person each; frames without a person are passed over.
+    """Means over all keypoints of frames of one person each; frames without a person are passed over.
 
     body, face, hands: distance of the seen keypoints from where they were found, in % of the picture's short side.
-    detected: share of frames in which the detector finds exactly one person. missed, imagined: share of the seen
-    keypoints that score too low, and of the hidden ones that score as if seen.
+    detected: share of the frames in which the detector finds exactly one person. missed, imagined: share of the seen
+    keypoints that score too low, and of those hidden or outside that score as if seen.
     """
-    rows = []
-    for frame in frames:
-        if np.isnan(frame.box).any():
-            continue
-        height, width = frame.image.shape[:2]
-        (pose,) = select_person([dwpose(frame.image)])
-        found = keypoints_of(pose, width, height)
-        error = np.linalg.norm(found[:, :2] - frame.points[:, :2], axis=1) / min(width, height) * 100
-        seen, shown = frame.points[:, 2] > VISIBLE, found[:, 2] > VISIBLE
-        row = {name: _mean(error[part], seen[part]) for name, part in PARTS.items()}
-        row["detected"] = float(len(dwpose.detect(frame.image)) == 1)
-        row["missed"], row["imagined"] = _mean(~shown, seen), _mean(shown, ~seen & np.isfinite(error))
-        rows.append(row)
-    return {name: float(np.nanmean([row[name] for row in rows])) for name in rows[0]}
+    frames = [frame for frame in frames if not np.isnan(frame.box).any()]
+    sizes = np.array([frame.image.shape[1::-1] for frame in frames])
+    found = np.stack([_largest(dwpose, frame.image) for frame in frames])
+    true = np.stack([frame.points for frame in frames])
+    error = np.linalg.norm(found[..., :2] - true[..., :2], axis=2) / sizes.min(axis=1)[:, None] * 100
+    seen, shown, known = true[..., 2] > VISIBLE, found[..., 2] > VISIBLE, np.isfinite(error)
+    return {
+        **{name: float(error[:, part][seen[:, part]].mean()) for name, part in PARTS.items()},
+        "detected": float(np.mean([len(dwpose.detect(frame.image)) == 1 for frame in frames])),
+        "missed": float((~shown)[seen].mean()),
+        "imagined": float(shown[known & ~seen].mean()),
+    }
 
 
-def _mean(values: np.ndarray, where: np.ndarray) -> float:
-    return float(values[where].mean()) if where.any() else np.nan
+def _largest(dwpose: DWPose, image: np.ndarray) -> np.ndarray:
+    (pose,) = select_person([dwpose(image)])
+    return keypoints_of(pose, *image.shape[1::-1])
