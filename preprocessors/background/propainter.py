@@ -32,6 +32,7 @@ class Settings:
             raise ValueError(f"ProPainter takes 2 neighbours or more, and all else from 1 on; not {self}.")
 
 
+PROPAINTER = Settings()
 # AniCrafter's: some eleven times the work.
 ANICRAFTER = Settings(neighbours=3, reference_stride=2)
 
@@ -62,7 +63,7 @@ class Inpainting:
         painter: Loaded,
         frames: np.ndarray,
         masks: np.ndarray,
-        settings: Settings = Settings(),
+        settings: Settings = PROPAINTER,
         on_step: Callable[[int, int], None] | None = None,
     ):
         """painter: `models.propainter.system.ProPainter`; frames: uint8 RGB [T,H,W,3]; masks: bool [T,H,W], True in

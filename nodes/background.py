@@ -1,0 +1,96 @@
+"""Background: the clip without its person."""
+
+from comfy_api.latest import io
+
+from ..runtime import files
+from ..runtime.memory import DTYPE_CHOICES, Managed, network_dtype, to_output
+from ..runtime.progress import Progress
+from .previews import stills
+
+CATEGORY = "Crafters/Background"
+Painter = io.Custom("CRAFTERS_PROPAINTER")
+PRESETS = ["fast", "published"]
+
+
+def _weights(mark: str) -> list[str]:
+    """Weight files of the pack's own folder, the likeliest for the widget first."""
+    return sorted(files.names(files.OWN), key=lambda name: (mark not in name.lower(), name))
+
+
+class CraftersLoadProPainter(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="CraftersLoadProPainter",
+            display_name="Load ProPainter",
+            category=CATEGORY,
+            description="ProPainter's three networks, from the folder models/crafters. Its licence allows "
+            "non-commercial use only; Remove Person also works without it.",
+            inputs=[
+                io.Combo.Input("raft", options=_weights("raft"),
+                               tooltip="raft-things.pth: how pixels move from frame to frame."),
+                io.Combo.Input("flow_completion", options=_weights("flow"),
+                               tooltip="recurrent_flow_completion.pth: how what is hidden moves."),
+                io.Combo.Input("generator", options=_weights("propainter"),
+                               tooltip="ProPainter.pth: paints what no frame shows."),
+                io.Combo.Input("dtype", options=DTYPE_CHOICES, default="auto", optional=True,
+                               tooltip="Number type of the last two; RAFT is always fp32. auto: fp16 on GPUs, fp32 on "
+                               "a CPU."),
+            ],
+            outputs=[Painter.Output("painter", display_name="painter")],
+        )  # fmt: skip
+
+    @classmethod
+    def execute(cls, raft, flow_completion, generator, dtype="auto"):
+        from ..models.propainter.system import ProPainter
+
+        paths = [files.path(name, files.OWN) for name in (raft, flow_completion, generator)]
+        return io.NodeOutput(Managed(ProPainter.from_files(*paths, network_dtype(dtype))))
+
+
+class CraftersRemovePerson(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="CraftersRemovePerson",
+            display_name="Remove Person",
+            category=CATEGORY,
+            description="Fills the masked part of every frame with what is behind it. With ProPainter it is painted; "
+            "without weights it is taken from other frames as the camera moved, and smooth where no frame shows it.",
+            inputs=[
+                io.Image.Input("images", tooltip="The clip."),
+                io.Mask.Input("mask", tooltip="The person in every frame, or one mask for all of them."),
+                Painter.Input("painter", optional=True,
+                              tooltip="From Load ProPainter. Unconnected: no weights are used."),
+                io.Int.Input("dilation", default=16, min=0, max=128, optional=True,
+                             tooltip="By how many pixels the mask is grown, at the size worked at: the clip's times "
+                             "scale for ProPainter, else the clip's own."),
+                io.Combo.Input("preset", options=PRESETS, default="fast", optional=True,
+                               tooltip="How many frames ProPainter looks at. published: as AniCrafter does, some "
+                               "eleven times slower; fast: ProPainter's own default."),
+                io.Float.Input("scale", default=0.5, min=0.1, max=1.0, step=0.05, optional=True,
+                               tooltip="Of the clip's size, what ProPainter works at; 0.5 as published. At most 1280 "
+                               "pixels long. Only the hole is put back, at full size."),
+                io.Int.Input("subvideo", default=80, min=10, max=400, optional=True,
+                             tooltip="How many frames ProPainter holds at a time. Less needs less memory."),
+            ],
+            outputs=[
+                io.Image.Output("background", display_name="images"),
+                io.String.Output("method", display_name="method", tooltip="How the holes were filled."),
+            ],
+        )  # fmt: skip
+
+    @classmethod
+    def execute(cls, images, mask, painter=None, dilation=16, preset="fast", scale=0.5, subvideo=80):
+        from dataclasses import replace
+
+        from ..preprocessors.background.propainter import ANICRAFTER, PROPAINTER
+        from ..preprocessors.background.remove import remove_person
+
+        settings = replace(ANICRAFTER if preset == "published" else PROPAINTER, subvideo=subvideo)
+        method = f"ProPainter, {preset}" if painter else "median of aligned frames, without weights"
+        result = to_output(remove_person(images, mask, painter, dilation, scale, settings, Progress("Remove Person")))
+        return io.NodeOutput(result, method, ui=stills(result))
+
+
+NODES = [CraftersLoadProPainter, CraftersRemovePerson]
