@@ -21,19 +21,23 @@ FLAT = 0.02  # detail of a picture, in −1…1, below which it counts as flat
 class AutoencoderSettings:
     """pictures: films and photos to learn, paths with `*` and `**`; held_out: others, for previews. long_side: pixels,
     larger ones are shrunk to it. side: of the squares that are learned, a multiple of 8. noise: added to the latents
-    that the decoder learns from, in their deviations, so that it forgives errors. anchor: weight of the latents'
-    distance to principal components of the pixels, which keeps them smooth and of unit variance."""
+    that the decoder learns from, in their deviations, so that it forgives errors. flat: how much a pixel without any
+    detail counts; others count more. anchor: weight of the latents' distance to principal components of the pixels,
+    which keeps them smooth and of unit variance."""
 
     pictures: tuple[str, ...]
     held_out: tuple[str, ...] = ()
     long_side: int = 256
     side: int = 128
     noise: float = 0.1
+    flat: float = 0.5
     anchor: float = 0.05
 
     def __post_init__(self):
         if self.side < 8 or self.side % 8:
             raise ValueError(f"side is {self.side}; a multiple of 8 is wanted.")
+        if not 0 <= self.flat <= 1:
+            raise ValueError(f"flat is {self.flat}; 0 … 1 is wanted.")
 
 
 class AutoencoderTask(ABC):
@@ -92,12 +96,17 @@ class AutoencoderTask(ABC):
         clips = pixels(batch["clip"])
         latents = self.encode(clips).float()
         error = self.decode(latents + batch["noise"]).float() - clips
-        weighted = (detail(clips) * (error.abs() + 2 * error.square())).mean()
+        weighted = (self._weight(clips) * (error.abs() + 2 * error.square())).mean()
         edges = error.diff(dim=-1).abs().mean() + error.diff(dim=-2).abs().mean()
         drift = (latents - self.anchor(clips)).square().mean()
         loss = weighted + edges / 2 + self.settings.anchor * drift
         psnr = -10 * torch.log10(error.detach().square().mean() / 4)
         return loss, {"psnr": psnr, "drift": drift.detach()}
+
+    def _weight(self, clips: torch.Tensor) -> torch.Tensor:
+        """How much each pixel of clips counts, [N, 1, F, H, W]: faces and labels more than walls."""
+        found = detail(clips)
+        return self.settings.flat + (1 - self.settings.flat) * found / found.mean().clamp(min=FLAT)
 
     def preview(self) -> dict[str, np.ndarray]:
         """Held-out pictures over what comes back of them; of a film the last frame."""
@@ -118,12 +127,11 @@ def pixels(clips: torch.Tensor) -> torch.Tensor:
 
 
 def detail(clips: torch.Tensor) -> torch.Tensor:
-    """How much each pixel of clips [N, 3, F, H, W] counts, [N, 1, F, H, W]: faces and labels more than walls."""
+    """How much pixels of clips [N, 3, F, H, W] differ from those around them, [N, 1, F, H, W]."""
     frames = clips.transpose(1, 2).flatten(0, 1)
 
     def blur(x: torch.Tensor) -> torch.Tensor:
         return F.avg_pool2d(x, DETAIL_SIDE, 1, DETAIL_SIDE // 2, count_include_pad=False)
 
     found = blur((frames - blur(frames)).abs().mean(1, keepdim=True))
-    weight = 0.5 + 0.5 * found / found.mean().clamp(min=FLAT)
-    return weight.unflatten(0, (len(clips), -1)).transpose(1, 2)
+    return found.unflatten(0, (len(clips), -1)).transpose(1, 2)

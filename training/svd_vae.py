@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from ..models.anchorcrafter.encoders import SCALING_FACTOR
+from ..models.anchorcrafter.encoders import SCALING_FACTOR, load_vae
 from . import principal
 from .autoencoder import LOG_VARIANCE, AutoencoderSettings, AutoencoderTask
 
@@ -18,14 +18,20 @@ EPSILON = 1e-6  # diffusers'
 
 @dataclass(frozen=True, kw_only=True)
 class SvdVaeSettings(AutoencoderSettings):
-    """widths: channels from whole to eighth size, multiples of 32, the first at least 64."""
+    """widths: channels from whole to eighth size, multiples of 32, the first at least 64 and not like the second.
+    decoder_of: folder with the vae/ of a finished run, of the same widths, whose decoder learns on while its latents
+    stay what they are."""
 
     widths: tuple[int, ...] = (64, 32, 64, 96)
+    decoder_of: Path | None = None
 
     def __post_init__(self):
         super().__post_init__()
-        if len(self.widths) != 4 or any(width % 32 for width in self.widths) or self.widths[0] < 64:
-            raise ValueError(f"widths are {self.widths}; four multiples of 32, the first at least 64, are wanted.")
+        widths = self.widths
+        if len(widths) != 4 or any(width % 32 for width in widths) or widths[0] < 64 or widths[0] == widths[1]:
+            raise ValueError(
+                f"widths are {widths}; four multiples of 32 are wanted, the first at least 64 and not like the second."
+            )
 
 
 class SvdVaeTask(AutoencoderTask):
@@ -46,6 +52,13 @@ class SvdVaeTask(AutoencoderTask):
     def start(self, clips: torch.Tensor) -> None:
         self._start_encoder(clips[:, :, 0])
         self._start_decoder()
+        if self.settings.decoder_of:
+            vae = load_vae(self.settings.decoder_of)
+            if tuple(vae.config.block_out_channels) != self.settings.widths:
+                raise ValueError(f"widths are {self.settings.widths}, decoder_of's {vae.config.block_out_channels}.")
+            self.trained.load_state_dict(vae.state_dict())
+            self.trained.encoder.requires_grad_(False)
+            self.trained.quant_conv.requires_grad_(False)
 
     def _start_encoder(self, images: torch.Tensor) -> None:
         vae, encoder, x, count = self.trained, self.trained.encoder, images, 3

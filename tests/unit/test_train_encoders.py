@@ -165,12 +165,26 @@ def test_the_start_already_sees(data, run, frames):
     assert (coarse - expected).square().mean() < 0.2 * expected.var()
 
 
-def test_details_count_more():
-    clips = torch.zeros(1, 3, 2, 64, 64)
-    clips[..., 20:30:2, 20:30] = 1
-    weight = detail(clips)
-    assert weight.shape == (1, 1, 2, 64, 64)
-    assert weight[..., 24, 24].min() > 4 * weight[..., 60, 60].max() and weight.min() >= 0.5
+def test_details_are_where_neighbours_differ():
+    clips = torch.zeros(2, 3, 2, 64, 64)
+    clips[0, ..., 20:30:2, 20:30] = 1
+    found = detail(clips)
+    assert found.shape == (2, 1, 2, 64, 64)
+    assert found[0, :, :, 24, 24].min() > 0.1 and not found[0, :, :, 60, 60].any() and not found[1].any()
+
+
+@pytest.mark.slow
+def test_a_decoder_learns_on_while_latents_stay(data, trained, tmp_path):
+    from safetensors.torch import load_file
+
+    _, out = trained("svd-vae")
+    settings, task = make("svd-vae", data, f"task.decoder_of='{out / 'export'}'", "stages=[{steps: 3, batch: 1}]")
+    train(task, settings, tmp_path)
+    before, after = (load_file(next((folder / "export").rglob("*.safetensors"))) for folder in (out, tmp_path))
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed and all(name.startswith("decoder.") for name in changed)
+    with pytest.raises(ValueError, match="decoder_of's"):
+        make("svd-vae", data, f"task.decoder_of='{out / 'export'}'", "task.widths=[64, 32, 64, 64]")
 
 
 @pytest.mark.slow
@@ -310,6 +324,7 @@ def test_windows(data):
         ("svd-vae", "task.side=128", "sides of 128 or more are wanted"),
         ("svd-vae", "task.side=60", "side is 60; a multiple of 8"),
         ("svd-vae", "task.widths=[32, 32, 64, 64]", "the first at least 64"),
+        ("svd-vae", "task.flat=2", "flat is 2.0; 0 … 1"),
         ("wan-vae", "task.width=20", "width is 20; a multiple of 16"),
         ("clip", "task.projection=0", "projection is the embedding's length"),
         ("wan-clip", "task.layers=2", "layers must be 1 for system wan"),
