@@ -1,0 +1,150 @@
+"""`Body Motion from Video`: keypoints of a clip to a BodyMotion."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from ...models.avatar.body import BodyModel
+from ...models.avatar.motion import BodyMotion, MotionError
+from ...models.avatar.rotation import matrix_to_quaternion, quaternion_to_axis_angle
+from ...models.hmr.multihmr import intrinsics
+from ..keypoints import Pose
+from .body_points import BodyPoints
+from .fit import FIRST, SECOND, Fit, fit_motion, full_pose, placed, project
+from .smooth import smooth_betas, smooth_place, smooth_pose
+from .start import STEPS, bent
+from .targets import person_box, targets, wholebody
+
+BOX = 1.5  # the person's box is that much larger than its points, as Multi-HMR crops it
+_FAITH = 0.1  # in what the keypoints alone have bent
+_ANGLES = (35.0, 50.0, 65.0)  # degrees, tried when the field of view is not known
+_TRIED = 12  # frames
+
+
+@dataclass(frozen=True)
+class MotionReport:
+    """What the fit did. `missing`: numbers of frames without the person that were filled in; `error` px: mean distance
+    of sure points; `shaking_before`, `shaking` m/s²: mean acceleration of the joints before and after smoothing;
+    `field_of_view` degrees over the longer side."""
+
+    missing: tuple[int, ...]
+    error: float
+    shaking_before: float
+    shaking: float
+    field_of_view: float
+
+    def __str__(self) -> str:
+        gaps = f"{len(self.missing)} frames without the person filled in" if self.missing else "person in every frame"
+        return (
+            f"{gaps}; points {self.error:.1f} px off on average; joints accelerate by {self.shaking:.1f} m/s² "
+            f"({self.shaking_before:.1f} before smoothing); field of view {self.field_of_view:.0f}°."
+        )
+
+
+def motion_from_keypoints(
+    model: BodyModel, poses: Sequence[Pose], size: tuple[int, int], fps: float,
+    degrees: float | None = 60.0, on_step: Callable[[int, int], None] | None = None,
+) -> tuple[BodyMotion, MotionReport]:  # fmt: skip
+    """The motion of the first person of each of `poses`, seen in pictures of `size` px (width, height).
+
+    degrees: the camera's field of view over the longer side; None tries several. Frames are numbered from 0; those
+    between the first and the last with the person are filled in. A run of fewer than a tenth of a second's frames is
+    taken for a mistake. Raises MotionError when nothing is left.
+    """
+    wanted = targets(torch.stack([wholebody(pose, *size) for pose in poses])).float()
+    box = person_box(wanted)
+    runs = _runs(box.isfinite().all(1) & ((wanted[:, :17, 2] > 0).sum(1) >= 4), max(3, int(fps / 10)))
+    if not runs:
+        raise MotionError(
+            f"None of {len(poses)} frames shows a person for long enough: at least three frames in a row must show "
+            "four points of the body with a score above 0.5."
+        )
+    body, height = BodyPoints(model), (box[:, 3] - box[:, 1]).clamp(min=1) * BOX
+    if degrees is None:
+        degrees = _field_of_view(body, wanted[runs[0]][:_TRIED], height[runs[0]][:_TRIED], size)
+    camera = intrinsics(*size, degrees).float()
+
+    total, done = len(runs) * (STEPS + FIRST + SECOND), 0
+
+    def step(_: int, __: int) -> None:
+        nonlocal done
+        done += 1
+        if on_step is not None:
+            on_step(done, total)
+
+    fits = []
+    for run in runs:
+        start = bent(body, wanted[run], height[run], camera, step)
+        fits.append(fit_motion(body, wanted[run], height[run], camera, start, faith=_FAITH, on_step=step))
+    frames = [frame for run in runs for frame in range(run.start, run.stop)]
+    motion = torch.cat([_smoothed(body, fit, fps) for fit in fits]).double()
+    missing = tuple(sorted(set(range(frames[0], frames[-1])) - set(frames)))
+    pose, trans, betas = motion.split((165, 3, 10), dim=1)
+    result = BodyMotion(
+        pose.unflatten(1, (55, 3)), trans, betas, camera.diagonal()[:2].expand(len(frames), -1),
+        camera[:2, 2].expand(len(frames), -1), size, tuple(frames), fps,
+    ).filled()  # fmt: skip
+    points = [_points(body, fit) for fit in fits]
+    error = torch.cat([_errors(body, fit, wanted[run], camera) for fit, run in zip(fits, runs, strict=True)]).mean()
+    after = _joints(model, result)
+    return result, MotionReport(missing, error.item(), shaking(points, fps), shaking([after], fps), degrees)
+
+
+def shaking(clips: Sequence[torch.Tensor], fps: float) -> float:
+    """Mean acceleration, m/s², of joints [F,J,3] m over clips."""
+    steps = [(x[2:] + x[:-2] - 2 * x[1:-1]).norm(dim=-1).flatten() for x in clips]
+    steps = torch.cat(steps)
+    return float(steps.mean() * fps**2) if len(steps) else 0.0
+
+
+def _smoothed(body: BodyPoints, fit: Fit, fps: float) -> torch.Tensor:
+    """[F,178]: pose, translation and betas of a fit, smoothed as published."""
+    pose = full_pose(quaternion_to_axis_angle(matrix_to_quaternion(fit.rotations)))
+    trans = fit.translation(body)
+    parts = smooth_pose(pose, fps).flatten(1), smooth_place(trans, fps), smooth_betas(fit.betas, fps)
+    return torch.cat(parts, dim=1)
+
+
+def _points(body: BodyPoints, fit: Fit) -> torch.Tensor:
+    """The body's joints [F,55,3] m before the camera."""
+    at = body(fit.rotations[:, 1:], fit.betas)
+    joints = body.joints(fit.rotations[:, 1:], fit.betas)[1]
+    return placed(joints, at, fit.rotations[:, 0], fit.head)
+
+
+def _joints(model: BodyModel, motion: BodyMotion) -> torch.Tensor:
+    """[F,55,3] m."""
+    rest = model.skeleton.rest(motion.betas[0])
+    transforms = model.skeleton.transforms(motion.pose, rest)
+    return (transforms[..., :3, :3] @ rest[..., None])[..., 0] + transforms[..., :3, 3] + motion.trans[:, None]
+
+
+def _errors(body: BodyPoints, fit: Fit, wanted: torch.Tensor, camera: torch.Tensor) -> torch.Tensor:
+    """Distances in px of the sure points."""
+    at = body(fit.rotations[:, 1:], fit.betas)
+    seen = project(at.points, at, fit.rotations[:, 0], fit.head, camera)
+    return (seen - wanted[..., :2]).norm(dim=-1)[wanted[..., 2] > 0]
+
+
+def _field_of_view(body: BodyPoints, wanted: torch.Tensor, height: torch.Tensor, size: tuple[int, int]) -> float:
+    """The angle under which the first frames can be explained best."""
+
+    def misfit(degrees: float) -> float:
+        camera = intrinsics(*size, degrees).to(wanted)
+        return _errors(body, bent(body, wanted, height, camera), wanted, camera).mean().item()
+
+    return min(_ANGLES, key=misfit)
+
+
+def _runs(seen: torch.Tensor, shortest: int) -> list[slice]:
+    """Stretches of frames in a row that are all seen."""
+    runs, first = [], None
+    for frame, there in enumerate([*seen.tolist(), False]):
+        if there and first is None:
+            first = frame
+        elif not there and first is not None:
+            if frame - first >= shortest:
+                runs.append(slice(first, frame))
+            first = None
+    return runs
