@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .models.avatar.body import ANNY
 from .runtime.files import OWN
 from .runtime.files import path as find_model
 
@@ -40,7 +41,7 @@ def register(commands) -> None:
         "--frames", type=int, default=0, help="use so many; a shorter motion then goes back and forth; default: all"
     )
     weights = animate.add_argument_group("weights")
-    weights.add_argument("--body", default="smplx/SMPLX_NEUTRAL.npz", help="default: %(default)s")
+    weights.add_argument("--body", default="smplx/SMPLX_NEUTRAL.npz", help=f"or {ANNY}; default: %(default)s")
     weights.add_argument("--lhm", help="LHM's model.safetensors, the exact rig of avatars that it made")
     weights.add_argument(
         "--anicrafter", nargs="+", default=["anicrafter.safetensors"], metavar="FILE",
@@ -152,7 +153,7 @@ def _scene(args: argparse.Namespace, first: bool) -> tuple[Scene, int, float]:
     from .runtime.progress import Progress
 
     width, height = args.size
-    avatar, body = load_avatar(args.avatar), load_body_model(_find(args.body, OWN))
+    avatar, body = load_avatar(args.avatar), load_body_model(args.body if args.body == ANNY else _find(args.body, OWN))
     photo, mask = _photo(args.character)
     reference = fit_reference(photo, height, width, mask)
     background, fps = read_clip(args.background, frames=args.frames)

@@ -12,7 +12,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from . import anicrafter_cli
 from .demo.scenes import cli as demo_cli
@@ -23,6 +23,9 @@ from .runtime.files import OWN, new_model
 from .runtime.server import PACK, ComfyServer, ServerError, comfyui_version, find_comfyui, pack_base
 from .runtime.weights import CATALOGUE, describe_size, named
 from .training import cli as training_cli
+
+if TYPE_CHECKING:
+    from .demo.run import Demo
 
 
 class UsageError(ValueError):
@@ -94,7 +97,8 @@ def _parser() -> argparse.ArgumentParser:
     for register in (demo_cli.register, metrics_cli.register, training_cli.register, anicrafter_cli.register):
         register(commands)
 
-    demo = commands.add_parser("demo", help="make a video from generated input, without any weights")
+    demo = commands.add_parser("demo", help="make both systems' videos of made-up scenes with small networks")
+    demo.add_argument("--seed", type=int, default=0, help="of the scenes, which no network was trained on")
     demo.add_argument("--out", type=Path, default=Path("output"), metavar="DIR", help="default: %(default)s")
     demo.add_argument("--embedded", action="store_true", help="run the nodes' code here, without a ComfyUI")
     demo.set_defaults(command=_demo)
@@ -102,35 +106,61 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _demo(args: argparse.Namespace) -> int:
-    from .demo.run import WORKFLOW, fill, make_inputs
+    from .demo.run import WEIGHTS, moving, presenting
 
-    args.out.mkdir(parents=True, exist_ok=True)
     comfy_dir = None if args.embedded else find_comfyui()
-    with tempfile.TemporaryDirectory(prefix="crafters-demo-") as folder:
-        scene, names = make_inputs(Path(folder))
-        prompt, files = fill(read_prompt(WORKFLOW), scene, names)
-        models = Path(folder) / "models"
-        if comfy_dir is None:
-            print("Without ComfyUI" + (":" if args.embedded else ", as none was found:"), "the nodes' own classes.")
-            paths = [_embedded_video(prompt, models, args.out)]
-        else:
-            print(f"ComfyUI {comfyui_version(comfy_dir)} in {comfy_dir}")
-            with ComfyServer(comfy_dir, pack_base(comfy_dir), models=models) as server:
-                paths = asyncio.run(_execute(server.url, prompt, files, args.out))
-    print("The networks are small and their weights random: the video shows that the graph runs, not a person.")
-    for path in paths:
-        print(path)
+    if comfy_dir is None:
+        print("Without ComfyUI" + (":" if args.embedded else ", as none was found:"), "the nodes' own classes.")
+    else:
+        print(f"ComfyUI {comfyui_version(comfy_dir)} in {comfy_dir}")
+    args.out.mkdir(parents=True, exist_ok=True)
+    lines = [f"# Demo, scene {args.seed}", ""]
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="crafters-demo-")))
+        server = comfy_dir and stack.enter_context(ComfyServer(comfy_dir, pack_base(comfy_dir), models=WEIGHTS))
+        for make, workflow in ((presenting, "AnchorCrafter"), (moving, "AniCrafter")):
+            prompt = read_prompt(Path(f"workflows/api/{workflow}.json"))
+            demo = make(folder / workflow, prompt, args.seed)
+            if server:
+                paths = asyncio.run(_execute(server.url, demo.prompt, demo.files, args.out))
+            else:
+                paths = [_embedded_video(demo, args.out)]
+            lines += _judged(demo, paths, args.out)
+            for path in paths:
+                print(path)
+    report = args.out / "demo.md"
+    report.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    print("\n".join(lines), report, sep="\n")
     return 0
 
 
-def _embedded_video(prompt: Prompt, models: Path, out: Path) -> Path:
-    from .demo.embedded import run_embedded
-    from .demo.video import write_video
+def _embedded_video(demo: Demo, out: Path) -> Path:
+    from .demo.embedded import animate_arguments, run_embedded
+    from .demo.run import FPS, WEIGHTS
+    from .demo.scenes.files import write_clip
 
-    path = out / "AnchorCrafter-embedded.mp4"
-    frames = run_embedded(prompt, models)
-    write_video(path, (frames * 255).round().byte().numpy(), fps=15)
+    path = out / f"{demo.name}-embedded.mp4"
+    if demo.name == "AniCrafter":
+        if code := main(animate_arguments(demo.prompt, WEIGHTS, path)):
+            raise SystemExit(code)
+    else:
+        frames = run_embedded(demo.prompt, WEIGHTS)
+        write_clip(path, (frames * 255).round().byte().numpy(), FPS, exact=False)
     return path
+
+
+def _judged(demo: Demo, paths: list[Path], out: Path) -> list[str]:
+    """Lines of a table of what the video is worth; a contact sheet beside it."""
+    from PIL import Image
+
+    from .preprocessors.clip import read_clip
+
+    (video,) = (path for path in paths if path.suffix == ".mp4")
+    values, sheet = demo.judge(read_clip(video)[0].numpy())
+    Image.fromarray(sheet).save(out / f"{demo.name}-sheet.png")
+    print(out / f"{demo.name}-sheet.png")
+    table = [f"| {name} | {value:.3g} |" for name, value in values.items()]
+    return [f"## {demo.name}", "", "| | |", "|---|---|", *table, ""]
 
 
 def _convert(args: argparse.Namespace) -> int:

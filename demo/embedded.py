@@ -1,4 +1,4 @@
-"""The AnchorCrafter workflow without ComfyUI, for machines where none can be had."""
+"""The demo's workflows without ComfyUI, for machines where none can be had."""
 
 from pathlib import Path
 
@@ -21,9 +21,33 @@ from ..runtime.progress import Progress
 from .run import Prompt
 
 
+def animate_arguments(prompt: Prompt, models: Path, out: Path) -> list[str]:
+    """`crafters animate` with the values of a filled AniCrafter workflow."""
+    nodes = {node["class_type"]: node["inputs"] for node in prompt.values()}
+    encoders, render, sampler = nodes["CraftersLoadWanEncoders"], nodes["CraftersRenderAvatar"], nodes["KSampler"]
+    values = {
+        "avatar": nodes["CraftersLoadAvatar"]["avatar"],
+        "motion": nodes["CraftersLoadMotion"]["motion"],
+        "background": nodes["LoadVideo"]["file"],
+        "character": nodes["LoadImage"]["image"],
+        "size": f"{render['width']}x{render['height']}",
+        "body": nodes["CraftersLoadBodyModel"]["body"],
+        "anicrafter": models / "crafters" / nodes["CraftersLoadAniCrafter"]["weights"],
+        "wan": models / "diffusion_models" / nodes["UNETLoader"]["unet_name"],
+        "vae": models / "vae" / encoders["vae"],
+        "clip-vision": models / "clip_vision" / encoders["clip_vision"],
+        "prompt": models / "crafters" / nodes["CraftersAniCrafterPrompt"]["file"],
+        "steps": sampler["steps"],
+        "cfg": sampler["cfg"],
+        "seed": sampler["seed"],
+        "out": out,
+    }
+    return ["animate", *(str(part) for name, value in values.items() for part in (f"--{name}", value))]
+
+
 @torch.inference_mode()
 def run_embedded(prompt: Prompt, models: Path) -> torch.Tensor:
-    """Frames [F, H, W, 3] in 0…1 of a filled workflow, by the same classes that the nodes call, without ComfyUI.
+    """Frames [F, H, W, 3] in 0…1 of a filled AnchorCrafter workflow, by the same classes that the nodes call.
 
     The values are the workflow's; what is connected to what is restated here.
     """
@@ -42,7 +66,8 @@ def run_embedded(prompt: Prompt, models: Path) -> torch.Tensor:
 
     def drawn(poses: list) -> torch.Tensor:
         size = person.shape[2], person.shape[1]
-        return torch.stack([torch.from_numpy(draw_pose(pose, *size)) for pose in poses]).float() / 255
+        pictures = [draw_pose(pose, *size, titled["Draw Driving Pose"]["antialias"]) for pose in poses]
+        return torch.stack([torch.from_numpy(picture) for picture in pictures]).float() / 255
 
     person = fit_person(picture("Person Photo")[0][None], titled["Fit Person Photo"]["short_side"])
     driving = clip("Driving Clip")

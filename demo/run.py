@@ -1,118 +1,151 @@
-"""The demo's input: the shipped AnchorCrafter workflow on a drawn scene and small networks with random weights."""
+"""The demo: both shipped workflows, on scenes that no small network was trained on."""
 
 import copy
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from .doll import make_scene
-from .doll_pose import write_doll_pose
-from .small_models import write_small_models
+import numpy as np
+from PIL import Image
+
+if TYPE_CHECKING:
+    from ..preprocessors.dwpose import DWPose
 
 Prompt = dict[str, dict[str, Any]]
+Judgement = tuple[dict[str, float], np.ndarray]
 
-WORKFLOW = Path("workflows/api/AnchorCrafter.json")
-INPUTS = {  # title of a loader in the workflow: picture or clip of the scene
-    "Person Photo": "person",
-    "Driving Clip": "driving",
-    "Hand Mesh": "hand_mesh",
-    "Object Depth": "object_depth",
-    "Product Left": "product_left",
-    "Product Front": "product_front",
-    "Product Right": "product_right",
+WEIGHTS = Path(__file__).parent / "weights"  # as a ComfyUI's models folder
+FRAMES, FPS = 16, 15.0
+PORTRAIT, LANDSCAPE = (192, 320), (256, 192)
+SMALL = {  # by node type, the small networks and what goes with their size
+    "CraftersLoadDWPose": {"detector": "yolox_small.onnx", "pose": "dwpose_small.onnx"},
+    "CraftersLoadDINOv2": {"name": "dinov2-small"},
+    "CraftersLoadAnchorCrafter": {"checkpoint": "anchorcrafter_small.safetensors"},
+    "CraftersClipFrames": {"every": 1},
+    "CraftersFitPerson": {"short_side": PORTRAIT[0]},
+    "CraftersDrawPose": {"antialias": True},
+    "CraftersAnchorSampler": {"steps": 10, "window": 8, "overlap": 3, "guidance_min": 1.5, "guidance_max": 1.5},
+    "CraftersLoadBodyModel": {"body": "Anny"},
+    "CraftersRenderAvatar": {"width": LANDSCAPE[0], "height": LANDSCAPE[1]},
+    "CraftersRenderBodyMesh": {"width": LANDSCAPE[0], "height": LANDSCAPE[1]},
+    "CraftersLoadAniCrafter": {"weights": "anicrafter_small.safetensors", "second_shard": "none"},
+    "CraftersAniCrafterPrompt": {"file": "anicrafter_prompt_small.safetensors"},
+    "UNETLoader": {"unet_name": "wan_small.safetensors"},
+    "VAELoader": {"vae_name": "wan_small_vae.safetensors"},
+    "KSampler": {"steps": 8, "cfg": 1.0},
 }
-SIZES = {  # small enough for seconds on a CPU
-    "CraftersFitPerson": {"short_side": 192},
-    "CraftersAnchorSampler": {"steps": 8, "window": 6, "overlap": 2},
+# Where ComfyUI's loader knows the real size only, the pack's own: its settings, and its outputs by the other's.
+INSTEAD = {
+    "ImageOnlyCheckpointLoader": ("CraftersLoadSVDFolder", {"folder": "svd-small"}, {1: 1, 2: 0}),
+    "CLIPVisionLoader": (
+        "CraftersLoadWanEncoders",
+        {"vae": "wan_small_vae.safetensors", "clip_vision": "wan_small_clip.safetensors"},
+        {0: 1},
+    ),
 }
+UNUSED = ("CLIPLoader",)  # the prompt comes from its file
 
 
-def make_inputs(folder: Path, seed: int = 0) -> tuple[dict[str, Path], dict[str, str]]:
-    """Draw the scene into `folder/scene` and write the networks into `folder/models` (ComfyUI's layout).
+@dataclass(frozen=True)
+class Demo:
+    """A shipped workflow on a scene. files: (node id, input) of `prompt` that hold files to upload.
 
-    Returns the scene's files, and the networks' names by their use.
+    judge: of the video uint8 [F, H, W, 3], its measures by name and a contact sheet, uint8 [h, w, 3].
     """
-    pose = write_doll_pose(folder / "models" / "crafters")
-    names = write_small_models(folder / "models", seed)
-    return make_scene(folder / "scene", seed), {**names, **{use: path.name for use, path in pose.items()}}
+
+    name: str
+    judge: Callable[[np.ndarray], Judgement]
+    prompt: Prompt
+    files: list[tuple[str, str]]
 
 
-def fill(prompt: Prompt, scene: dict[str, Path], names: dict[str, str]) -> tuple[Prompt, list[tuple[str, str]]]:
-    """The workflow with the demo's files and sizes, and which inputs (node id, input) are files to upload.
+def presenting(folder: Path, prompt: Prompt, seed: int) -> Demo:
+    """AnchorCrafter: a scene of `demo.scenes.scene`, its inputs written into `folder`."""
+    from .judge import judge_presenting, sheet_presenting
+    from .scenes.files import write_clip
+    from .scenes.scene import make_scene
 
-    ComfyUI's loader of Stable Video Diffusion knows the real size only; the pack's own takes its place.
-    """
+    folder.mkdir(parents=True, exist_ok=True)
+    scene = make_scene(seed, "test", PORTRAIT, FRAMES, FPS)
+    pictures = {"Person Photo": scene.person_photo}
+    pictures.update(zip(("Product Left", "Product Front", "Product Right"), scene.product_views, strict=True))
+    clips = {"Driving Clip": scene.frames, "Hand Mesh": scene.hand_mesh, "Object Depth": scene.object_depth}
+    for title, frames in clips.items():
+        write_clip(folder / f"{title}.mp4", frames, FPS, exact=title != "Driving Clip")
+    paths = {title: folder / f"{title}.mp4" for title in clips}
+
+    def judge(result: np.ndarray) -> Judgement:
+        return judge_presenting(scene, result, small_dwpose()), sheet_presenting(scene, result)
+
+    return Demo("AnchorCrafter", judge, *fill(prompt, {**_save(folder, pictures), **paths}))
+
+
+def moving(folder: Path, prompt: Prompt, seed: int) -> Demo:
+    """AniCrafter: a scene of `demo.scenes.anicrafter_data`, its inputs written into `folder`."""
+    from ..models.avatar.gaussians import save_avatar
+    from ..models.avatar.motion_files import save_motion
+    from .judge import judge_moving, sheet_moving
+    from .scenes.anicrafter_data import make_avatar_scene
+    from .scenes.files import write_clip
+
+    folder.mkdir(parents=True, exist_ok=True)
+    scene = make_avatar_scene(seed, "test", LANDSCAPE, FRAMES, FPS, strength=1.0)
+    background = folder / "Background Video.mp4"
+    write_clip(background, scene.scene.background, FPS, exact=False)
+    avatar, motion = folder / "character_gaussian.pth", folder / "motion.npz"
+    save_avatar(scene.avatar, avatar)
+    save_motion(scene.motion, motion)
+    paths = {"Background Video": background, "Load Avatar": avatar, "Load Motion": motion}
+    pictures = _save(folder, {"Character Photo": scene.photo})
+
+    def judge(result: np.ndarray) -> Judgement:
+        return judge_moving(scene, result), sheet_moving(scene, result)
+
+    return Demo("AniCrafter", judge, *fill(prompt, {**pictures, **paths}))
+
+
+def small_dwpose() -> "DWPose":
+    """The small pose networks, as the workflow loads them."""
+    from ..preprocessors.dwpose import DWPose
+
+    return DWPose(*(WEIGHTS / "crafters" / SMALL["CraftersLoadDWPose"][part] for part in ("detector", "pose")))
+
+
+def fill(prompt: Prompt, inputs: dict[str, Path]) -> tuple[Prompt, list[tuple[str, str]]]:
+    """A workflow with small networks and, by the titles of the nodes that load them, other inputs."""
     prompt = copy.deepcopy(prompt)
+    keys = {"LoadImage": "image", "LoadVideo": "file", "CraftersLoadAvatar": "avatar", "CraftersLoadMotion": "motion"}
     files = []
-    chosen = {
-        "CraftersLoadDWPose": {"detector": names["detector"], "pose": names["pose"]},
-        "CraftersLoadDINOv2": {"name": names["dinov2"]},
-        "CraftersLoadAnchorCrafter": {"checkpoint": names["anchorcrafter"]},
-        **SIZES,
-    }
-    for node_id, node in prompt.items():
-        node["inputs"].update(chosen.get(node["class_type"], {}))
-        if (use := INPUTS.get(node["_meta"]["title"])) is not None:
-            key = "image" if node["class_type"] == "LoadImage" else "file"
-            node["inputs"][key] = str(scene[use])
-            files.append((node_id, key))
-        if node["class_type"] == "ImageOnlyCheckpointLoader":
-            node.update(class_type="CraftersLoadSVDFolder", inputs={"folder": names["svd"]})
-            _redirect(prompt, node_id, {1: 1, 2: 0})  # its CLIP vision and VAE
-        if node["class_type"] == "PreviewImage":  # kept beside the video
-            node.update(class_type="SaveImage", inputs={**node["inputs"], "filename_prefix": "conditions"})
-    return prompt, files
-
-
-def fill_anicrafter(
-    prompt: Prompt, performance: dict[str, Path], names: dict[str, str]
-) -> tuple[Prompt, list[tuple[str, str]]]:
-    """As `fill`, for an AniCrafter workflow; `performance` of `make_performance`, `names` of `write_small_wan`.
-
-    The small VAE and image encoder come from diffusers folders, the prompt from its file.
-    """
-    prompt = copy.deepcopy(prompt)
-    size = {"width": 160, "height": 96}
-    chosen = {
-        "CraftersLoadBodyModel": {"body": f"smplx/{performance['body'].name}"},
-        "CraftersRenderAvatar": size,
-        "CraftersRenderBodyMesh": size,
-        "CraftersLoadAniCrafter": {"weights": names["anicrafter"], "second_shard": names["second_shard"]},
-        "CraftersAniCrafterPrompt": {"file": names["prompt"]},
-        "UNETLoader": {"unet_name": names["wan"]},
-        "CraftersLoadWan": {"transformer": names["wan"]},
-        "KSampler": {"steps": 3},
-        "CraftersAniCrafterSampler": {"steps": 3},
-        "WanContextWindowsManual": {"context_length": 17, "context_overlap": 5},
-    }
-    inputs = {"LoadImage": ("image", "character"), "LoadVideo": ("file", "background"),
-              "CraftersLoadAvatar": ("avatar", "avatar"), "CraftersLoadMotion": ("motion", "motion")}  # fmt: skip
-    files, unused = [], []
-    for node_id, node in prompt.items():
-        kind = node["class_type"]
-        node["inputs"].update(chosen.get(kind, {}))
-        if kind in inputs:
-            key, use = inputs[kind]
-            node["inputs"][key] = str(performance[use])
-            files.append((node_id, key))
-        if kind == "CraftersAniCrafterPrompt":
-            node["inputs"].pop("clip")
-        if kind == "VAELoader":
-            node.update(class_type="CraftersLoadWanEncoders",
-                        inputs={"vae": names["wan_vae"], "clip_vision": names["wan_clip"]})  # fmt: skip
-            encoders = node_id
-        if kind in ("CLIPLoader", "CLIPVisionLoader"):
-            unused.append(node_id)
-    for node_id in unused:
-        del prompt[node_id]
-        for node in prompt.values():
-            for key, value in node["inputs"].items():
-                if value == [node_id, 0]:
-                    node["inputs"][key] = [encoders, 1]
+    for node_id, node in list(prompt.items()):
+        kind, values = node["class_type"], node["inputs"]
+        values.update({name: value for name, value in SMALL.get(kind, {}).items() if name in values})
+        if kind in keys:
+            values[keys[kind]] = str(inputs[node["_meta"]["title"]])
+            files.append((node_id, keys[kind]))
+        if kind in INSTEAD:
+            other, settings, outputs = INSTEAD[kind]
+            node.update(class_type=other, inputs=dict(settings))
+            _redirect(prompt, node_id, outputs)
+        if kind in UNUSED:
+            del prompt[node_id]
+            _redirect(prompt, node_id, {})
     return prompt, files
 
 
 def _redirect(prompt: Prompt, source: str, outputs: dict[int, int]) -> None:
+    """Links to outputs of `source` go to others of it, or away where there is none."""
     for node in prompt.values():
-        for key, value in node["inputs"].items():
+        for key, value in list(node["inputs"].items()):
             if isinstance(value, list) and value[0] == source:
-                node["inputs"][key] = [source, outputs[value[1]]]
+                if value[1] in outputs:
+                    node["inputs"][key] = [source, outputs[value[1]]]
+                else:
+                    del node["inputs"][key]
+
+
+def _save(folder: Path, pictures: dict) -> dict[str, Path]:
+    paths = {title: folder / f"{title}.png" for title in pictures}
+    for title, path in paths.items():
+        Image.fromarray(pictures[title]).save(path)
+    return paths

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from comfy_api.latest import io
 
+from ..models.avatar.body import ANNY
 from ..runtime import files
 from ..runtime.memory import compute_device, to_output
 from ..runtime.progress import Progress
@@ -88,10 +89,11 @@ class CraftersLoadBodyModel(io.ComfyNode):
             node_id="CraftersLoadBodyModel",
             display_name="Load Body Model",
             category=CATEGORY,
-            description="SMPL-X. Its licence must be accepted at smpl-x.is.tue.mpg.de; put SMPLX_NEUTRAL.npz into "
-            "models/crafters/smplx. It is never downloaded for you.",
+            description="The body that moves avatars. SMPL-X is what LHM's avatars are made on; its licence must be "
+            "accepted at smpl-x.is.tue.mpg.de: put SMPLX_NEUTRAL.npz into models/crafters/smplx, it is never "
+            "downloaded for you. Anny is freely licensed and always there; its joints lie a little elsewhere.",
             inputs=[
-                io.Combo.Input("body", options=_body_models(), tooltip="SMPLX_NEUTRAL.npz."),
+                io.Combo.Input("body", options=_body_models(), tooltip="SMPLX_NEUTRAL.npz, or Anny."),
             ],
             outputs=[BodyModel.Output("body_out", display_name="body")],
         )
@@ -100,12 +102,12 @@ class CraftersLoadBodyModel(io.ComfyNode):
     def execute(cls, body):
         from ..models.avatar.body import load_body_model
 
-        return io.NodeOutput(load_body_model(files.path(body, files.OWN)))
+        return io.NodeOutput(load_body_model(body if body == ANNY else files.path(body, files.OWN)))
 
 
 def _body_models() -> list[str]:
     names = files.names(files.OWN, suffixes={".npz"})
-    return sorted(names, key=lambda name: ("smplx" not in name.lower(), name))
+    return [*sorted(names, key=lambda name: ("smplx" not in name.lower(), name)), ANNY]
 
 
 class CraftersRigAvatar(io.ComfyNode):

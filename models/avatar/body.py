@@ -15,6 +15,7 @@ import torch.nn.functional as F
 
 from .rotation import axis_angle_to_matrix
 
+ANNY = "Anny"  # in the place of a file
 JOINTS = 55
 BETAS = 10
 VERTEX_CHUNK = 16  # frames
@@ -95,10 +96,15 @@ class BodyModel:
 
 
 def load_body_model(path: str | Path) -> BodyModel:
-    """Read SMPLX_NEUTRAL.npz. Only plain arrays are read, never the pickled extras some releases carry.
+    """Read SMPLX_NEUTRAL.npz, or make the freely licensed body if `path` is ANNY.
 
-    Raises BodyModelError with a sentence for a file that is missing, damaged, or not SMPL-X.
+    Only plain arrays are read, never the pickled extras some releases carry. Raises BodyModelError with a sentence for
+    a file that is missing, damaged, or not SMPL-X.
     """
+    if str(path) == ANNY:
+        from .anny_body import anny_body
+
+        return anny_body()
     path = Path(path)
     if not path.is_file():
         raise BodyModelError(

@@ -1,0 +1,101 @@
+"""Judge AnchorCrafter weights on held-out synthetic scenes, whose truth is rendered.
+
+    python scripts/judge_anchorcrafter.py [--weights FILE] [--count N] [--sheet PNG]
+
+One line per scene and their mean. "no product" is the same network with the product's tokens and latent zeroed.
+Encoders and DWPose are the demo's unless named.
+"""
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from crafters.demo.judge import judge_presenting, sheet_presenting
+from crafters.demo.run import FRAMES, PORTRAIT, SMALL, WEIGHTS, small_dwpose
+from crafters.demo.scenes.scene import Scene, make_scene
+from crafters.metrics.pixels import psnr
+from crafters.models.anchorcrafter import encoders, sampling
+from crafters.models.anchorcrafter.conditions import ProductTokens, anchor_condition
+from crafters.models.anchorcrafter.system import AnchorCrafter
+from crafters.models.loaded import Loaded
+from crafters.preprocessors.draw_pose import draw_pose
+
+OWN = WEIGHTS / "crafters"
+
+
+@torch.inference_mode()
+def generate(
+    model: Loaded, nets: tuple, scene: Scene, steps: int, guidance: float, window: int, product: bool = True
+) -> np.ndarray:
+    """The clip, uint8 [F, H, W, 3], from the scene's exact conditions. nets: FrameVAE, ClipVision, DINOv2."""
+    vae, clip_vision, dinov2 = nets
+
+    def images(pictures: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(pictures).float() / 255
+
+    views = images(scene.product_views)
+    person_pose = draw_pose(scene.person_pose, *scene.size, antialias=True)
+    condition = anchor_condition(
+        model,
+        vae,
+        clip_vision,
+        images(scene.person_photo[None]),
+        images(person_pose[None]),
+        images(scene.pose_frames),
+        ProductTokens(views, dinov2.tokens(views)),
+        images(scene.object_depth),
+        images(scene.hand_mesh),
+    )
+    if not product:
+        context = torch.cat([condition.context[:, :1], torch.zeros_like(condition.context[:, 1:])], 1)
+        condition = replace(condition, context=context, object_latent=torch.zeros_like(condition.object_latent))
+    noise = sampling.initial_noise(condition, window, 0)
+    latents = sampling.sample(model, condition, noise, steps, (guidance, guidance), window)
+    frames = sampling.decode(sampling.unscale(latents).cpu(), vae, 8)
+    return (frames * 255).round().byte().numpy()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--weights", type=Path, default=OWN / SMALL["CraftersLoadAnchorCrafter"]["checkpoint"])
+    parser.add_argument("--svd", type=Path, default=WEIGHTS / "diffusers" / "svd-small")
+    parser.add_argument("--dinov2", type=Path, default=OWN / "dinov2-small")
+    parser.add_argument("--count", type=int, default=8, help="held-out scenes; default: %(default)s")
+    parser.add_argument("--frames", type=int, default=FRAMES)
+    sampler = SMALL["CraftersAnchorSampler"]
+    parser.add_argument("--steps", type=int, default=sampler["steps"])
+    parser.add_argument("--guidance", type=float, default=sampler["guidance_min"])
+    parser.add_argument("--window", type=int, default=sampler["window"])
+    parser.add_argument("--sheet", type=Path, help="write a picture of the scenes there")
+    args = parser.parse_args()
+
+    model = Loaded(AnchorCrafter.from_file(args.weights, torch.float32))
+    nets = (
+        encoders.FrameVAE(Loaded(encoders.load_vae(args.svd))),
+        encoders.ClipVision(Loaded(encoders.load_image_encoder(args.svd))),
+        encoders.DINOv2(Loaded(encoders.load_dinov2(args.dinov2, torch.float32))),
+    )
+    dwpose = small_dwpose()
+    rows, sheets = [], []
+    for seed in range(args.count):
+        scene = make_scene(seed, "test", PORTRAIT, args.frames)
+        settings = args.steps, args.guidance, args.window
+        result = generate(model, nets, scene, *settings)
+        without = generate(model, nets, scene, *settings, product=False)
+        row = judge_presenting(scene, result, dwpose)
+        pairs = zip(scene.frames, without, scene.product_mask, strict=True)
+        row["product PSNR, no product"] = float(np.nanmean([psnr(*pair) for pair in pairs]))
+        rows.append(row)
+        print(seed, scene.kind, *(f"{name} {value:.3g};" for name, value in row.items()), flush=True)
+        sheets.append(sheet_presenting(scene, result))
+    print("mean", *(f"{name} {np.nanmean([row[name] for row in rows]):.3g};" for name in rows[0]))
+    if args.sheet:
+        from PIL import Image
+
+        Image.fromarray(np.concatenate(sheets)).save(args.sheet)
+
+
+if __name__ == "__main__":
+    main()
