@@ -1,0 +1,93 @@
+"""Masks made whole: holes filled, specks and flicker taken away, and told what was done."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+HOLE, SPECK = 0.02, 0.02  # of the object's area in the frame: smaller holes are filled, smaller pieces dropped
+STEADY = 0.7  # overlap (IoU) of the frames before and after that makes what differs between them a flicker
+FLICKER = 0.5  # overlap with both of them below which it is one
+
+
+@dataclass(frozen=True)
+class Report:
+    """Numbers of frames: without the object, with holes filled, with specks dropped, taken from their neighbours."""
+
+    frames: int
+    missing: list[int] = field(default_factory=list)
+    filled: list[int] = field(default_factory=list)
+    specks: list[int] = field(default_factory=list)
+    flicker: list[int] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        told = [
+            f"{what} in {len(which)} of {self.frames} frames ({_ranges(which)})"
+            for what, which in (
+                ("not visible", self.missing),
+                ("holes filled", self.filled),
+                ("specks removed", self.specks),
+                ("flicker replaced", self.flicker),
+            )
+            if which
+        ]
+        return "; ".join(told) or f"visible in all {self.frames} frames, nothing to clean"
+
+
+def clean_masks(masks: np.ndarray, grow: int = 0) -> tuple[np.ndarray, Report]:
+    """Cleaned masks bool [T, H, W] of one object, and what was done.
+
+    A frame that overlaps neither of two neighbours which agree is a flicker: it takes what they share. grow: pixels to
+    widen the finished mask by, or narrow it if negative.
+    """
+    import cv2
+
+    cleaned = masks.copy()
+    report = Report(len(masks))
+    for t in range(1, len(masks) - 1):
+        before, now, after = cleaned[t - 1], masks[t], masks[t + 1]
+        if _iou(before, after) > STEADY and max(_iou(before, now), _iou(now, after)) < FLICKER:
+            cleaned[t] = before & after
+            report.flicker.append(t)
+    for t, mask in enumerate(cleaned):
+        if not mask.any():
+            report.missing.append(t)
+            continue
+        kept = mask & ~_small(mask, SPECK, mask.sum(), inner=False)
+        whole = kept | _small(~kept, HOLE, kept.sum(), inner=True)
+        if (mask & ~kept).any():
+            report.specks.append(t)
+        if (whole & ~kept).any():
+            report.filled.append(t)
+        cleaned[t] = whole
+        if grow:
+            brush = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * abs(grow) + 1,) * 2)
+            cleaned[t] = (cv2.dilate if grow > 0 else cv2.erode)(whole.astype(np.uint8), brush) > 0
+    return cleaned, report
+
+
+def _small(area: np.ndarray, share: float, whole: int, inner: bool) -> np.ndarray:
+    """The connected pieces of `area` below that share of `whole`; `inner`: those alone that touch no border."""
+    import cv2
+
+    _, piece, stats, _ = cv2.connectedComponentsWithStats(area.astype(np.uint8), connectivity=4)
+    small = stats[:, cv2.CC_STAT_AREA] < share * whole
+    small[0] = False
+    if inner:
+        small[np.unique(np.concatenate([piece[0], piece[-1], piece[:, 0], piece[:, -1]]))] = False
+    return small[piece]
+
+
+def _iou(a: np.ndarray, b: np.ndarray) -> float:
+    union = int((a | b).sum())
+    return int((a & b).sum()) / union if union else 1.0
+
+
+def _ranges(frames: list[int]) -> str:
+    """12, 14-17, …"""
+    spans: list[list[int]] = []
+    for frame in frames:
+        if spans and frame == spans[-1][1] + 1:
+            spans[-1][1] = frame
+        else:
+            spans.append([frame, frame])
+    return ", ".join(f"{a}-{b}" if b > a else str(a) for a, b in spans)
