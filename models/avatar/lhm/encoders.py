@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from .precision import autocast
 from .vit import VisionTransformer, ViTSize
 
 HEAD_SIDE = 448
@@ -53,7 +54,8 @@ class BodyEncoder(nn.Module):
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         picture = square(image, self.side)
         mean, std = (picture.new_tensor(x).view(3, 1, 1) for x in (MEAN, STD))
-        return self.model((picture - mean) / std)[:, self.model.prefix :]
+        with autocast(self.model.patch_embed["proj"]):
+            return self.model((picture - mean) / std)[:, self.model.prefix :]
 
 
 class HeadEncoder(nn.Module):

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from .precision import autocast
 from .transformer import BodyHeadTransformer
 
 FREQUENCIES = 8
@@ -55,8 +56,7 @@ class Network(nn.Module):
         motion = self.motion_embed_mlp(body_tokens.mean(dim=1))
         head_tokens = F.pad(head_features, (0, body_tokens.shape[-1] - head_features.shape[-1]))
         embedded = self.pcl_embed(points[None])
-        half = self.transformer.linear_cond_proj.weight.dtype == torch.bfloat16
-        with torch.autocast(points.device.type, torch.bfloat16, enabled=half):
+        with autocast(self.transformer.linear_cond_proj):
             latent = self.transformer(embedded, body_tokens, head_tokens, motion, on_step)
         return self.renderer(latent[0].to(points.dtype), upper_body)
 

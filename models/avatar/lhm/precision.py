@@ -1,0 +1,23 @@
+"""Networks whose matrices are in bf16 while norms, embeddings and what is added up stay in float32."""
+
+from contextlib import AbstractContextManager
+
+import torch
+from torch import nn
+
+CHOICES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+
+
+def matrices_to(module: nn.Module, dtype: torch.dtype) -> nn.Module:
+    """`module` with the weights of its linear and convolutional layers in `dtype`, everything else in float32."""
+    module.float()
+    for layer in module.modules():
+        if isinstance(layer, nn.Linear | nn.Conv2d):
+            layer.to(dtype)
+    return module
+
+
+def autocast(layer: nn.Linear | nn.Conv2d) -> AbstractContextManager:
+    """The precision that the matrices of a network are in, told by one of its layers."""
+    weight = layer.weight
+    return torch.autocast(weight.device.type, torch.bfloat16, enabled=weight.dtype == torch.bfloat16)
