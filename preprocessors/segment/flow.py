@@ -16,8 +16,10 @@ BAND = 0.06  # of the object's size (root of its area): how far its outline may 
 DISC = 0.012  # of the longer side: radius of what a point stands for
 ROUNDS, AGAIN = 5, 2  # of GrabCut: from a prompt; in a frame it was carried to
 DROP = 0.2  # of its last area: an object that shrinks to less within one frame is lost there
-CONTEXT = 3.0  # bands of surroundings that GrabCut sees
-# Of a box's shorter side, from the points in it: how far the object surely, probably and at most reaches.
+WIDE, CONTEXT = 12.0, 3.0  # bands of surroundings that GrabCut sees: from a prompt; in a frame it was carried to
+# Of a box's shorter side, from the points in it: how far the object surely, probably and at most reaches. A few points
+# say where it is, not how far it goes.
+FEW = 3
 SURE, LIKELY, FARTHEST = 0.06, 0.18, 0.35
 PIECE = 0.1  # of the largest piece: smaller ones are something else of the same colour
 PURE = 2.0  # how many times likelier on the object a colour is that is taken for it
@@ -113,7 +115,7 @@ class _Track:
                 labels[~inside] = cv2.GC_BGD
                 if not carried.any():
                     labels[inside] = cv2.GC_PR_FGD
-                if prompt.inside:
+                if len(prompt.inside) > FEW:
                     away = self._away(prompt.inside, carried.shape)
                     side = min(np.ptp(np.argwhere(inside), axis=0))
                     labels[inside & (away > LIKELY * side) & ~carried] = cv2.GC_PR_BGD
@@ -125,7 +127,7 @@ class _Track:
                 cv2.circle(labels, (int(x * self.zoom), int(y * self.zoom)), radius, cv2.GC_FGD, -1)
             for x, y in prompt.outside:
                 cv2.circle(labels, (int(x * self.zoom), int(y * self.zoom)), radius, cv2.GC_BGD, -1)
-        mask = _cut(picture, labels, ROUNDS)
+        mask = _cut(picture, labels, ROUNDS, WIDE)
         self._remember(picture, mask)
         return mask
 
@@ -169,18 +171,18 @@ class _Track:
         labels[core & likely] = cv2.GC_FGD
         if not core.any() or not likely[core].any():
             return moved
-        found = _cut(after, labels, AGAIN)
+        found = _cut(after, labels, AGAIN, CONTEXT)
         return found if found.sum() >= DROP * mask.sum() else moved & likely
 
 
-def _cut(picture: np.ndarray, labels: np.ndarray, rounds: int) -> np.ndarray:
+def _cut(picture: np.ndarray, labels: np.ndarray, rounds: int, context: float) -> np.ndarray:
     """GrabCut within what is not surely background, with some of its surroundings."""
     import cv2
 
     possible = np.argwhere(labels != cv2.GC_BGD)
     if not len(possible):
         return np.zeros(labels.shape, bool)
-    margin = max(8, _band(labels != cv2.GC_BGD, CONTEXT))
+    margin = max(8, _band(labels != cv2.GC_BGD, context))
     (top, left), (bottom, right) = np.maximum(possible.min(0) - margin, 0), possible.max(0) + 1 + margin
     part = slice(top, bottom), slice(left, right)
     cut = labels[part].copy()
