@@ -3,11 +3,14 @@
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from torch import nn
 
+from ..models.checkpoint import assign
 from .pictures import Pictures
 from .principal import Anchor
 
@@ -23,7 +26,8 @@ class AutoencoderSettings:
     larger ones are shrunk to it. side: of the squares that are learned, a multiple of 8. noise: added to the latents
     that the decoder learns from, in their deviations, so that it forgives errors. flat: how much a pixel without any
     detail counts; others count more. anchor: weight of the latents' distance to principal components of the pixels,
-    which keeps them smooth and of unit variance."""
+    which keeps them smooth and of unit variance. train: all, or the decoder alone, while latents stay what they are.
+    weights: what another run exported, to start from; else latents start as those principal components."""
 
     pictures: tuple[str, ...]
     held_out: tuple[str, ...] = ()
@@ -32,6 +36,8 @@ class AutoencoderSettings:
     noise: float = 0.1
     flat: float = 0.5
     anchor: float = 0.05
+    train: Literal["all", "decoder"] = "all"
+    weights: Path | None = None
 
     def __post_init__(self):
         if self.side < 8 or self.side % 8:
@@ -60,9 +66,18 @@ class AutoencoderTask(ABC):
         self.trained = self.network()
         with torch.no_grad():
             self.start(clips)
+        if settings.weights:
+            state = self.load(settings.weights).state_dict()
+            with torch.device("meta"):
+                assign(self.network(), state, f"{settings.weights}")
+            self.trained.load_state_dict(state)
+        if settings.train == "decoder":
+            for name, parameter in self.trained.named_parameters():
+                if not name.startswith(("decoder.", "post_quant_conv.")):
+                    parameter.requires_grad_(False)
 
     @abstractmethod
-    def network(self) -> torch.nn.Module:
+    def network(self) -> nn.Module:
         """A new autoencoder, random."""
 
     @abstractmethod
@@ -75,6 +90,10 @@ class AutoencoderTask(ABC):
 
     @abstractmethod
     def decode(self, latents: torch.Tensor) -> torch.Tensor: ...
+
+    @abstractmethod
+    def load(self, path: Path) -> nn.Module:
+        """What `save` wrote. Raises CheckpointError."""
 
     @abstractmethod
     def save(self, folder: Path, weights: dict[str, torch.Tensor]) -> None: ...

@@ -18,12 +18,9 @@ EPSILON = 1e-6  # diffusers'
 
 @dataclass(frozen=True, kw_only=True)
 class SvdVaeSettings(AutoencoderSettings):
-    """widths: channels from whole to eighth size, multiples of 32, the first at least 64 and not like the second.
-    decoder_of: folder with the vae/ of a finished run, of the same widths, whose decoder learns on while its latents
-    stay what they are."""
+    """widths: channels from whole to eighth size, multiples of 32, the first at least 64 and not like the second."""
 
     widths: tuple[int, ...] = (64, 32, 64, 96)
-    decoder_of: Path | None = None
 
     def __post_init__(self):
         super().__post_init__()
@@ -52,13 +49,6 @@ class SvdVaeTask(AutoencoderTask):
     def start(self, clips: torch.Tensor) -> None:
         self._start_encoder(clips[:, :, 0])
         self._start_decoder()
-        if self.settings.decoder_of:
-            vae = load_vae(self.settings.decoder_of)
-            if tuple(vae.config.block_out_channels) != self.settings.widths:
-                raise ValueError(f"widths are {self.settings.widths}, decoder_of's {vae.config.block_out_channels}.")
-            self.trained.load_state_dict(vae.state_dict())
-            self.trained.encoder.requires_grad_(False)
-            self.trained.quant_conv.requires_grad_(False)
 
     def _start_encoder(self, images: torch.Tensor) -> None:
         vae, encoder, x, count = self.trained, self.trained.encoder, images, 3
@@ -127,6 +117,9 @@ class SvdVaeTask(AutoencoderTask):
 
     def decode(self, latents: torch.Tensor) -> torch.Tensor:
         return self.trained.decode(latents[:, :, 0] / SCALING_FACTOR, num_frames=1).sample[:, :, None]
+
+    def load(self, path: Path) -> nn.Module:
+        return load_vae(path, torch.float32)
 
     def save(self, folder: Path, weights: dict[str, torch.Tensor]) -> None:
         """vae/, half precision, as `load_vae` reads it."""

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from ..models.anicrafter.encoders import MEAN, STD
+from ..models.anicrafter.encoders import MEAN, STD, load_vae
 from . import principal
 from .autoencoder import LOG_VARIANCE, AutoencoderSettings, AutoencoderTask
 
@@ -128,6 +128,9 @@ class WanVaeTask(AutoencoderTask):
 
     def decode(self, latents: torch.Tensor) -> torch.Tensor:
         return self.trained.decode(latents * _by_channel(STD, latents) + _by_channel(MEAN, latents)).sample
+
+    def load(self, path: Path) -> nn.Module:
+        return load_vae(path, torch.float32)
 
     def save(self, folder: Path, weights: dict[str, torch.Tensor]) -> None:
         """One file under Wan's own names, half precision, as ComfyUI's Load VAE reads it."""

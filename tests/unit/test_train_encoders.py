@@ -18,6 +18,7 @@ from crafters.models.anchorcrafter.encoders import (
 )
 from crafters.models.anchorcrafter.encoders import load_vae as load_frame_vae
 from crafters.models.anicrafter import encoders as wan
+from crafters.models.checkpoint import CheckpointError
 from crafters.models.loaded import Loaded
 from crafters.training.autoencoder import detail, pixels
 from crafters.training.cli import RECIPES, TASKS
@@ -178,13 +179,14 @@ def test_a_decoder_learns_on_while_latents_stay(data, trained, tmp_path):
     from safetensors.torch import load_file
 
     _, out = trained("svd-vae")
-    settings, task = make("svd-vae", data, f"task.decoder_of='{out / 'export'}'", "stages=[{steps: 3, batch: 1}]")
+    own = f"task.weights='{out / 'export'}'"
+    settings, task = make("svd-vae", data, own, "task.train=decoder", "stages=[{steps: 3, batch: 1}]")
     train(task, settings, tmp_path)
     before, after = (load_file(next((folder / "export").rglob("*.safetensors"))) for folder in (out, tmp_path))
     changed = {name for name in before if not torch.equal(before[name], after[name])}
     assert changed and all(name.startswith("decoder.") for name in changed)
-    with pytest.raises(ValueError, match="decoder_of's"):
-        make("svd-vae", data, f"task.decoder_of='{out / 'export'}'", "task.widths=[64, 32, 64, 64]")
+    with pytest.raises(CheckpointError, match="of another size"):
+        make("svd-vae", data, own, "task.widths=[64, 32, 64, 64]")
 
 
 @pytest.mark.slow
