@@ -1,0 +1,110 @@
+"""A hand mesh laid onto 21 keypoints per frame: turned, brought near or far, its fingers bent, steady over time."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+
+from ...models.avatar.rotation import axis_angle_to_matrix
+from ...models.hmr.decoder import matrix_to_sixd, sixd_to_matrix
+from ..body_motion.terms import jitter, robust
+from .hand_model import HandModel
+
+STEPS = 120
+_RATE = 0.05
+_PALM = [0, 1, 2, 5, 9, 13, 17]  # of the 21 points, those that bending moves least
+_VIEWS = 160
+_CHANGE = 0.15  # of the palm's size, that a half turn from one frame to the next must save
+
+
+class HandPose(NamedTuple):
+    """F frames: angles [F,15,3] radians, turn [F,3,3], place [F,3] m of the wrist before the camera."""
+
+    angles: torch.Tensor
+    turn: torch.Tensor
+    place: torch.Tensor
+
+    def put(self, points: torch.Tensor) -> torch.Tensor:
+        """Points [F,N,3] of the hand before the camera."""
+        return points @ self.turn.mT + self.place[:, None]
+
+
+def fit_hand(
+    model: HandModel, wanted: torch.Tensor, camera: torch.Tensor, on_step: Callable[[int, int], None] | None = None
+) -> HandPose:
+    """wanted [F,21,3]: x, y px, score (0 where it does not count); frames that follow one another. camera [3,3]."""
+    turn, place = _views(model, wanted, camera)
+    sixd, free = matrix_to_sixd(turn), wanted.new_zeros(len(wanted), 15, 3)
+    parameters = [sixd.requires_grad_(), place.requires_grad_(), free.requires_grad_()]
+    optimiser = torch.optim.Adam([{"params": [sixd, free]}, {"params": [place], "lr": _RATE / 10}], _RATE)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, STEPS, _RATE / 20)
+    size = _extent(wanted)
+    for step in range(STEPS):
+        optimiser.zero_grad()
+        pose = HandPose(model.angles(free), sixd_to_matrix(sixd), place)
+        seen = pose.put(model.points(pose.angles)) @ camera.T
+        # In hundredths of the hand's size, so that small pictures are followed as closely.
+        off = robust((seen[..., :2] / seen[..., 2:] - wanted[..., :2]) * (100 / size)[:, None, None]) * wanted[..., 2:]
+        trembling = sum(weight * _mean(jitter(x)) for weight, x in ((8, sixd), (4, pose.angles), (60, place)))
+        (off.mean() + trembling + 0.5 * free.square().mean()).backward()
+        optimiser.step()
+        schedule.step()
+        if on_step is not None:
+            on_step(step + 1, STEPS)
+    sixd, place, free = (x.detach() for x in parameters)
+    return HandPose(model.angles(free), sixd_to_matrix(sixd), place)
+
+
+def _views(model: HandModel, wanted: torch.Tensor, camera: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """For every frame how the hand is turned and where it is, by the palm alone: of many views the sequence that fits
+    best and does not jump (Viterbi). [F,3,3], [F,3]."""
+    palm = model.points(model.angles(wanted.new_zeros(1, 15, 3)))[0, _PALM]
+    views = _turns()
+    flat = torch.einsum("vrc,pc->vpr", views, palm)[..., :2]  # seen from afar
+    xy, weight = wanted[:, _PALM, :2], wanted[:, _PALM, 2]
+    weight = weight / weight.sum(1, keepdim=True).clamp(min=1e-6)
+    middle = torch.einsum("fp,fpc->fc", weight, xy)
+    centre = torch.einsum("fp,vpc->fvc", weight, flat)
+    away, out = xy[:, None] - middle[:, None, None], flat[None] - centre[:, :, None]
+    of = weight[:, None, :, None]
+    scale = ((away * out * of).sum((-1, -2)) / (out * out * of).sum((-1, -2))).clamp(min=1e-3)  # px per m
+    spread = (away * away * of).sum((-1, -2)).sqrt()
+    cost = ((away - scale[..., None, None] * out).square() * of).sum((-1, -2)).sqrt() / spread.clamp(min=1e-3)
+    angle = (((views.flatten(1) @ views.flatten(1).T) - 1) / 2).clamp(-1, 1).acos()
+    step = _CHANGE * angle / torch.pi * 4
+
+    best, back = cost[0], []
+    for now in cost[1:]:
+        total = best[:, None] + step
+        back.append(total.argmin(0))
+        best = total.amin(0) + now
+    chosen = [int(best.argmin())]
+    for before in reversed(back):
+        chosen.append(int(before[chosen[-1]]))
+    chosen = torch.tensor(chosen[::-1])
+    frame = torch.arange(len(wanted))
+    distance = camera[0, 0] / scale[frame, chosen]
+    wrist = middle - scale[frame, chosen, None] * centre[frame, chosen]
+    xy = (wrist - camera[:2, 2]) / camera[[0, 1], [0, 1]] * distance[:, None]
+    return views[chosen].clone(), torch.cat([xy, distance[:, None]], 1)
+
+
+def _turns() -> torch.Tensor:
+    """[views,3,3], always the same."""
+    generator = torch.Generator().manual_seed(0)
+    quaternion = torch.nn.functional.normalize(torch.randn(_VIEWS, 4, generator=generator), dim=1)
+    half = quaternion[:, :1].clamp(-1, 1).acos()
+    return axis_angle_to_matrix(2 * half * torch.nn.functional.normalize(quaternion[:, 1:], dim=1))
+
+
+def _extent(wanted: torch.Tensor) -> torch.Tensor:
+    """The hand's size [F] px: the longer side of the box around it, in the clip's upper range."""
+    seen = wanted[..., 2:] > 0
+    low = torch.where(seen, wanted[..., :2], torch.inf).amin(1)
+    high = torch.where(seen, wanted[..., :2], -torch.inf).amax(1)
+    side = (high - low).amax(1)
+    return side.quantile(0.75).clamp(min=4).expand_as(side)
+
+
+def _mean(x: torch.Tensor) -> torch.Tensor:
+    return x.mean() if x.numel() else x.sum()

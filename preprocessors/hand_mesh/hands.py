@@ -1,0 +1,152 @@
+"""The hand-mesh condition of a clip: which keypoints are whose hand, meshes on them, and their picture."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from ...models.avatar.mesh import vertex_normals, visible_surface
+from ...models.avatar.rasterize import Camera
+from ...models.hmr.multihmr import intrinsics
+from ..frames import each_frame
+from ..keypoints import VISIBLE, Pose
+from ..object_conditions import hand_colour, hand_condition, hand_light
+from .hand_fit import STEPS, fit_hand
+from .hand_model import SIDES, hand_model
+
+LEAST = 8  # points that make a hand
+_LONGEST_GAP = 0.2  # s; a hand that is lost for longer is away
+_BODY_WRIST = {"left": 7, "right": 4}
+_ONE_PLACE = 0.25  # of a hand's size: nearer to each other, two hands are one that was found twice
+
+
+@dataclass(frozen=True)
+class HandMeshes:
+    """`vertices` [F,V,3] m before `camera`, `there` [F] bool and `faces` [f,3] by side."""
+
+    vertices: dict[str, torch.Tensor]
+    there: dict[str, torch.Tensor]
+    faces: dict[str, torch.Tensor]
+    camera: Camera
+
+    def __str__(self) -> str:
+        frames = len(next(iter(self.there.values())))
+        return ", ".join(f"{side} hand in {int(seen.sum())} of {frames} frames" for side, seen in self.there.items())
+
+
+def fit_hands(
+    poses: Sequence[Pose], size: tuple[int, int], fps: float, degrees: float = 60.0,
+    on_step: Callable[[int, int], None] | None = None,
+) -> HandMeshes:  # fmt: skip
+    """Anny's hands on the first person of each of `poses`, in pictures of `size` px (width, height).
+
+    degrees: the camera's field of view over the longer side. A hand that is lost for at most a fifth of a second is
+    carried over; otherwise it is missing. Raises ValueError when no frame shows a hand.
+    """
+    points = hand_points(poses, size)
+    runs = {side: _runs((points[side][..., 2] > 0).sum(1) >= LEAST, int(fps * _LONGEST_GAP)) for side in SIDES}
+    if not any(runs.values()):
+        raise ValueError(
+            f"None of {len(poses)} frames shows a hand: at least {LEAST} of its 21 points must be found. Check the "
+            "pose in a preview, or use a clip in which hands are larger."
+        )
+    camera = intrinsics(*size, degrees).float()
+    total, done = STEPS * sum(map(len, runs.values())), 0
+
+    def step(_: int, __: int) -> None:
+        nonlocal done
+        done += 1
+        if on_step is not None:
+            on_step(done, total)
+
+    vertices, there, faces = {}, {}, {}
+    for side in SIDES:
+        model = hand_model(side)
+        vertices[side] = torch.zeros(len(poses), *model.template.shape)
+        there[side], faces[side] = torch.zeros(len(poses), dtype=torch.bool), model.faces
+        for run in runs[side]:
+            pose = fit_hand(model, points[side][run], camera, step)
+            vertices[side][run] = pose.put(model.vertices(pose.angles))
+            there[side][run] = True
+    focal, principal = camera.diagonal()[:2].tolist(), camera[:2, 2].tolist()
+    return HandMeshes(vertices, there, faces, Camera(tuple(focal), tuple(principal), size))
+
+
+def hand_points(poses: Sequence[Pose], size: tuple[int, int]) -> dict[str, torch.Tensor]:
+    """[F,21,3] (x, y px, score; 0 for what does not count) by side, crossed ones put right by the body's wrists."""
+    rows = {side: np.zeros((len(poses), 21, 3)) for side in SIDES}
+    scale = np.array([*size, 1.0])
+    for frame, pose in enumerate(poses):
+        if not pose.people:
+            continue
+        hands = {"left": pose.left_hand[0] * scale, "right": pose.right_hand[0] * scale}
+        wrists = {side: pose.body[0, joint] * scale for side, joint in _BODY_WRIST.items()}
+        for side, points in _whose(hands, wrists).items():
+            seen = (points[:, 2] > VISIBLE) & np.isfinite(points).all(1)
+            rows[side][frame] = np.where(seen[:, None], points, 0)
+    return {side: torch.from_numpy(points).float() for side, points in rows.items()}
+
+
+def _whose(hands: dict[str, np.ndarray], wrists: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The hands by the side they belong to."""
+    first = {side: points[0] for side, points in hands.items()}
+    known = all(point[2] > VISIBLE for point in [*first.values(), *wrists.values()])
+    if not known:
+        return hands
+
+    def far(hand: str, wrist: str) -> float:
+        return float(np.linalg.norm(first[hand][:2] - wrists[wrist][:2]))
+
+    extent = max(float(np.ptp(points[points[:, 2] > VISIBLE, :2], axis=0).max()) for points in hands.values())
+    if np.linalg.norm(first["left"][:2] - first["right"][:2]) < _ONE_PLACE * extent:
+        # Hands may touch, but then so do the body's wrists.
+        if np.linalg.norm(wrists["left"][:2] - wrists["right"][:2]) > extent:
+            own = min(SIDES, key=lambda side: far(side, side))
+            return {own: hands[own]}
+        return hands
+    if far("left", "right") + far("right", "left") < 0.5 * (far("left", "left") + far("right", "right")):
+        return {"left": hands["right"], "right": hands["left"]}
+    return hands
+
+
+def render_hands(
+    meshes: HandMeshes, product: torch.Tensor | None = None, on_step: Callable[[int, int], None] | None = None
+) -> torch.Tensor:
+    """AnchorCrafter's hand condition, uint8 RGB [F,H,W,3]: hands on black, without what the visible product covers.
+
+    product: [F,H,W], bool or 0…1, at the meshes' size. The nearer hand covers the other.
+    """
+    width, height = meshes.camera.size
+
+    def draw(frame: int) -> torch.Tensor:
+        picture = torch.zeros(height * width, 3, dtype=torch.uint8)
+        parts, count = [], 0
+        for side, there in meshes.there.items():
+            if there[frame]:
+                parts.append((meshes.vertices[side][frame], meshes.faces[side] + count))
+                count += len(parts[-1][0])
+        if parts:
+            points, faces = (torch.cat(x) for x in zip(*parts, strict=True))
+            normals = vertex_normals(points, faces)
+            for seen in visible_surface(points, faces, meshes.camera):
+                normal, point = ((seen.weights[..., None] * of[faces[seen.face]]).sum(1) for of in (normals, points))
+                light = hand_light(F.normalize(normal, dim=-1), F.normalize(-point, dim=-1))
+                picture[seen.pixel] = hand_colour(light)
+        return picture.view(height, width, 3)
+
+    frames = len(next(iter(meshes.there.values())))
+    render = torch.stack(each_frame(range(frames), draw, on_step))
+    return render if product is None else hand_condition(render, product)
+
+
+def _runs(seen: torch.Tensor, longest_gap: int) -> list[slice]:
+    """Stretches of frames with a hand, over gaps of at most `longest_gap` frames."""
+    runs: list[slice] = []
+    for frame in torch.nonzero(seen)[:, 0].tolist():
+        if runs and frame - runs[-1].stop <= longest_gap:
+            runs[-1] = slice(runs[-1].start, frame + 1)
+        else:
+            runs.append(slice(frame, frame + 1))
+    return runs
