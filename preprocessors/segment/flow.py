@@ -42,7 +42,7 @@ class FlowTracker:
         every frame of every object, and may raise to cancel.
         """
         numbers = sorted({prompt.object for prompt in prompts})
-        total, done = len(numbers) * len(frames), 0
+        total = len(numbers) * len(frames)
         masks = {}
         for place, number in enumerate(numbers):
 

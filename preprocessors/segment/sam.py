@@ -1,4 +1,4 @@
-"""SAM 2, SAM 2.1, SAM 3's tracker and EdgeTAM through transformers, whose processors need torchvision: not used here."""
+"""SAM 2, 2.1, 3 and EdgeTAM by transformers, whose own pre-processing needs torchvision: not used here."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
