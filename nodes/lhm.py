@@ -1,0 +1,161 @@
+"""One photo → an avatar, by LHM."""
+
+from comfy_api.latest import io
+
+from ..models.avatar.lhm.precision import CHOICES
+from ..runtime import files
+from ..runtime.memory import Managed
+from ..runtime.progress import Progress
+from .previews import stills
+from .types import Avatar, BodyMotion, PoseKeypoint
+
+CATEGORY = "Crafters/Avatar"
+LHMModel = io.Custom("CRAFTERS_LHM")
+Character = io.Custom("CRAFTERS_CHARACTER")
+FOLDERS = (files.OWN, "diffusion_models")
+SPREAD = "spread anew"
+
+
+class CraftersLoadLHM(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        weights = files.names(*FOLDERS, suffixes={".safetensors"})
+        return io.Schema(
+            node_id="CraftersLoadLHM",
+            display_name="Load LHM",
+            category=CATEGORY,
+            description="LHM makes an avatar from one photo. Needed: its model.safetensors (LHM-1B or LHM-500M) and "
+            "Sapiens-1B, made a plain file by `crafters convert sapiens`. Both are for non-commercial use.",
+            inputs=[
+                io.Combo.Input("lhm", options=weights, tooltip="LHM's model.safetensors, in models/crafters."),
+                io.Combo.Input("sapiens", options=weights,
+                               tooltip="Of `crafters convert sapiens`, in models/crafters."),
+                io.Combo.Input("points", options=[SPREAD, *files.names(files.OWN, suffixes={".pth", ".safetensors"})],
+                               default=SPREAD, optional=True,
+                               tooltip="An avatar that LHM made, in models/crafters: its points are LHM's own, which "
+                               "model.safetensors does not hold. Without one they are spread anew, millimetres away."),
+                io.Combo.Input("dtype", options=list(CHOICES), default="fp32", optional=True,
+                               tooltip="Of the transformer: fp32 is as published; bf16 halves its memory. Sapiens is "
+                               "always in bf16, as published."),
+            ],
+            outputs=[LHMModel.Output("lhm_out", display_name="lhm")],
+        )  # fmt: skip
+
+    @classmethod
+    def execute(cls, lhm, sapiens, points=SPREAD, dtype="fp32"):
+        from ..models.avatar.lhm.system import load_lhm
+
+        own = None if points == SPREAD else files.path(points, files.OWN)
+        paths = (files.path(name, *FOLDERS) for name in (lhm, sapiens))
+        return io.NodeOutput(load_lhm(*paths, CHOICES[dtype], own, Managed))
+
+
+class CraftersPrepareCharacter(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="CraftersPrepareCharacter",
+            display_name="Prepare Character",
+            category=CATEGORY,
+            description="Cuts the person out of a photo and frames body and head as LHM was trained. Best is a whole "
+            "person from the front, arms a little away from the body.",
+            inputs=[
+                io.Image.Input("image", tooltip="One photo of one person."),
+                PoseKeypoint.Input("keypoints", tooltip="From Extract Pose, of this photo; finds the head."),
+                io.Mask.Input("mask", optional=True,
+                              tooltip="The person. Not needed on a plain background."),
+                io.Combo.Input("mask_shows", options=["person", "background"], default="person", optional=True,
+                               tooltip="person: the mask is 1 on the person, as segmentation gives. background: 1 "
+                               "around the person, as Load Image gives for a transparent photo."),
+                io.Boolean.Input("head", default=True, optional=True,
+                                 tooltip="Show the network the head from near. Off makes the avatar from the body "
+                                 "alone, for photos without a face."),
+            ],
+            outputs=[
+                Character.Output("character", display_name="character"),
+                io.Image.Output("head_image", display_name="head",
+                                tooltip="The head; pass it through a face restoration of your choice and into "
+                                "Reconstruct Avatar. Black without a head."),
+                io.Mask.Output("mask_out", display_name="mask", tooltip="1 on the person, of the photo."),
+                io.String.Output("report", display_name="report", tooltip="What of the person is seen."),
+            ],
+        )  # fmt: skip
+
+    @classmethod
+    def execute(cls, image, keypoints, mask=None, mask_shows="person", head=True):
+        import torch
+
+        from ..preprocessors.character import HEAD_SIDE, prepare_character
+        from ..preprocessors.keypoints import from_openpose
+
+        poses, _ = from_openpose(keypoints)
+        shown = 1 - mask if mask is not None and mask_shows == "background" else mask
+        character = prepare_character(image, poses, shown, head)
+        close = torch.zeros(1, HEAD_SIDE, HEAD_SIDE, 3) if character.head is None else character.head
+        close_up = "with" if head else "without"
+        report = f"{character.visible_ratio:.0%} of the body visible, {close_up} the head's close-up"
+        return io.NodeOutput(character, close, character.mask[None].float(), report, ui=stills(character.sheet()))
+
+
+class CraftersReconstructAvatar(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="CraftersReconstructAvatar",
+            display_name="Reconstruct Avatar",
+            category=CATEGORY,
+            description="The photo as an avatar of 40 000 gaussians, which any motion can move. Rig it with the same "
+            "LHM file.",
+            inputs=[
+                LHMModel.Input("lhm", tooltip="From Load LHM."),
+                Character.Input("character", tooltip="From Prepare Character."),
+                io.Image.Input("head", optional=True,
+                               tooltip="The head of Prepare Character after face restoration, square."),
+                BodyMotion.Input("shape", optional=True,
+                                 tooltip="A motion found in this very photo; the person's shape is taken from it. "
+                                 "Without it the avatar has the mean shape."),
+            ],
+            outputs=[Avatar.Output("avatar", display_name="avatar")],
+        )  # fmt: skip
+
+    @classmethod
+    def execute(cls, lhm, character, head=None, shape=None):
+        from ..models.avatar.render import render_still
+
+        if character.head is None and head is not None:
+            raise ValueError("Prepare Character made no head: switch its `head` on, or disconnect `head` here.")
+        if head is not None and (len(head) != 1 or head.shape[1] != head.shape[2]):
+            raise ValueError(f"The head must be one square picture, not {[*head.shape]}: use Prepare Character's.")
+        betas = None if shape is None else shape.betas.mean(dim=0)
+        close = character.head if head is None else head
+        progress = Progress("Reconstruct Avatar")
+        avatar = lhm.reconstruct(character.body, close, betas, character.visible_ratio, progress)
+        return io.NodeOutput(avatar, ui=stills(render_still(avatar)))
+
+
+class CraftersPreviewAvatar(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="CraftersPreviewAvatar",
+            display_name="Preview Avatar",
+            category=CATEGORY,
+            description="The avatar turns once around, in its own pose. No rig or body model is needed.",
+            inputs=[
+                Avatar.Input("avatar", tooltip="Any avatar."),
+                io.Int.Input("frames", default=24, min=1, max=360, tooltip="Pictures of one whole turn."),
+                io.Int.Input("width", default=384, min=64, max=4096, step=16, tooltip="Width in pixels."),
+                io.Int.Input("height", default=512, min=64, max=4096, step=16, tooltip="Height in pixels."),
+            ],
+            outputs=[io.Image.Output("images", display_name="images", tooltip="For Create Video.")],
+        )  # fmt: skip
+
+    @classmethod
+    def execute(cls, avatar, frames, width, height):
+        from ..models.avatar.turntable import render_turntable
+
+        images = render_turntable(avatar, frames, width, height, Progress("Preview Avatar"))
+        return io.NodeOutput(images, ui=stills(images))
+
+
+NODES = [CraftersLoadLHM, CraftersPrepareCharacter, CraftersReconstructAvatar, CraftersPreviewAvatar]
