@@ -1,0 +1,131 @@
+"""Masks of a clip: what to look for, what looks for it, and the result."""
+
+import torch
+from comfy_api.latest import io
+
+from ..preprocessors.keypoints import from_openpose, select_person
+from ..preprocessors.segment.prompts import Prompt, read_box, read_points
+from ..preprocessors.segment.video import FINDERS, segment_video
+from ..runtime import files
+from ..runtime.memory import DTYPE_CHOICES, Managed, network_dtype, to_output
+from ..runtime.progress import Progress
+from .previews import stills
+from .types import PoseKeypoint
+
+CATEGORY = "Crafters/Masks"
+PROMPTED = "what the prompt shows"
+TINT = (1.0, 0.0, 1.0)
+
+Segmenter = io.Custom("CRAFTERS_SEGMENTER")
+SegmentPrompts = io.Custom("CRAFTERS_SEGMENT_PROMPTS")
+
+
+class CraftersLoadSegmenter(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="CraftersLoadSegmenter",
+            display_name="Load SAM",
+            category=CATEGORY,
+            description="SAM 2, SAM 2.1, SAM 3 or EdgeTAM for Segment Video, from a folder in models/crafters that "
+            "holds config.json and model.safetensors, such as facebook/sam2.1-hiera-small.",
+            inputs=[
+                io.Combo.Input("name", options=files.folder_names(files.OWN),
+                               tooltip="The folder as it is on the hub. Small is quick; large has the best edges."),
+                io.Combo.Input("dtype", options=DTYPE_CHOICES, default="fp32", optional=True,
+                               tooltip="Number type of its weights. fp32 is exact; fp16 and bf16 halve the memory."),
+            ],
+            outputs=[Segmenter.Output("segmenter", display_name="segmenter")],
+        )  # fmt: skip
+
+    @classmethod
+    def execute(cls, name, dtype="fp32"):
+        from ..preprocessors.segment.sam import SAM, load_sam
+
+        return io.NodeOutput(SAM(Managed(load_sam(files.path(name, files.OWN), network_dtype(dtype)))))
+
+
+class CraftersSegmentPrompt(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="CraftersSegmentPrompt",
+            display_name="Segment Prompt",
+            category=CATEGORY,
+            description="Says on one frame what to segment: points, a box, or a painted mask. Chain several for more "
+            "objects, or to correct the same object on a later frame.",
+            inputs=[
+                io.Int.Input("frame", default=0, min=0, max=1_000_000,
+                             tooltip="The frame it speaks of, counted from 0 in the frames given to Segment Video."),
+                io.String.Input("inside", default="",
+                                tooltip="Points on the object, x,y in pixels: 320,240 350,260. Coordinates from point "
+                                "editors of other packs are understood too."),
+                io.String.Input("outside", default="",
+                                tooltip="Points that do not belong to it, such as a finger in front of it."),
+                io.String.Input("box", default="", tooltip="A box around it: left,top,right,bottom in pixels."),
+                io.Int.Input("object", default=1, min=1, max=64, optional=True,
+                             tooltip="Which of several objects. The same number as in another prompt corrects it."),
+                io.Mask.Input("mask", optional=True,
+                              tooltip="Its mask on that frame, in place of points and box, at the size of the frames."),
+                SegmentPrompts.Input("prompts", optional=True, tooltip="Prompts to add this one to."),
+            ],
+            outputs=[SegmentPrompts.Output("prompts_out", display_name="prompts")],
+        )  # fmt: skip
+
+    @classmethod
+    def execute(cls, frame, inside, outside, box, object=1, mask=None, prompts=()):
+        painted = None if mask is None else (mask[0] > 0.5).cpu().numpy()
+        prompt = Prompt(frame, read_points(inside), read_points(outside), read_box(box), painted, object)
+        return io.NodeOutput((*prompts, prompt))
+
+
+class CraftersSegmentVideo(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="CraftersSegmentVideo",
+            display_name="Segment Video",
+            category=CATEGORY,
+            description="Follows a person or a thing through a clip and gives its visible pixels in every frame. "
+            "With SAM (Load SAM) edges are good and it comes back after it was hidden; without, colours and motion are "
+            "followed: a rough mask for things that stand out.",
+            inputs=[
+                io.Image.Input("images", tooltip="The frames of the clip."),
+                io.Combo.Input("find", options=[PROMPTED, *FINDERS], default=PROMPTED,
+                               tooltip="person and what the hands hold are found by the keypoints; prompts for object "
+                               "1 then correct it."),
+                io.Int.Input("grow", default=0, min=-64, max=64, optional=True,
+                             tooltip="Pixels to widen the finished mask by, or narrow it. 0 for object depth; a few "
+                             "pixels for removing a person."),
+                SegmentPrompts.Input("prompts", optional=True, tooltip="From Segment Prompt."),
+                PoseKeypoint.Input("keypoints", optional=True, tooltip="The clip's pose, from Extract Pose."),
+                Segmenter.Input("segmenter", optional=True,
+                                tooltip="From Load SAM. Without it colours and motion are followed."),
+            ],
+            outputs=[
+                io.Mask.Output("mask", display_name="mask", tooltip="All objects together, 1 where they are seen."),
+                io.Mask.Output("masks", display_name="masks", is_output_list=True,
+                               tooltip="Each object by itself, by number."),
+                io.Image.Output("overlay", display_name="overlay", tooltip="The mask over the clip, to look at."),
+                io.String.Output("report", display_name="report", tooltip="What was missing or cleaned, and where."),
+            ],
+        )  # fmt: skip
+
+    @classmethod
+    def execute(cls, images, find, grow=0, prompts=(), keypoints=None, segmenter=None):
+        if segmenter is None:
+            from ..preprocessors.segment.flow import FlowTracker
+
+            segmenter = FlowTracker()
+        poses = None if keypoints is None else select_person(from_openpose(keypoints)[0])
+        by_pose = None if find == PROMPTED else find
+        masks, reports = segment_video(segmenter, images, prompts, poses, by_pose, grow, Progress("Segment Video"))
+        together = torch.stack(list(masks.values())).any(0)
+        overlay = images[..., :3].clone()
+        overlay[together] = (overlay[together] + overlay.new_tensor(TINT)) / 2
+        told = "\n".join(f"Object {number}: {report}" for number, report in reports.items())
+        singles = [to_output(mask) for mask in masks.values()]
+        return io.NodeOutput(to_output(together), singles, to_output(overlay), told, ui=stills(overlay))
+
+
+NODES = [CraftersLoadSegmenter, CraftersSegmentPrompt, CraftersSegmentVideo]
