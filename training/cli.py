@@ -52,7 +52,7 @@ def _clip():
 
 
 def _dinov2():
-    from .image_encoder import DinoSettings, DinoTask
+    from .dinov2 import DinoSettings, DinoTask
 
     return DinoSettings, lambda own, run: DinoTask(own)
 
