@@ -63,14 +63,13 @@ class CraftersRemovePerson(io.ComfyNode):
                 Painter.Input("painter", optional=True,
                               tooltip="From Load ProPainter. Unconnected: no weights are used."),
                 io.Int.Input("dilation", default=16, min=0, max=128, optional=True,
-                             tooltip="By how many pixels the mask is grown, at the size worked at: the clip's times "
-                             "scale for ProPainter, else the clip's own."),
+                             tooltip="By how many pixels the mask is grown, at the size worked at; 16 as published."),
                 io.Combo.Input("preset", options=PRESETS, default="fast", optional=True,
                                tooltip="How many frames ProPainter looks at. published: as AniCrafter does, some "
                                "eleven times slower; fast: ProPainter's own default."),
                 io.Float.Input("scale", default=0.5, min=0.1, max=1.0, step=0.05, optional=True,
-                               tooltip="Of the clip's size, what ProPainter works at; 0.5 as published. At most 1280 "
-                               "pixels long. Only the hole is put back, at full size."),
+                               tooltip="Of the clip's size, what is worked at; 0.5 as published. At most 1280 pixels "
+                               "long. Only the hole is put back, at full size."),
                 io.Int.Input("subvideo", default=80, min=10, max=400, optional=True,
                              tooltip="How many frames ProPainter holds at a time. Less needs less memory."),
             ],

@@ -32,7 +32,7 @@ def check_clip(images: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
 
 
 def working_size(height: int, width: int, scale: float) -> tuple[int, int]:
-    """Height and width that ProPainter works at: scaled, multiples of 8, no longer than 1280, no side below 128."""
+    """Height and width worked at: scaled, multiples of 8, no longer than 1280, no side below 128."""
     scale = max(min(scale, LONGEST / max(height, width)), SHORTEST / min(height, width))
     return tuple(max(SHORTEST, int(scale * side) // MULTIPLE * MULTIPLE) for side in (height, width))
 

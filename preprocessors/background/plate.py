@@ -23,7 +23,8 @@ def plate(frames: np.ndarray, masks: np.ndarray, on_step: Callable[[int, int], N
 
     frames: uint8 RGB; masks: bool [T,H,W], True in the hole. Each pixel is the median of what the best aligned frames
     that see it show there, in the frame's own exposure; a pixel no frame sees is filled smoothly from its surroundings.
-    Right for a still, turning or zooming camera and a far or flat background; a near one shifts against it.
+    Right for a still, turning or zooming camera, or a flat background; where a camera travels past something near, that
+    is seen too differently from far frames and becomes smooth too.
     """
     camera = Camera(frames, masks)
     return np.stack(each_frame(range(len(frames)), lambda t: _fill(frames, masks, camera, t), on_step))
@@ -71,7 +72,7 @@ def _fill(frames: np.ndarray, masks: np.ndarray, camera: Camera, t: int) -> np.n
             return None
         gain = frame[common].mean(0) / np.maximum(seen[common].mean(0), 1)
         seen = np.clip(seen * np.clip(gain, 1 / GAIN, GAIN), 0, 255)
-        return np.abs(seen[common] - frame[common]).mean(), seen[hole].astype(np.float16), known[hole]
+        return np.abs(seen[common] - frame[common]).mean(), seen[hole].round().astype(np.uint8), known[hole]
 
     near, far = sources(len(frames), t, camera.still)
     found = [view for s in near if (view := look(s))]
@@ -80,12 +81,10 @@ def _fill(frames: np.ndarray, masks: np.ndarray, camera: Camera, t: int) -> np.n
         found += [view for s in far if (view := look(s)) and view[0] <= worst]
     found.sort(key=lambda view: view[0])
 
-    crop = frame.copy()
-    unseen = hole.copy()
-    if found:
-        colours, seen = _median(np.stack([c for _, c, _ in found]), np.stack([k for _, _, k in found]))
-        crop[hole] = colours.round().astype(np.uint8)
-        unseen[hole] = ~seen
+    crop, unseen = frame.copy(), hole.copy()
+    colours, known = _median([view for _, *view in found], hole.sum())
+    crop[hole] = colours.round().astype(np.uint8)
+    unseen[hole] = ~known
     result = frames[t].copy()
     result[here] = crop
     if unseen.any():
@@ -95,15 +94,22 @@ def _fill(frames: np.ndarray, masks: np.ndarray, camera: Camera, t: int) -> np.n
     return result
 
 
-def _median(colours: np.ndarray, known: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Median over the first `AGREEING` known of the sources [S,N,3], as [N,3], and which of the N any source knows."""
-    known = known & (known.cumsum(0) <= AGREEING)
-    count = known.sum(0)
-    ordered = np.sort(np.where(known[..., None], colours.astype(np.float32), np.inf), axis=0)
-    low, high = (np.clip(middle, 0, len(colours) - 1)[None, :, None] for middle in ((count - 1) // 2, count // 2))
-    # The middle one, or the mean of both.
-    middle = (np.take_along_axis(ordered, low, 0)[0] + np.take_along_axis(ordered, high, 0)[0]) / 2
-    return np.where(count[:, None] > 0, middle, 0), count > 0
+def _median(views: list[tuple[np.ndarray, np.ndarray]], pixels: int) -> tuple[np.ndarray, np.ndarray]:
+    """Median of the first `AGREEING` views that know a pixel, [N,3], and which of the N any view knows.
+
+    views: colours uint8 [N,3] and known bool [N], the best first.
+    """
+    picked, count = np.full((AGREEING, pixels, 3), np.inf, np.float32), np.zeros(pixels, int)
+    for colours, known in views:
+        wanted = np.flatnonzero(known & (count < AGREEING))
+        picked[count[wanted], wanted] = colours[wanted]
+        count[wanted] += 1
+    picked.sort(axis=0)
+    every = np.arange(pixels)
+    known = count > 0
+    # The middle one, or the mean of the two in the middle.
+    middle = (picked[np.maximum(count - 1, 0) // 2, every] + picked[np.minimum(count // 2, AGREEING - 1), every]) / 2
+    return np.where(known[:, None], middle, 0), known
 
 
 def inpaint_smoothly(frame: np.ndarray, hole: np.ndarray) -> np.ndarray:

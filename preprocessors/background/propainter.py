@@ -11,6 +11,7 @@ from ...models.propainter.propagation import propagate_pixels
 from .stream import Stream
 
 FLOW_CONTEXT, FRAME_CONTEXT = 5, 10  # how far a sub-video looks beyond its ends, as published
+ACTIVATION_BYTES = 200  # per pixel of a sub-video, reckoned from flow completion's first layers, the largest
 PAIRS_AT_ONCE = 8  # flows between two answers of a GPU; a CPU takes seconds for one
 
 
@@ -70,7 +71,9 @@ class Inpainting:
         the hole. Sides are multiples of 8 and at least 128. `on_step(done, total)` is called after every few flows and
         every few painted frames.
         """
-        self.device, self.system = painter.load(), painter.module
+        held = min(len(frames), settings.subvideo + 2 * FRAME_CONTEXT)
+        self.device = painter.load(ACTIVATION_BYTES * held * masks[0].size)
+        self.system = painter.module
         self.frames, self.masks, self.settings = frames, masks, settings
         self.on_step, self.done = on_step, 0
         pairs, subvideo = len(frames) - 1, settings.subvideo

@@ -24,19 +24,17 @@ def remove_person(
 ) -> torch.Tensor:
     """The clip with what is behind the person where the person was, [T,H,W,3] in 0…1; the rest is untouched.
 
-    images: [T,H,W,3] in 0…1; mask: [T,H,W], or one for all frames, above 0.5 on the person. With a `painter`
-    (`models.propainter.system.ProPainter`) the hole is painted at `scale` of the clip's size and put back at full
-    size; without, it is filled at full size from other frames, as the camera moved. `dilation` is in pixels of the
-    size worked at. Raises ValueError.
+    images: [T,H,W,3] in 0…1; mask: [T,H,W], or one for all frames, above 0.5 on the person. The hole is filled at
+    `scale` of the clip's size (see `working_size`), where the mask is grown by `dilation` pixels, and put back at full
+    size: by a `painter` (`models.propainter.system.ProPainter`), else from other frames, as the camera moved.
+    Raises ValueError.
     """
     images = images[..., :3]
     hole = check_clip(images, mask)
     if not hole.any():
         logger.warning("Remove Person: the mask is empty in every frame; the clip stays as it is.")
         return images
-    height, width = images.shape[1:3]
-    size = (height, width) if painter is None else working_size(height, width, scale)
-    frames, holes = shrink(images, hole, size, dilation)
+    frames, holes = shrink(images, hole, working_size(*images.shape[1:3], scale), dilation)
     if painter is None:
         filled = plate(frames, holes, on_step)
     else:

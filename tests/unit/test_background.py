@@ -13,11 +13,13 @@ from crafters.models.propainter.transformer import SparseAttention
 from crafters.models.propainter.warp import deform_conv2d
 from crafters.preprocessors.background.camera import Camera
 from crafters.preprocessors.background.hole import paste, working_size
-from crafters.preprocessors.background.plate import plate
+from crafters.preprocessors.background.plate import inpaint_smoothly, plate
 from crafters.preprocessors.background.propainter import Inpainting, Settings
 from crafters.preprocessors.background.remove import remove_person
 from crafters.preprocessors.background.stream import Stream
+from crafters.preprocessors.clip import read_clip
 from propainter_files import VALID_INDICES
+from real_data import real_file
 from torch import nn
 
 
@@ -230,3 +232,19 @@ def test_what_no_frame_shows_is_smooth():
     filled = plate(frames, masks)
     assert np.array_equal(filled[~masks], frames[~masks])
     assert hole_psnr(filled, truth, masks) > 15
+
+
+@pytest.mark.slow
+def test_the_published_scene_without_weights():
+    """A travelling camera; the published background is itself ProPainter's."""
+    names = ("source_video", "bkgd_video", "smplx_video")
+    source, published, body = (
+        read_clip(real_file(f"anicrafter/scene/{name}.mp4"), frames=40, long_side=340)[0].numpy() for name in names
+    )
+    person = (np.abs(source.astype(int) - published).max(-1) > 24) | (body.max(-1) > 30)
+    near = np.stack([cv2.dilate((b.max(-1) > 30).astype(np.uint8), np.ones((31, 31))) for b in body]) > 0
+    masks = np.stack([cv2.dilate((p & n).astype(np.uint8), np.ones((9, 9))) for p, n in zip(person, near, strict=True)])
+    masks = masks > 0
+    smooth = np.stack([inpaint_smoothly(*pair) for pair in zip(source, masks, strict=True)])
+    found = hole_psnr(plate(source, masks), published, masks)
+    assert found > 23 and found > hole_psnr(smooth, published, masks) + 1.5
