@@ -9,10 +9,12 @@ from ...models.avatar.body import BodyModel
 from ...models.avatar.motion import BodyMotion, MotionError
 from ...models.avatar.rotation import matrix_to_quaternion, quaternion_to_axis_angle
 from ...models.hmr.multihmr import intrinsics
+from ...models.loaded import Loaded
 from ..keypoints import Pose
 from .body_points import BodyPoints
 from .fit import FIRST, SECOND, Fit, fit_motion, full_pose, placed, project
-from .smooth import smooth_betas, smooth_place, smooth_pose
+from .see import seen
+from .smooth import one_euro, smooth_betas, smooth_place, smooth_pose
 from .start import STEPS, bent
 from .targets import person_box, targets, wholebody
 
@@ -35,24 +37,28 @@ class MotionReport:
     field_of_view: float
 
     def __str__(self) -> str:
-        gaps = f"{len(self.missing)} frames without the person filled in" if self.missing else "person in every frame"
+        frames = "1 frame" if len(self.missing) == 1 else f"{len(self.missing)} frames"
+        gaps = f"{frames} without the person filled in" if self.missing else "person in every frame"
         return (
             f"{gaps}; points {self.error:.1f} px off on average; joints accelerate by {self.shaking:.1f} m/s² "
             f"({self.shaking_before:.1f} before smoothing); field of view {self.field_of_view:.0f}°."
         )
 
 
-def motion_from_keypoints(
-    model: BodyModel, poses: Sequence[Pose], size: tuple[int, int], fps: float,
-    degrees: float | None = 60.0, on_step: Callable[[int, int], None] | None = None,
+def estimate_motion(
+    model: BodyModel, poses: Sequence[Pose], size: tuple[int, int], fps: float, degrees: float | None = 60.0,
+    network: Loaded | None = None, images: torch.Tensor | None = None,
+    on_step: Callable[[int, int], None] | None = None,
 ) -> tuple[BodyMotion, MotionReport]:  # fmt: skip
     """The motion of the first person of each of `poses`, seen in pictures of `size` px (width, height).
 
-    degrees: the camera's field of view over the longer side; None tries several. Frames are numbered from 0; those
+    degrees: the camera's field of view over the longer side; None tries several. network: Multi-HMR, which looks at
+    `images` [F,H,W,3] (0…1); without it the fit starts from somebody standing. Frames are numbered from 0; those
     between the first and the last with the person are filled in. A run of fewer than a tenth of a second's frames is
     taken for a mistake. Raises MotionError when nothing is left.
     """
-    wanted = targets(torch.stack([wholebody(pose, *size) for pose in poses])).float()
+    keypoints = torch.stack([wholebody(pose, *size) for pose in poses]).float()
+    wanted = targets(keypoints)
     box = person_box(wanted)
     runs = _runs(box.isfinite().all(1) & ((wanted[:, :17, 2] > 0).sum(1) >= 4), max(3, int(fps / 10)))
     if not runs:
@@ -65,18 +71,24 @@ def motion_from_keypoints(
         degrees = _field_of_view(body, wanted[runs[0]][:_TRIED], height[runs[0]][:_TRIED], size)
     camera = intrinsics(*size, degrees).float()
 
-    total, done = len(runs) * (STEPS + FIRST + SECOND), 0
+    looks = [STEPS if network is None else run.stop - run.start for run in runs]
+    total, done = sum(looks) + len(runs) * (FIRST + SECOND), 0
 
     def step(_: int, __: int) -> None:
         nonlocal done
         done += 1
         if on_step is not None:
-            on_step(done, total)
+            on_step(min(done, total), total)
 
     fits = []
     for run in runs:
-        start = bent(body, wanted[run], height[run], camera, step)
-        fits.append(fit_motion(body, wanted[run], height[run], camera, start, faith=_FAITH, on_step=step))
+        aim, tall, start = wanted[run], height[run], None
+        if network is not None:
+            aim = torch.cat([one_euro(aim[..., :2], fps), aim[..., 2:]], dim=-1)
+            start = seen(network, body, images[run], keypoints[run], box[run], camera, step)
+        faith = _FAITH if start is None else 1.0
+        start = bent(body, aim, tall, camera, step) if start is None else start
+        fits.append(fit_motion(body, aim, tall, camera, start, faith=faith, on_step=step))
     frames = [frame for run in runs for frame in range(run.start, run.stop)]
     motion = torch.cat([_smoothed(body, fit, fps) for fit in fits]).double()
     missing = tuple(sorted(set(range(frames[0], frames[-1])) - set(frames)))

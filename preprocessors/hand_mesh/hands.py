@@ -17,7 +17,7 @@ from .hand_fit import STEPS, fit_hand
 from .hand_model import SIDES, hand_model
 
 LEAST = 8  # points that make a hand
-_LONGEST_GAP = 0.2  # s; a hand that is lost for longer is away
+LONGEST_GAP = 0.2  # s; a hand that is lost for longer is away
 _BODY_WRIST = {"left": 7, "right": 4}
 _ONE_PLACE = 0.25  # of a hand's size: nearer to each other, two hands are one that was found twice
 
@@ -46,7 +46,7 @@ def fit_hands(
     carried over; otherwise it is missing. Raises ValueError when no frame shows a hand.
     """
     points = hand_points(poses, size)
-    runs = {side: _runs((points[side][..., 2] > 0).sum(1) >= LEAST, int(fps * _LONGEST_GAP)) for side in SIDES}
+    runs = {side: stretches((points[side][..., 2] > 0).sum(1) >= LEAST, int(fps * LONGEST_GAP)) for side in SIDES}
     if not any(runs.values()):
         raise ValueError(
             f"None of {len(poses)} frames shows a hand: at least {LEAST} of its 21 points must be found. Check the "
@@ -141,7 +141,7 @@ def render_hands(
     return render if product is None else hand_condition(render, product)
 
 
-def _runs(seen: torch.Tensor, longest_gap: int) -> list[slice]:
+def stretches(seen: torch.Tensor, longest_gap: int) -> list[slice]:
     """Stretches of frames with a hand, over gaps of at most `longest_gap` frames."""
     runs: list[slice] = []
     for frame in torch.nonzero(seen)[:, 0].tolist():

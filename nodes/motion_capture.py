@@ -1,0 +1,175 @@
+"""Hands and body of the person in a clip, as meshes and as a motion."""
+
+from comfy_api.latest import io
+
+from ..preprocessors.keypoints import from_openpose, select_person
+from ..runtime import files
+from ..runtime.memory import Managed, to_output
+from ..runtime.progress import Progress
+from .previews import stills
+from .types import BodyModel, BodyMotion, PoseKeypoint
+
+CATEGORY = "Crafters/Motion Capture"
+HaMeRModel = io.Custom("CRAFTERS_HAMER")
+MultiHMRModel = io.Custom("CRAFTERS_MULTIHMR")
+
+
+def _weights(mark: str, suffixes: set[str]) -> list[str]:
+    """Files of the pack's folder, the likeliest first."""
+    return sorted(files.names(files.OWN, suffixes=suffixes), key=lambda name: (mark not in name.lower(), name))
+
+
+def _angle_input(least, more=""):
+    return io.Float.Input("field_of_view", default=60.0, min=least, max=150.0, step=1.0,
+                          tooltip="Degrees the camera sees over the picture's longer side. A phone: 65 to 75, zoomed "
+                          f"in less; 60 is what the published system takes for all{more}.")  # fmt: skip
+
+
+class CraftersLoadHaMeR(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="CraftersLoadHaMeR",
+            display_name="Load HaMeR",
+            category=CATEGORY,
+            description="The network that AnchorCrafter's hand meshes were made with, and MANO, the hand it moves. "
+            "MANO's licence must be accepted at mano.is.tue.mpg.de: put MANO_RIGHT.pkl into models/crafters/mano, it "
+            "is never downloaded for you. Hand Mesh works without both.",
+            inputs=[
+                io.Combo.Input("hamer", options=_weights("hamer", {".ckpt", ".safetensors"}),
+                               tooltip="hamer.ckpt."),
+                io.Combo.Input("mano", options=_weights("mano_right", {".pkl"}), tooltip="MANO_RIGHT.pkl."),
+            ],
+            outputs=[HaMeRModel.Output("hamer_out", display_name="hamer")],
+        )  # fmt: skip
+
+    @classmethod
+    def execute(cls, hamer, mano):
+        from ..models.hmr.hamer import load_hamer
+        from ..models.hmr.mano import load_mano
+
+        hand = load_mano(files.path(mano, files.OWN))
+        return io.NodeOutput((Managed(load_hamer(files.path(hamer, files.OWN))), hand))
+
+
+class CraftersHandMesh(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="CraftersHandMesh",
+            display_name="Hand Mesh",
+            category=CATEGORY,
+            description="Draws the person's hands as light-blue meshes, without what the product covers, which is "
+            "AnchorCrafter's hand condition. Without HaMeR, the freely licensed Anny's hands are laid onto "
+            "the keypoints.",
+            inputs=[
+                io.Image.Input("images", tooltip="The driving clip."),
+                PoseKeypoint.Input("keypoints", tooltip="Its pose, from Extract Pose."),
+                io.Mask.Input("product", optional=True,
+                              tooltip="The product's visible pixels, 1 mask or as many as frames."),
+                HaMeRModel.Input("hamer", optional=True, tooltip="From Load HaMeR; closer to the published pictures."),
+                io.Float.Input("fps", default=30.0, min=1.0, max=240.0, tooltip="Frames per second of the clip."),
+                _angle_input(5.0),
+            ],
+            outputs=[
+                io.Image.Output("image", display_name="images", tooltip="For Place Condition Video."),
+                io.String.Output("report", display_name="report", tooltip="In how many frames each hand was found."),
+            ],
+        )  # fmt: skip
+
+    @classmethod
+    def execute(cls, images, keypoints, product=None, hamer=None, fps=30.0, field_of_view=60.0):
+        from ..preprocessors.frames import resize
+        from ..preprocessors.hand_mesh.hands import fit_hands, render_hands
+
+        height, width = images.shape[1:3]
+        poses = _one_person(keypoints, len(images))
+        progress = Progress("Hand Mesh")
+        if hamer is None:
+            meshes = fit_hands(poses, (width, height), fps, field_of_view, progress)
+        else:
+            from ..preprocessors.hand_mesh.recover import recover_hands
+
+            meshes = recover_hands(*hamer, images, poses, fps, progress)
+        if product is not None:
+            if len(product) not in (1, len(images)):
+                raise ValueError(
+                    f"There are {len(images)} frames but {len(product)} product masks: give one or as many."
+                )
+            product = product.cpu().expand(len(images), -1, -1)
+            product = resize(product.permute(1, 2, 0), width, height).permute(2, 0, 1)
+        drawn = to_output(render_hands(meshes, product, Progress("Hand Mesh, drawing")).float() / 255)
+        return io.NodeOutput(drawn, str(meshes), ui=stills(drawn))
+
+
+class CraftersLoadMultiHMR(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="CraftersLoadMultiHMR",
+            display_name="Load Multi-HMR",
+            category=CATEGORY,
+            description="The network AniCrafter finds bodies with (non-commercial licence). Body Motion from Video "
+            "works without it.",
+            inputs=[
+                io.Combo.Input("multihmr", options=_weights("multihmr", {".pt", ".safetensors"}),
+                               tooltip="multiHMR_896_L.pt."),
+            ],
+            outputs=[MultiHMRModel.Output("multihmr_out", display_name="multihmr")],
+        )  # fmt: skip
+
+    @classmethod
+    def execute(cls, multihmr):
+        from ..models.hmr.multihmr import load_multihmr
+
+        return io.NodeOutput(Managed(load_multihmr(files.path(multihmr, files.OWN))))
+
+
+class CraftersBodyMotionFromVideo(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="CraftersBodyMotionFromVideo",
+            display_name="Body Motion from Video",
+            category=CATEGORY,
+            description="How the person in a clip moves, as a motion for avatars: a body is bent until its joints lie "
+            "on the clip's keypoints, over all frames at once.",
+            inputs=[
+                io.Image.Input("images", tooltip="The clip."),
+                PoseKeypoint.Input("keypoints", tooltip="Its pose, from Extract Pose."),
+                BodyModel.Input("body", tooltip="From Load Body Model: SMPL-X, or Anny."),
+                MultiHMRModel.Input("multihmr", optional=True,
+                                    tooltip="From Load Multi-HMR; tells apart what looks alike from one side."),
+                io.Float.Input("fps", default=30.0, min=1.0, max=240.0, tooltip="Frames per second of the clip."),
+                _angle_input(0.0, "; 0 tries several"),
+            ],
+            outputs=[
+                BodyMotion.Output("motion", display_name="motion"),
+                io.String.Output("report", display_name="report",
+                                 tooltip="Frames filled in, how well the points are met, how much the body trembles."),
+            ],
+        )  # fmt: skip
+
+    @classmethod
+    def execute(cls, images, keypoints, body, multihmr=None, fps=30.0, field_of_view=60.0):
+        from ..models.avatar.render import render_body
+        from ..preprocessors.body_motion.estimate import estimate_motion
+
+        height, width = images.shape[1:3]
+        poses = _one_person(keypoints, len(images))
+        progress = Progress("Body Motion from Video")
+        motion, report = estimate_motion(
+            body, poses, (width, height), fps, field_of_view or None, multihmr, images, progress
+        )
+        first = render_body(body, motion.looped(1), width, height)[0]
+        return io.NodeOutput(motion, str(report), ui=stills(first))
+
+
+def _one_person(keypoints: list, count: int) -> list:
+    poses, _ = from_openpose(keypoints)
+    if len(poses) != count:
+        raise ValueError(f"There are {count} frames but poses for {len(poses)}: extract the pose from the same clip.")
+    return select_person(poses)
+
+
+NODES = [CraftersLoadHaMeR, CraftersHandMesh, CraftersLoadMultiHMR, CraftersBodyMotionFromVideo]
