@@ -15,10 +15,11 @@ from .background.hole import levels
 from .frames import each_frame
 from .object_conditions import depth_condition, inferno
 
-# model_type of config.json: transformers' class, shorter side, divisor of both sides, mean and deviation of a pixel.
+# model_type of config.json: transformers' class; shorter side; what both sides are multiples of, None for a square
+# (transformers' DPT takes no other); mean and deviation of a pixel.
 KINDS = {
     "depth_anything": ("DepthAnythingForDepthEstimation", 518, 14, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
-    "dpt": ("DPTForDepthEstimation", 384, 32, (0.5,) * 3, (0.5,) * 3),
+    "dpt": ("DPTForDepthEstimation", 384, None, (0.5,) * 3, (0.5,) * 3),
 }
 ACTIVATIONS = 2 << 30  # bytes
 TRIMMED, ROUNDS = 0.7, 3  # share of the background that fits best and is believed; the rest moved
@@ -40,10 +41,12 @@ class DepthNetwork:
 
     @torch.inference_mode()
     def __call__(self, frame: np.ndarray) -> torch.Tensor:
-        """float32 [h, w] of a picture uint8 [H, W, 3]; h and w keep its shape, the shorter one the network's side."""
+        """float32 [h, w] of a picture uint8 [H, W, 3], at the network's size: square, or near the picture's shape."""
         device = self.loaded.load(ACTIVATIONS)
-        scale = self._side / min(frame.shape[:2])
-        size = [max(1, round(side * scale / self._multiple)) * self._multiple for side in frame.shape[:2]]
+        size = [self._side] * 2
+        if self._multiple:
+            scale = self._side / min(frame.shape[:2])
+            size = [max(1, round(side * scale / self._multiple)) * self._multiple for side in frame.shape[:2]]
         pixels = torch.from_numpy(frame).permute(2, 0, 1)[None].float()
         pixels = F.interpolate(pixels, size, mode="bicubic", antialias=True).clamp(0, 255)[0] / 255
         pixels = ((pixels - self._mean) / self._std)[None].to(device, self.loaded.dtype)

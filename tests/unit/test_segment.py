@@ -1,0 +1,204 @@
+"""Masks over a clip without weights: prompts, GrabCut and flow, prompts from the pose, cleaning."""
+
+import numpy as np
+import pytest
+import torch
+from real_data import real_file
+
+from crafters.preprocessors.clip import read_clip
+from crafters.preprocessors.keypoints import Pose
+from crafters.preprocessors.segment.clean import clean_masks
+from crafters.preprocessors.segment.flow import FlowTracker
+from crafters.preprocessors.segment.prompts import Prompt, check_prompts, read_box, read_points
+from crafters.preprocessors.segment.video import segment_video
+
+HEIGHT, WIDTH = 96, 128
+
+
+def moving_disc(frames=6, seed=0):
+    """A red disc with a dot, before a noisy wall, moving right: images float [T, H, W, 3] and its masks."""
+    noise = np.random.default_rng(seed).normal(0, 0.02, (HEIGHT, WIDTH, 3))
+    y, x = np.mgrid[:HEIGHT, :WIDTH]
+    images, masks = [], []
+    for frame in range(frames):
+        centre = 40 + 4 * frame
+        mask = (x - centre) ** 2 + (y - 50) ** 2 < 18**2
+        image = np.stack([0.3 + x / 400, 0.5 + y / 400, np.full(x.shape, 0.55)], -1) + noise
+        image[mask] = (0.8, 0.15, 0.1)
+        image[(x - centre) ** 2 + (y - 45) ** 2 < 16] = (0.9, 0.8, 0.1)
+        images.append(image.clip(0, 1))
+        masks.append(mask)
+    return torch.from_numpy(np.stack(images)).float(), np.stack(masks)
+
+
+def iou(a, b):
+    a, b = np.asarray(a), np.asarray(b)
+    return (a & b).sum() / (a | b).sum()
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        Prompt(0, box=(18, 28, 62, 72)),
+        Prompt(5, box=(38, 28, 82, 72)),
+        Prompt(3, inside=((52, 60),)),
+        Prompt(2, mask=moving_disc()[1][2]),
+    ],
+    ids=["box", "box on the last frame", "point", "mask"],
+)
+def test_flow_follows_a_disc_from_any_frame(prompt):
+    images, truth = moving_disc()
+    masks, reports = segment_video(FlowTracker(), images, [prompt])
+    assert masks[1].shape == truth.shape and masks[1].dtype == torch.bool
+    assert iou(masks[1], truth) > 0.9
+    assert not reports[1].missing
+
+
+def test_two_objects_are_kept_apart_and_progress_counts_both():
+    images, truth = moving_disc()
+    images[:, 5:20, 100:120] = torch.tensor([0.1, 0.2, 0.9])
+    steps = []
+    prompts = [Prompt(0, box=(18, 28, 62, 72)), Prompt(4, box=(96, 2, 124, 24), object=7)]
+    masks, _ = segment_video(FlowTracker(), images, prompts, on_step=lambda *step: steps.append(step))
+    assert steps == [(done, 12) for done in range(1, 13)]
+    square = np.zeros_like(truth)
+    square[:, 5:20, 100:120] = True
+    assert iou(masks[1], truth) > 0.9 and iou(masks[7], square) > 0.9
+
+
+def test_a_later_prompt_corrects():
+    images, truth = moving_disc()
+    wrong = Prompt(0, box=(90, 60, 120, 90))
+    alone, _ = segment_video(FlowTracker(), images, [Prompt(0, mask=np.roll(truth[0], 60, 1))])
+    corrected, _ = segment_video(FlowTracker(), images, [wrong, Prompt(3, mask=truth[3])])
+    assert iou(alone[1][3:], truth[3:]) < 0.5 < 0.9 < iou(corrected[1][3:], truth[3:])
+
+
+def test_a_cancel_ends_the_work():
+    images, _ = moving_disc()
+
+    def cancel(done, total):
+        if done == 2:
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        segment_video(FlowTracker(), images, [Prompt(0, box=(18, 28, 62, 72))], on_step=cancel)
+
+
+def test_one_frame_and_large_or_tall_frames():
+    images, truth = moving_disc(frames=1)
+    masks, _ = segment_video(FlowTracker(), images, [Prompt(0, box=(18, 28, 62, 72))])
+    assert iou(masks[1], truth) > 0.9
+    tall = torch.nn.functional.interpolate(images.movedim(-1, 1), (2160, 1215)).movedim(1, -1)
+    box = (18 / WIDTH * 1215, 28 / HEIGHT * 2160, 62 / WIDTH * 1215, 72 / HEIGHT * 2160)
+    masks, _ = segment_video(FlowTracker(), tall, [Prompt(0, box=box)])
+    scaled = torch.nn.functional.interpolate(torch.from_numpy(truth)[None].float(), (2160, 1215))[0] > 0.5
+    assert masks[1].shape == (1, 2160, 1215) and iou(masks[1], scaled) > 0.9
+
+
+@pytest.mark.parametrize(
+    ("prompts", "said"),
+    [
+        ([], "nothing to look for"),
+        ([Prompt(6, inside=((1, 1),))], "outside the clip, whose frames are 0 to 5"),
+        ([Prompt(0, inside=((500, 1),))], "point at 500,1, outside the 128x96"),
+        ([Prompt(0, box=(50, 50, 50, 60))], "empty box"),
+        ([Prompt(0, outside=((1, 1),))], "only points beside it"),
+        ([Prompt(0, mask=np.zeros((HEIGHT, WIDTH), bool))], "empty mask"),
+        ([Prompt(0, mask=np.ones((HEIGHT, WIDTH), bool))], "covers the whole frame"),
+        ([Prompt(0, mask=np.ones((9, 9), bool))], "mask of 9x9 pixels, but the clip is 128x96"),
+    ],
+)
+def test_what_cannot_be_followed_is_said(prompts, said):
+    with pytest.raises(ValueError, match=said):
+        check_prompts(prompts, 6, HEIGHT, WIDTH)
+
+
+def test_an_object_that_is_never_found_is_said():
+    class Blind:
+        spacing = 1
+
+        def track(self, frames, prompts, on_step):
+            return {1: np.zeros((len(frames), HEIGHT, WIDTH), bool)}
+
+    with pytest.raises(ValueError, match="found in no frame"):
+        segment_video(Blind(), moving_disc()[0], [Prompt(0, inside=((50, 50),))])
+
+
+def test_points_and_boxes_are_read_as_people_write_them():
+    assert read_points("320,240 350,260") == ((320, 240), (350, 260))
+    assert read_points("(1, 2); (3.5, 4)") == ((1, 2), (3.5, 4))
+    assert read_points('[{"x": 5, "y": 6.5}]') == ((5, 6.5),)
+    assert read_points("[[1, 2], [3, 4]]") == ((1, 2), (3, 4))
+    assert read_points("") == ()
+    assert read_box("1,2,3,4") == (1, 2, 3, 4) and read_box(" ") is None
+    for wrong in ("1,2,3", "a,b", '{"x": 1}'):
+        with pytest.raises(ValueError, match="no points"):
+            read_points(wrong)
+    with pytest.raises(ValueError, match="no box"):
+        read_box("1,2")
+
+
+def test_find_by_pose_says_what_is_missing():
+    images, _ = moving_disc()
+    with pytest.raises(ValueError, match="connect the keypoints"):
+        segment_video(FlowTracker(), images, find="person")
+    with pytest.raises(ValueError, match="poses of 2 frames but 6"):
+        segment_video(FlowTracker(), images, poses=[Pose.empty()] * 2, find="person")
+    with pytest.raises(ValueError, match="no hands in any frame"):
+        segment_video(FlowTracker(), images, poses=[Pose.empty()] * 6, find="what the hands hold")
+
+
+def test_holes_specks_and_flicker_are_cleaned_and_told():
+    _, truth = moving_disc(frames=1)
+    masks = np.repeat(truth, 6, 0)
+    masks[1, 50, 40] = False  # a hole
+    masks[2, 2, 2] = True  # a speck
+    masks[4] = np.roll(truth[0], 50, 1)  # a flicker
+    masks[5] = False
+    cleaned, report = clean_masks(masks)
+    assert (cleaned[:4] == truth).all() and not cleaned[5].any()
+    assert (report.filled, report.specks, report.missing) == ([1], [2], [5])
+    assert "not visible in 1 of 6 frames (5)" in str(report)
+    masks[5] = truth[0]
+    cleaned, report = clean_masks(masks)
+    assert report.flicker == [4] and (cleaned[4] == truth[0]).all()
+    assert masks[4].sum() and clean_masks(masks, grow=2)[0].sum() > cleaned.sum() > clean_masks(masks, grow=-2)[0].sum()
+
+
+def test_large_holes_are_no_mistakes():
+    ring = np.zeros((1, 60, 60), bool)
+    ring[0, 10:50, 10:50] = True
+    ring[0, 20:40, 20:40] = False
+    cleaned, report = clean_masks(ring)
+    assert (cleaned == ring).all() and "nothing to clean" in str(report)
+
+
+@pytest.fixture(scope="module")
+def presenting():
+    from crafters.demo.scenes.scene import make_scene
+
+    return make_scene(5, "test", (192, 256), 3)
+
+
+@pytest.mark.slow
+def test_on_a_scene_of_exact_masks(presenting):
+    scene = presenting
+    images = torch.from_numpy(scene.frames).float() / 255
+    y, x = np.nonzero(scene.product_mask[0])
+    box = Prompt(0, box=(float(x.min() - 3), float(y.min() - 3), float(x.max() + 4), float(y.max() + 4)))
+    product = segment_video(FlowTracker(), images, [box])[0][1]
+    person = segment_video(FlowTracker(), images, poses=scene.poses, find="person")[0][1]
+    held = segment_video(FlowTracker(), images, poses=scene.poses, find="what the hands hold")[0][1]
+    assert iou(product, scene.product_mask) > 0.9
+    assert iou(person, scene.person_mask) > 0.8
+    assert iou(held, scene.product_mask) > 0.7
+
+
+@pytest.mark.slow
+def test_on_a_filmed_jogger():
+    options = {"every": 4, "frames": 4, "long_side": 480}
+    clip, _ = read_clip(real_file("anicrafter/scene/source_video.mp4"), **options)
+    body, _ = read_clip(real_file("anicrafter/scene/smplx_video.mp4"), **options)
+    masks, _ = segment_video(FlowTracker(), clip.float() / 255, [Prompt(0, box=(146, 84, 267, 270))])
+    assert iou(masks[1], body[..., 0] > 100) > 0.75  # the body mesh wears no clothes and no headphones
