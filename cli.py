@@ -82,11 +82,11 @@ def _parser() -> argparse.ArgumentParser:
     for command in (doctor, fetch):
         command.add_argument("--models", type=Path, metavar="DIR", help="model folder; default: ComfyUI's")
 
-    convert = commands.add_parser("convert", help="write one small file from published shards")
-    convert.add_argument("system", choices=["anicrafter"])
-    convert.add_argument("shards", nargs="+", type=Path, help="model-00010-of-00011 and model-00011-of-00011")
-    convert.add_argument("--out", type=Path, help="default: anicrafter.safetensors in models/crafters")
-    convert.add_argument("--dtype", choices=["fp32", "fp16", "bf16"], help="of the LoRA; default: as published")
+    convert = commands.add_parser("convert", help="write one plain file from published ones")
+    convert.add_argument("what", choices=["anicrafter", "sapiens"])
+    convert.add_argument("files", nargs="+", type=Path, help="AniCrafter's last two shards; Sapiens' TorchScript file")
+    convert.add_argument("--out", type=Path, help="default: WHAT.safetensors in models/crafters")
+    convert.add_argument("--dtype", choices=["fp32", "fp16", "bf16"], help="default: LoRA as published, Sapiens bf16")
     convert.set_defaults(command=_convert)
 
     prompt = commands.add_parser("cache-prompt", help="encode AniCrafter's prompt once; UMT5 is not needed again")
@@ -164,11 +164,19 @@ def _judged(demo: Demo, paths: list[Path], out: Path) -> list[str]:
 
 
 def _convert(args: argparse.Namespace) -> int:
-    from .models.anicrafter.checkpoint import convert
     from .models.checkpoint import DTYPES
 
-    out = args.out or new_model("anicrafter.safetensors", OWN)
-    convert(args.shards, out, DTYPES.get(args.dtype))
+    out = args.out or new_model(f"{args.what}.safetensors", OWN)
+    if args.what == "anicrafter":
+        from .models.anicrafter.checkpoint import convert
+
+        convert(args.files, out, DTYPES.get(args.dtype))
+    else:
+        from .models.avatar.lhm.convert import convert_sapiens
+
+        if len(args.files) != 1:
+            raise UsageError("Sapiens is one file: name sapiens_1b_epoch_173_torchscript.pt2 alone.")
+        convert_sapiens(args.files[0], out, DTYPES[args.dtype or "bf16"])
     print(out)
     return 0
 

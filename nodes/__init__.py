@@ -3,7 +3,25 @@
 from comfy_api.latest import ComfyExtension, io
 
 from ..runtime import files
-from . import anchorcrafter, anicrafter, avatar, clips, demo, evaluate, pose, product
+from . import (
+    anchorcrafter,
+    anicrafter,
+    avatar,
+    background,
+    clips,
+    demo,
+    evaluate,
+    lhm,
+    motion_capture,
+    object_depth,
+    pose,
+    product,
+    segment,
+)
+
+# In the order of the work: a clip's conditions, the two systems, and what is around them.
+ROOMS = (clips, pose, segment, product, object_depth, motion_capture, background, anchorcrafter, avatar, lhm,
+         anicrafter, evaluate, demo)  # fmt: skip
 
 
 class CraftersExtension(ComfyExtension):
@@ -12,5 +30,4 @@ class CraftersExtension(ComfyExtension):
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         files.register()
-        rooms = (clips, pose, product, anchorcrafter, avatar, anicrafter, evaluate, demo)
-        return [node for room in rooms for node in room.NODES]
+        return [node for room in ROOMS for node in room.NODES]

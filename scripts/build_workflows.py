@@ -39,22 +39,30 @@ class Weights:
     wan_clip: str = "clip_vision_h.safetensors"
 
 
-def anchorcrafter(graph: Graph, weights: Weights) -> None:
-    """A person, a product and a driving clip with its hand-mesh and object-depth videos."""
+def anchorcrafter(graph: Graph, weights: Weights, *, one_clip: bool = False) -> None:
+    """A person, a product and a driving clip; its hand-mesh and object-depth videos are given, or made of it."""
     person, driving = person_and_motion(graph)
-    graph.next_stack()
-    hand_clip = clip_frames(graph, "Hand Mesh", "hand_mesh.mp4")
-    graph.next_stack()
-    depth_clip = clip_frames(graph, "Object Depth", "object_depth.mp4")
+    if not one_clip:
+        graph.next_stack()
+        hand = clip_frames(graph, "Hand Mesh", "hand_mesh.mp4")["frames"]
+        graph.next_stack()
+        depth = clip_frames(graph, "Object Depth", "object_depth.mp4")["frames"]
     graph.group("Product", 0)
     photos = {}
     for side in ("left", "front", "right"):
         photos[side] = graph.add("LoadImage", f"Product {side.title()}", image=f"product_{side}.png")
         graph.next_stack()
 
-    pose, person_pose, placement = poses(graph, weights, person, driving)
-    hand = graph.add("CraftersPlaceVideo", "Place Hand Mesh", images=hand_clip["frames"], placement=placement)
-    depth = graph.add("CraftersPlaceVideo", "Place Object Depth", images=depth_clip["frames"], placement=placement)
+    keypoints, pose, person_pose, placement = poses(graph, weights, person, driving)
+    if one_clip:
+        graph.group("What the hands hold", 1)
+        frames = driving["frames"]
+        seen = graph.add("CraftersSegmentVideo", images=frames, find="what the hands hold", keypoints=keypoints)
+        depth = graph.add("CraftersObjectDepth", images=frames, mask=seen["mask"])["depth"]
+        shown = {"images": frames, "keypoints": keypoints, "fps": driving["fps"]}
+        hand = graph.add("CraftersHandMesh", **shown, product=seen["mask"])["images"]
+    hand = graph.add("CraftersPlaceVideo", "Place Hand Mesh", images=hand, placement=placement)
+    depth = graph.add("CraftersPlaceVideo", "Place Object Depth", images=depth, placement=placement)
     graph.group("Product tokens", 1)
     views = graph.add(
         "CraftersProductViews",
@@ -79,17 +87,21 @@ def anchorcrafter(graph: Graph, weights: Weights) -> None:
     sample(graph, *condition)
 
 
+def anchorcrafter_from_one_clip(graph: Graph, weights: Weights) -> None:
+    anchorcrafter(graph, weights, one_clip=True)
+
+
 def mimicmotion(graph: Graph, weights: Weights) -> None:
     """A person and a driving clip alone: the system AnchorCrafter builds on."""
     person, driving = person_and_motion(graph)
-    pose, person_pose, _ = poses(graph, weights, person, driving)
+    _, pose, person_pose, _ = poses(graph, weights, person, driving)
     condition = encode(graph, weights.mimicmotion, weights.svd, person_pose, person=person["image"], pose=pose)
     sample(graph, *condition, steps=25, guidance_min=2, guidance_max=2, window=16)  # as published
 
 
-def anicrafter(graph: Graph, weights: Weights, *, window: int = 0) -> None:
+def anicrafter(graph: Graph, weights: Weights, *, window: int = 0, one_clip: bool = False) -> None:
     """A character in a filmed scene, on ComfyUI's own Wan model and sampler."""
-    scene, clip_image = moving_scene(graph, weights)
+    scene, clip_image = moving_scene(graph, weights, one_clip)
     vae, clip_vision, positive, negative = wan_parts(graph, weights, clip_image)
     conditioned = graph.add(
         "CraftersAniCrafterConditioning",
@@ -133,6 +145,10 @@ def anicrafter_long(graph: Graph, weights: Weights) -> None:
     anicrafter(graph, weights, window=81)
 
 
+def anicrafter_replace_person(graph: Graph, weights: Weights) -> None:
+    anicrafter(graph, weights, one_clip=True)
+
+
 def anicrafter_self_contained(graph: Graph, weights: Weights) -> None:
     """The same with the pack's own engine, which needs none of ComfyUI's Wan."""
     scene, clip_image = moving_scene(graph, weights)
@@ -159,8 +175,8 @@ def own_weights(graph: Graph, weights: Weights) -> Output:
     return graph.add("CraftersLoadAniCrafter", **files)["anicrafter"]
 
 
-def moving_scene(graph: Graph, weights: Weights) -> tuple[Node, Output]:
-    """The avatar moving over the background, and the still as CLIP sees it."""
+def moving_scene(graph: Graph, weights: Weights, one_clip: bool = False) -> tuple[Node, Output]:
+    """The avatar moving over the background, both given or made of one clip, and the still as CLIP sees it."""
     graph.group("Character", 0)
     photo = graph.add("LoadImage", "Character Photo", image="character.png")
     graph.next_stack()
@@ -168,10 +184,20 @@ def moving_scene(graph: Graph, weights: Weights) -> tuple[Node, Output]:
     body = graph.add("CraftersLoadBodyModel", body=weights.body)["body"]
     rig = graph.add("CraftersRigAvatar", avatar=avatar, body=body)["rig"]
     graph.group("Motion and scene", 0)
-    motion = graph.add("CraftersLoadMotion", motion="motion.npz", fps=15)["motion"]
-    graph.next_stack()
-    video = graph.add("LoadVideo", "Background Video", file="background.mp4")
-    background = graph.add("CraftersClipFrames", "Background Frames", video=video["VIDEO"], every=1, long_side=0)
+    if one_clip:
+        video = graph.add("LoadVideo", "Source Video", file="source.mp4")
+        clip = graph.add("CraftersClipFrames", "Source Frames", video=video["VIDEO"], every=1, long_side=0)
+        _, keypoints = driving_pose(graph, weights, clip["frames"])
+        shown = {"images": clip["frames"], "keypoints": keypoints}
+        motion = graph.add("CraftersBodyMotionFromVideo", **shown, body=body, fps=clip["fps"])["motion"]
+        seen = graph.add("CraftersSegmentVideo", **shown, find="person")["mask"]
+        background = graph.add("CraftersRemovePerson", images=clip["frames"], mask=seen)["images"]
+    else:
+        motion = graph.add("CraftersLoadMotion", motion="motion.npz", fps=15)["motion"]
+        graph.next_stack()
+        video = graph.add("LoadVideo", "Background Video", file="background.mp4")
+        clip = graph.add("CraftersClipFrames", "Background Frames", video=video["VIDEO"], every=1, long_side=0)
+        background = clip["frames"]
     graph.group("Avatar in the scene", 1)
     size = {"width": 1280, "height": 720}
     drawn = graph.add("CraftersRenderAvatar", avatar=avatar, rig=rig, motion=motion, **size)
@@ -180,7 +206,7 @@ def moving_scene(graph: Graph, weights: Weights) -> tuple[Node, Output]:
         "CraftersComposeScene",
         avatar=drawn["image"],
         alpha=drawn["alpha"],
-        background=background["frames"],
+        background=background,
         character=photo["IMAGE"],
         mesh=mesh["image"],
         mesh_mask=mesh["mask"],
@@ -228,17 +254,22 @@ def clip_frames(graph: Graph, title: str, file: str) -> Node:
     return graph.add("CraftersClipFrames", f"{title} Frames", video=video["VIDEO"])
 
 
-def poses(graph: Graph, weights: Weights, person: Node, driving: Node) -> tuple[Output, Output, Output]:
-    """The driving pose drawn on the person, the person's own pose drawn, and the placement."""
+def driving_pose(graph: Graph, weights: Weights, frames: Output) -> tuple[Output, Output]:
+    """The detector, and what it finds in a clip."""
     graph.group("Pose", 1)
-    dwpose = graph.add("CraftersLoadDWPose", detector=weights.detector, pose=weights.pose)
-    moving = graph.add("CraftersExtractPose", "Driving Pose", detector=dwpose["detector"], images=driving["frames"])
-    still = graph.add("CraftersExtractPose", "Person Pose", detector=dwpose["detector"], images=person["image"])
+    detector = graph.add("CraftersLoadDWPose", detector=weights.detector, pose=weights.pose)["detector"]
+    return detector, graph.add("CraftersExtractPose", "Driving Pose", detector=detector, images=frames)["keypoints"]
+
+
+def poses(graph: Graph, weights: Weights, person: Node, driving: Node) -> tuple[Output, Output, Output, Output]:
+    """The driving clip's pose, the same drawn on the person, the person's own pose drawn, and the placement."""
+    detector, moving = driving_pose(graph, weights, driving["frames"])
+    still = graph.add("CraftersExtractPose", "Person Pose", detector=detector, images=person["image"])
     graph.next_stack()
-    placed = graph.add("CraftersPlacePose", driving=moving["keypoints"], reference=still["keypoints"])
+    placed = graph.add("CraftersPlacePose", driving=moving, reference=still["keypoints"])
     pose = graph.add("CraftersDrawPose", "Draw Driving Pose", keypoints=placed["keypoints"])
     person_pose = graph.add("CraftersDrawPose", "Draw Person Pose", keypoints=still["keypoints"])
-    return pose["image"], person_pose["image"], placed["placement"]
+    return moving, pose["image"], person_pose["image"], placed["placement"]
 
 
 def encode(
@@ -292,6 +323,12 @@ GRAPHS: dict[str, tuple[Callable[[Graph, Weights], None], str]] = {
         "A photo of a person, three photos of a product and a driving clip of somebody presenting a product, with its "
         "hand-mesh and object-depth videos (same length), become a video of that person presenting that product.",
     ),
+    "AnchorCrafter from one clip": (
+        anchorcrafter_from_one_clip,
+        "A photo of a person, three photos of a product and a driving clip become a video of that person presenting "
+        "that product: hand meshes and object depth are made of the clip. Without weights they are fitted and drawn; "
+        "Load SAM, Load HaMeR and Load Depth Network, connected, do it better.",
+    ),
     "MimicMotion baseline": (
         mimicmotion,
         "A photo of a person and a driving clip become a video of that person moving as in the clip.",
@@ -302,6 +339,12 @@ GRAPHS: dict[str, tuple[Callable[[Graph, Weights], None], str]] = {
         "folder) and a background video of as many frames become a video of the character moving in that scene. "
         "SMPLX_NEUTRAL.npz is licence-gated: register at smpl-x.is.tue.mpg.de, put it into models/crafters/smplx. "
         "For 4 steps instead of 50: put LoraLoaderModelOnly with the lightx2v I2V LoRA before Shift 5, steps 4, cfg 1.",
+    ),
+    "AniCrafter replace person": (
+        anicrafter_replace_person,
+        "A character's avatar (LHM's *_gaussian.pth) and its photo take the place of the person in a video: motion and "
+        "background are made of it. Without weights the body is fitted to the pose and the hole filled from other "
+        "frames; Load Multi-HMR, Load SAM and Load ProPainter, connected, do it better.",
     ),
     "AniCrafter long video": (
         anicrafter_long,
