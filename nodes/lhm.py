@@ -33,7 +33,7 @@ class CraftersLoadLHM(io.ComfyNode):
                 io.Combo.Input("points", options=[SPREAD, *files.names(files.OWN, suffixes={".pth", ".safetensors"})],
                                default=SPREAD, optional=True,
                                tooltip="An avatar that LHM made, in models/crafters: its points are LHM's own, which "
-                               "model.safetensors does not hold. Without one they are spread anew, millimetres away."),
+                               "model.safetensors does not hold. Without one they are spread anew, near the old ones."),
                 io.Combo.Input("dtype", options=list(CHOICES), default="fp32", optional=True,
                                tooltip="Of the transformer: fp32 is as published; bf16 halves its memory. Sapiens is "
                                "always in bf16, as published."),

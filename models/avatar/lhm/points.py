@@ -15,8 +15,8 @@ def spread_points(state: dict[str, torch.Tensor], rig: Rig) -> torch.Tensor:
     """[N,3] m in the neutral pose, from what LHM's checkpoint says of its points; `rig` is that checkpoint's.
 
     The checkpoint holds the nearest template vertex of each point, not the points, which are a random sample of the
-    surface: each is put, evenly, on the faces around its vertex, in the part that is nearest to it. They lie within a
-    few millimetres of LHM's own, which any avatar that LHM made holds.
+    surface: each is put, evenly, on the faces around its vertex, in the part that is nearest to it. LHM's own points, a
+    face's size away, are in every avatar that LHM made.
 
     Raises CheckpointError when the checkpoint does not tell the vertices.
     """
