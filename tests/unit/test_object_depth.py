@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-
 from crafters.models.checkpoint import CheckpointError
 from crafters.models.loaded import Loaded
 from crafters.preprocessors.object_conditions import inferno

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-
 from crafters.preprocessors.product_clip import views_from_clip
 
 

@@ -3,14 +3,13 @@
 import numpy as np
 import pytest
 import torch
-from real_data import real_file
-
 from crafters.preprocessors.clip import read_clip
 from crafters.preprocessors.keypoints import Pose
 from crafters.preprocessors.segment.clean import clean_masks
 from crafters.preprocessors.segment.flow import FlowTracker
 from crafters.preprocessors.segment.prompts import Prompt, check_prompts, read_box, read_points
 from crafters.preprocessors.segment.video import segment_video
+from real_data import real_file
 
 HEIGHT, WIDTH = 96, 128
 
