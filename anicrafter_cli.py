@@ -201,7 +201,7 @@ def _find(name: str, *kinds: str) -> Path:
 
 
 def _write(video: torch.Tensor, path: Path, fps: float) -> None:
-    from .demo.video import write_video
+    from .preprocessors.clip import write_video
 
     path.parent.mkdir(parents=True, exist_ok=True)
     write_video(path, (video * 255).byte().numpy(), fps)

@@ -137,7 +137,7 @@ def _demo(args: argparse.Namespace) -> int:
 def _embedded_video(demo: Demo, out: Path) -> Path:
     from .demo.embedded import animate_arguments, run_embedded
     from .demo.run import FPS, WEIGHTS
-    from .demo.scenes.files import write_clip
+    from .preprocessors.clip import write_video
 
     path = out / f"{demo.name}-embedded.mp4"
     if demo.name == "AniCrafter":
@@ -145,7 +145,7 @@ def _embedded_video(demo: Demo, out: Path) -> Path:
             raise SystemExit(code)
     else:
         frames = run_embedded(demo.prompt, WEIGHTS)
-        write_clip(path, (frames * 255).round().byte().numpy(), FPS, exact=False)
+        write_video(path, (frames * 255).round().byte().numpy(), FPS, exact=False)
     return path
 
 

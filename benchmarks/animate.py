@@ -8,17 +8,20 @@ gaussians unposed and shaped, then the frame's own skinning.
 
 import argparse
 import resource
+import sys
 import tempfile
 import time
 from pathlib import Path
 
 import torch
-from crafters.demo.synthetic_avatar import synthetic_avatar
-from crafters.demo.synthetic_body import write_synthetic_body
 from crafters.models.avatar.animate import Animator, animate
 from crafters.models.avatar.body import load_body_model
 from crafters.models.avatar.motion import BodyMotion
 from crafters.models.avatar.rig import rig_from_body
+
+sys.path.append(str(Path(__file__).resolve().parent.parent / "tests"))
+from stand_ins.synthetic_avatar import synthetic_avatar
+from stand_ins.synthetic_body import write_synthetic_body
 
 RESULTS = Path(__file__).parent / "RESULTS.md"
 

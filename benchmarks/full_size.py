@@ -9,18 +9,21 @@ unless asked for. Prints seconds and the server's peak memory.
 import argparse
 import asyncio
 import json
+import sys
 import tempfile
 import time
 from pathlib import Path
 
 import torch
 from crafters.cli import read_prompt
-from crafters.demo.doll import make_scene
-from crafters.demo.doll_pose import write_doll_pose
-from crafters.demo.run import WORKFLOW, fill
 from crafters.models.anchorcrafter.system import AnchorConfig, AnchorCrafter
 from crafters.runtime.client import ComfyClient
 from crafters.runtime.server import ComfyServer, find_comfyui, pack_base
+
+sys.path.append(str(Path(__file__).resolve().parent.parent / "tests"))
+from stand_ins.doll import make_scene
+from stand_ins.doll_pose import write_doll_pose
+from stand_ins.fill import fill
 
 RESULTS = Path(__file__).parent / "RESULTS.md"
 CLIP_VIT_H = {
@@ -96,7 +99,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="crafters-full-") as folder:
         models = Path(folder) / "models"
         names = {**write_full_size(models), **{k: p.name for k, p in write_doll_pose(models / "crafters").items()}}
-        prompt, files = fill(read_prompt(WORKFLOW), make_scene(Path(folder) / "scene"), names)
+        workflow = read_prompt(Path("workflows/api/AnchorCrafter.json"))
+        prompt, files = fill(workflow, make_scene(Path(folder) / "scene"), names)
         for node in prompt.values():
             if node["class_type"] == "CraftersFitPerson":
                 node["inputs"]["short_side"] = args.short_side

@@ -62,8 +62,8 @@ class Demo:
 
 def presenting(folder: Path, prompt: Prompt, seed: int) -> Demo:
     """AnchorCrafter: a scene of `demo.scenes.scene`, its inputs written into `folder`."""
+    from ..preprocessors.clip import write_video
     from .judge import judge_presenting, sheet_presenting
-    from .scenes.files import write_clip
     from .scenes.scene import make_scene
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -72,7 +72,7 @@ def presenting(folder: Path, prompt: Prompt, seed: int) -> Demo:
     pictures.update(zip(("Product Left", "Product Front", "Product Right"), scene.product_views, strict=True))
     clips = {"Driving Clip": scene.frames, "Hand Mesh": scene.hand_mesh, "Object Depth": scene.object_depth}
     for title, frames in clips.items():
-        write_clip(folder / f"{title}.mp4", frames, FPS, exact=title != "Driving Clip")
+        write_video(folder / f"{title}.mp4", frames, FPS, exact=title != "Driving Clip")
     paths = {title: folder / f"{title}.mp4" for title in clips}
 
     def judge(result: np.ndarray) -> Judgement:
@@ -85,14 +85,14 @@ def moving(folder: Path, prompt: Prompt, seed: int) -> Demo:
     """AniCrafter: a scene of `demo.scenes.anicrafter_data`, its inputs written into `folder`."""
     from ..models.avatar.gaussians import save_avatar
     from ..models.avatar.motion_files import save_motion
+    from ..preprocessors.clip import write_video
     from .judge import judge_moving, sheet_moving
     from .scenes.anicrafter_data import make_avatar_scene
-    from .scenes.files import write_clip
 
     folder.mkdir(parents=True, exist_ok=True)
     scene = make_avatar_scene(seed, "test", LANDSCAPE, FRAMES, FPS, strength=1.0)
     background = folder / "Background Video.mp4"
-    write_clip(background, scene.scene.background, FPS, exact=False)
+    write_video(background, scene.scene.background, FPS, exact=False)
     avatar, motion = folder / "character_gaussian.pth", folder / "motion.npz"
     save_avatar(scene.avatar, avatar)
     save_motion(scene.motion, motion)

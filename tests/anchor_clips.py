@@ -3,11 +3,11 @@
 from pathlib import Path
 
 import numpy as np
-from crafters.demo.scenes.files import write_clip
-from crafters.demo.small_models import ANCHOR, CLIP, VAE
+from crafters.preprocessors.clip import write_video
 from crafters.training.anchor_settings import AnchorSettings
 from crafters.training.settings import fill
 from PIL import Image
+from stand_ins.small_models import ANCHOR, CLIP, VAE
 
 DINOV2 = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 1, "image_size": 518, "patch_size": 74}
 MODEL = {name: list(value) if isinstance(value, tuple) else value for name, value in vars(ANCHOR).items()}
@@ -39,9 +39,9 @@ def write_clips(folder: Path, count: int = 3, frames: int = 6, size: tuple[int, 
             clips["hand_cut"][frame, y + 24 : y + 40, x : x + 16] = (190, 203, 215)
             clips["video_pose"][frame, 10:100, 20 + frame : 24 + frame] = (0, 120, 240)
         stem = f"anna{number}_box{number}"
-        write_clip(folder / "video_cut" / f"{stem}.mp4", film, 15, exact=True)
+        write_video(folder / "video_cut" / f"{stem}.mp4", film, 15, exact=True)
         for name, clip in clips.items():
-            write_clip(folder / name / f"{stem}.mp4", clip, 15, exact=True)
+            write_video(folder / name / f"{stem}.mp4", clip, 15, exact=True)
         Image.fromarray(room).save(folder / "people_cut" / f"anna{number}_0.png")
         Image.fromarray(clips["video_pose"][0]).save(folder / "people_pose" / f"anna{number}_0.png")
         for view in range(3):

@@ -33,11 +33,11 @@ def comfy(comfy_dir, tmp_path_factory):
 @pytest.fixture(scope="session")
 def tiny_models(comfy):
     """Small networks among `comfy`'s models and the demo's inputs among its own; the networks' names by their use."""
-    from crafters.demo.doll import make_scene
-    from crafters.demo.doll_pose import write_doll_pose
-    from crafters.demo.performance import make_performance
-    from crafters.demo.small_models import write_small_models
-    from crafters.demo.small_wan import write_small_wan
+    from stand_ins.doll import make_scene
+    from stand_ins.doll_pose import write_doll_pose
+    from stand_ins.performance import make_performance
+    from stand_ins.small_models import write_small_models
+    from stand_ins.small_wan import write_small_wan
 
     make_scene(comfy.base / "input", frames=12, width=180, height=320)
     make_performance(comfy.base / "input", comfy.base / "models")

@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
-from crafters.demo.small_models import ANCHOR, MIMIC
 from crafters.models.anchorcrafter.conditions import AnchorCondition
 from crafters.models.anchorcrafter.system import AnchorConfig, AnchorCrafter
+from stand_ins.small_models import ANCHOR, MIMIC
 from torch import nn
 
 # Views of few tokens, where the sampler is on trial: attention over three whole ones takes longer than all the rest.

@@ -117,7 +117,7 @@ class AnchorTask:
         settings, encoders, clip = self.settings, self.encoders, self.clips[index]
         taken = frames - settings.reference_frame
         if taken < 1:
-            raise ValueError("A sample of 1 frame would be the person's photo alone: set frames of every stage above 1.")
+            raise ValueError("A sample of 1 frame would be the photo alone: set frames of every stage above 1.")
         first = draw.integers(clip.frames - (taken - 1) * settings.stride)
         numbers = first + settings.stride * np.arange(taken)
         person, product = encoders.person(clip, int(draw.integers(clip.person_frames))), encoders.product(clip)

@@ -16,10 +16,10 @@ from ...models.avatar.gaussians import Avatar
 from ...models.avatar.motion import BodyMotion
 from ...models.avatar.rasterize import Camera
 from ...models.avatar.render import render_avatar, render_body
+from ...preprocessors.clip import write_video
 from ...training.anicrafter_data import BLEND, MASK, MESH, REFERENCE, SOURCE
 from .avatar import avatar_rig, degrade, misjudge, scene_avatar
 from .exercise import EXERCISES
-from .files import write_clip
 from .motion import photo_pose
 from .person import Person
 from .render import Mesh, render
@@ -98,7 +98,7 @@ def write_avatar_scene(out: Path, seed: int, split: str, size: tuple[int, int], 
     part.mkdir(parents=True)
     mask = np.repeat(np.where(made.mask, 255, 0).astype(np.uint8)[..., None], 3, -1)
     for name, clip in ((SOURCE, made.scene.frames), (BLEND, made.blend), (MESH, made.mesh), (MASK, mask)):
-        write_clip(part / name, clip, fps, exact=name == MASK)
+        write_video(part / name, clip, fps, exact=name == MASK)
     Image.fromarray(made.photo).save(part / REFERENCE)
     os.replace(part, folder)
 

@@ -19,10 +19,10 @@ import numpy as np
 import torch
 from PIL import Image
 
+from ...preprocessors.clip import write_video
 from ...preprocessors.draw_pose import draw_pose
 from ...training.anchor_data import DEPTH, FILM, HAND, PEOPLE, PEOPLE_POSE, POSE, PRODUCTS
 from .anicrafter_data import clip_folder, write_avatar_scene
-from .files import write_clip
 from .person import make_person
 from .scene import make_scene
 
@@ -77,8 +77,8 @@ def _write_clips(out: Path, split: str, size: tuple[int, int], frames: int, fps:
         for view, picture in enumerate(scene.product_views):
             _save(out / PRODUCTS / f"{product}_{view}.png", picture)
         for folder, clip in ((POSE, scene.pose_frames), (HAND, scene.hand_mesh), (DEPTH, scene.object_depth)):
-            write_clip(_clip(out, seed, folder), clip, fps, exact=True)
-        write_clip(_clip(out, seed), scene.frames, fps, exact=False)
+            write_video(_clip(out, seed, folder), clip, fps, exact=True)
+        write_video(_clip(out, seed), scene.frames, fps, exact=False)
     return len(seeds)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from ..paint import Canvas, Colour, ellipse, point, rectangle, rotate, smooth
+from .paint import Canvas, Colour, ellipse, point, rectangle, rotate, smooth
 
 MARGIN = 1.3  # of the picture that the camera moves over, in frames
 SOFTNESS = 1 / 300  # of the frame's height: the room is a little out of focus

@@ -17,7 +17,6 @@ import comfy.supported_models  # noqa: E402
 import pytest  # noqa: E402
 import torch  # noqa: E402
 from comfy_extras.nodes_model_advanced import ModelSamplingSD3  # noqa: E402
-from crafters.demo.small_wan import anicrafter_shapes, random_state, wan_shapes  # noqa: E402
 from crafters.models.anicrafter import encoders, patch  # noqa: E402
 from crafters.models.anicrafter.checkpoint import AniCrafter  # noqa: E402
 from crafters.models.anicrafter.embedders import embed  # noqa: E402
@@ -29,6 +28,7 @@ from long_clip import jumps, ramp  # noqa: E402
 from parity_case import find_cases  # noqa: E402
 from parity_kinds.anicrafter_denoise import make_scene, named_weights  # noqa: E402
 from safetensors.torch import save_file  # noqa: E402
+from stand_ins.small_wan import anicrafter_shapes, random_state, wan_shapes  # noqa: E402
 
 STEPS = 3
 SLOT = ("double_block", 0)
@@ -294,7 +294,7 @@ def test_overlapping_windows_run_to_the_end(host, make_condition):
 
 
 def long_video(host, frames, length=21, overlap=4, steps=4, fuse="pyramid"):
-    """As the shipped workflow, 21 latent frames that overlap by 4, but for FreeNoise: all frames have the same noise."""
+    """As the shipped workflow, 21 latent frames that overlap by 4, but without FreeNoise: all frames share a noise."""
     condition, noise = ramp(frames, width=256, clip=1280, text=4096)
     model = plain_apply(host, condition)
     model.model_options["context_handler"] = comfy.context_windows.IndexListContextHandler(

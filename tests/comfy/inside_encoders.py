@@ -7,10 +7,10 @@ comfy.cli_args.args.cpu = True  # before anything of ComfyUI looks for a GPU
 import comfy.sd  # noqa: E402
 import comfy.utils  # noqa: E402
 import torch  # noqa: E402
-from crafters.demo.small_wan import random_state  # noqa: E402
 from crafters.models.anicrafter import encoders, prompt  # noqa: E402
 from crafters.models.loaded import Loaded  # noqa: E402
 from safetensors.torch import save_file  # noqa: E402
+from stand_ins.small_wan import random_state  # noqa: E402
 
 
 def save(path, state):

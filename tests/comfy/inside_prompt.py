@@ -12,12 +12,12 @@ import execution  # noqa: E402
 import folder_paths  # noqa: E402
 import pytest  # noqa: E402
 import torch  # noqa: E402
-from crafters.demo.small_wan import random_state  # noqa: E402
 from crafters.models.anicrafter import prompt  # noqa: E402
 from crafters.models.loaded import Loaded  # noqa: E402
 from crafters.nodes.anicrafter import CraftersAniCrafterPrompt  # noqa: E402
 from crafters.runtime import files  # noqa: E402
 from safetensors.torch import save_file  # noqa: E402
+from stand_ins.small_wan import random_state  # noqa: E402
 
 import nodes  # noqa: E402
 

@@ -11,9 +11,9 @@ import av
 import numpy as np
 import pytest
 from crafters.demo.embedded import run_embedded
-from crafters.demo.run import fill
 from crafters.runtime.client import ComfyClient, ComfyError, InterruptError, output_files
 from PIL import Image
+from stand_ins.fill import fill
 
 pytestmark = pytest.mark.comfy
 ROOT = Path(__file__).parents[2]

@@ -9,12 +9,12 @@ import av
 import numpy as np
 import pytest
 import torch
-from crafters.demo.performance import make_performance, waving
-from crafters.demo.run import fill_anicrafter
 from crafters.models.avatar.motion_files import save_motion
 from crafters.runtime.client import ComfyClient, ComfyError, output_files
 from PIL import Image
 from safetensors.torch import save_file
+from stand_ins.fill import fill_anicrafter
+from stand_ins.performance import make_performance, waving
 
 pytestmark = pytest.mark.comfy
 ROOT = Path(__file__).parents[2]
@@ -163,7 +163,7 @@ def test_apply_and_loras_before_and_after(comfy, actor):
 )
 def test_user_mistakes_get_a_sentence(comfy, actor, kind, key, value, sentence):
     if value == "t2v.safetensors":
-        from crafters.demo.small_wan import random_state, wan_shapes
+        from stand_ins.small_wan import random_state, wan_shapes
 
         state = {name: x for name, x in random_state(wan_shapes(channels=16)).items()
                  if not name.startswith("img_emb") and "_img" not in name}  # fmt: skip
@@ -217,7 +217,7 @@ def test_a_rig_of_another_avatar(comfy, actor):
 
 
 def test_a_lora_with_unknown_keys(comfy, actor):
-    from crafters.demo.small_wan import anicrafter_shapes, random_state
+    from stand_ins.small_wan import anicrafter_shapes, random_state
 
     state = random_state(anicrafter_shapes())
     state["pipe.dit.blocks.0.self_attn.rope.lora_A.default.weight"] = torch.zeros(4, 256)

@@ -7,10 +7,10 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from crafters.demo.run import fill
 from crafters.runtime.client import output_files
 from PIL import Image
 from real_data import real_file
+from stand_ins.fill import fill
 
 pytestmark = [pytest.mark.comfy, pytest.mark.slow]
 ROOT = Path(__file__).parents[2]

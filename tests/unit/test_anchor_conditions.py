@@ -5,10 +5,10 @@ from dataclasses import dataclass, replace
 import pytest
 import torch
 import torch.nn.functional as F
-from crafters.demo.small_models import ANCHOR, MIMIC
 from crafters.models.anchorcrafter.conditions import ProductTokens, anchor_condition, centre, clip_resize
 from crafters.models.loaded import Loaded
 from plain_anchor import small_system
+from stand_ins.small_models import ANCHOR, MIMIC
 
 HEIGHT, WIDTH, FRAMES = 128, 64, 9
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from crafters.demo.small_models import ANCHOR, MIMIC
 from crafters.models.anchorcrafter.system import AnchorConfig, AnchorCrafter
 from crafters.models.checkpoint import DTYPES, CheckpointError
 from plain_anchor import small_system
 from safetensors.torch import save_file
+from stand_ins.small_models import ANCHOR, MIMIC
 
 RELEASED = {
     name: tuple(shape)

@@ -4,10 +4,10 @@ import struct
 
 import pytest
 import torch
-from crafters.demo.small_wan import TARGETS, anicrafter_shapes, random_state
 from crafters.models.anicrafter.checkpoint import AniCrafter, convert
 from crafters.models.checkpoint import CheckpointError
 from safetensors.torch import load_file, save_file
+from stand_ins.small_wan import TARGETS, anicrafter_shapes, random_state
 
 STATE = random_state(anicrafter_shapes(32, 3, 64, rank=2))
 

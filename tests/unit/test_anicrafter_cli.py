@@ -9,9 +9,9 @@ import av
 import numpy as np
 import pytest
 from crafters.anicrafter_cli import register
-from crafters.demo.performance import make_performance
-from crafters.demo.small_wan import write_small_wan
 from PIL import Image
+from stand_ins.performance import make_performance
+from stand_ins.small_wan import write_small_wan
 
 FRAMES = 6
 PROCESS = """

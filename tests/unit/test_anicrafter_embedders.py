@@ -1,9 +1,9 @@
 import pytest
 import torch
-from crafters.demo.small_wan import anicrafter_shapes, random_state
 from crafters.models.anicrafter.conditions import Scene
 from crafters.models.anicrafter.embedders import TILE, Embedders, embed
 from crafters.models.loaded import Loaded
+from stand_ins.small_wan import anicrafter_shapes, random_state
 
 
 def make_scene(frames, height, width, seed=0):

@@ -2,12 +2,12 @@
 
 import pytest
 import torch
-from crafters.demo.small_wan import random_state, wan_shapes
 from crafters.models.anicrafter.transformer import load_transformer
 from crafters.models.anicrafter.wan import WanCondition, denoise, latent_windows
 from crafters.models.loaded import Loaded
 from long_clip import jumps, ramp
 from safetensors.torch import save_file
+from stand_ins.small_wan import random_state, wan_shapes
 
 FRAMES = 31  # latent ones: 121 of the video
 

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from crafters.demo.small_wan import anicrafter_shapes, random_state, wan_shapes
 from crafters.models.anicrafter import encoders, prompt
 from crafters.models.anicrafter.checkpoint import AniCrafter
 from crafters.models.anicrafter.transformer import GroupOffloaded, _infer, load_transformer, merge_lora
@@ -15,6 +14,7 @@ from crafters.models.anicrafter.wan import WanCondition, denoise, initial_noise
 from crafters.models.checkpoint import CheckpointError
 from crafters.models.loaded import Loaded
 from safetensors.torch import save_file
+from stand_ins.small_wan import anicrafter_shapes, random_state, wan_shapes
 
 SIZES = {"dim": 128, "layers": 2, "ffn": 64}
 WAN = random_state(wan_shapes(**SIZES, text=32, image=16, freq=32))

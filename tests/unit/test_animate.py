@@ -3,13 +3,13 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from crafters.demo.synthetic_avatar import synthetic_avatar
-from crafters.demo.synthetic_body import write_synthetic_body
 from crafters.models.avatar.animate import Animator, animate
 from crafters.models.avatar.body import load_body_model
 from crafters.models.avatar.motion import BodyMotion
 from crafters.models.avatar.rig import Rig, rig_from_body
 from crafters.models.avatar.rotation import axis_angle_to_quaternion, quaternion_product
+from stand_ins.synthetic_avatar import synthetic_avatar
+from stand_ins.synthetic_body import write_synthetic_body
 
 
 @pytest.fixture(scope="module")

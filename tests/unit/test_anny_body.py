@@ -4,13 +4,13 @@ import sys
 
 import pytest
 import torch
-from crafters.demo.synthetic_body import synthetic_body
 from crafters.models.avatar.animate import Animator
 from crafters.models.avatar.anny_body import PARENTS, anny, anny_body
 from crafters.models.avatar.body import BETAS, JOINTS, BodyModelError
 from crafters.models.avatar.gaussians import Avatar
 from crafters.models.avatar.motion import PELVIS
 from crafters.models.avatar.rig import rig_from_body
+from stand_ins.synthetic_body import synthetic_body
 
 MIRROR = torch.tensor([-1.0, 1, 1])
 MIRRORED = (0, 2, 1, 3, 5, 4, 6, 8, 7, 9, 11, 10, 12, 14, 13, 15, 17, 16, 19, 18, 21, 20, 22, 24, 23,

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 import torch
-from crafters.demo.synthetic_body import FACES, VERTICES, synthetic_body, write_synthetic_body
 from crafters.models.avatar.body import BodyModelError, load_body_model
 from crafters.models.avatar.rig import move
+from stand_ins.synthetic_body import FACES, VERTICES, synthetic_body, write_synthetic_body
 
 
 @pytest.fixture(scope="module")

@@ -5,9 +5,8 @@ import numpy as np
 import pytest
 from crafters.demo.scenes import cli
 from crafters.demo.scenes.dataset import write_dataset
-from crafters.demo.scenes.files import write_clip
 from crafters.demo.scenes.scene import make_scene
-from crafters.preprocessors.clip import read_clip
+from crafters.preprocessors.clip import read_clip, write_video
 from crafters.training import anchor_data, anicrafter_data
 from PIL import Image
 
@@ -51,9 +50,9 @@ def test_conditions_agree_after_decoding(folder):
 def test_lossless_and_nearly_lossless(tmp_path):
     scene = make_scene(7, "train", SIZE, 2)
     for name, clip in {"hand": scene.hand_mesh, "depth": scene.object_depth, "pose": scene.pose_frames}.items():
-        write_clip(tmp_path / f"{name}.mp4", clip, 15, exact=True)
+        write_video(tmp_path / f"{name}.mp4", clip, 15, exact=True)
         assert np.array_equal(read_clip(tmp_path / f"{name}.mp4")[0].numpy(), clip)
-    write_clip(tmp_path / "film.mp4", scene.frames, 15, exact=False)
+    write_video(tmp_path / "film.mp4", scene.frames, 15, exact=False)
     film = read_clip(tmp_path / "film.mp4")[0].numpy().astype(float)
     assert 10 * np.log10(255**2 / np.mean((film - scene.frames) ** 2)) > 42  # dB
     assert not list(tmp_path.glob("*.part"))

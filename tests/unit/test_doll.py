@@ -7,10 +7,10 @@ import av
 import cv2
 import numpy as np
 import pytest
-from crafters.demo import figure
-from crafters.demo.doll import PERSON_SIZE, make_scene, scene_joints
-from crafters.demo.doll_pose import write_doll_pose
 from crafters.preprocessors.dwpose import BODY, NECK, DWPose
+from stand_ins import figure
+from stand_ins.doll import PERSON_SIZE, make_scene, scene_joints
+from stand_ins.doll_pose import write_doll_pose
 
 FRAMES = 6
 SIZE = (360, 640)

@@ -1,7 +1,5 @@
 import pytest
 import torch
-from crafters.demo.synthetic_avatar import synthetic_avatar
-from crafters.demo.synthetic_body import write_synthetic_body
 from crafters.models.avatar.body import load_body_model
 from crafters.models.avatar.gaussians import save_avatar
 from crafters.models.avatar.lhm.convert import convert_sapiens
@@ -12,6 +10,8 @@ from crafters.models.avatar.rig import UPPER_BODY, blend, move, neutral_pose, ri
 from crafters.models.checkpoint import CheckpointError, read
 from lhm_files import GRID, lhm_state, write_lhm, write_torchscript
 from safetensors.torch import save_file
+from stand_ins.synthetic_avatar import synthetic_avatar
+from stand_ins.synthetic_body import write_synthetic_body
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning", "ignore::torch.jit.TracerWarning")
 

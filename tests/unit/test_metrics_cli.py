@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 import pytest
 from comfy_harness import ROOT
-from crafters.demo.video import write_video
 from crafters.metrics.cli import find_pairs, register
+from crafters.preprocessors.clip import write_video
 from crafters.preprocessors.keypoints import Pose
 from poses import standing, together
 

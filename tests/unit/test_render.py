@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import pytest
 import torch
-from crafters.demo.performance import waving
-from crafters.demo.synthetic_avatar import synthetic_avatar
-from crafters.demo.synthetic_body import write_synthetic_body
 from crafters.models.avatar.body import load_body_model
 from crafters.models.avatar.render import render_avatar, render_body, render_still
 from crafters.models.avatar.rig import rig_from_body
+from stand_ins.performance import waving
+from stand_ins.synthetic_avatar import synthetic_avatar
+from stand_ins.synthetic_body import write_synthetic_body
 
 
 @pytest.fixture(scope="module")

@@ -3,8 +3,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from crafters.demo.synthetic_avatar import synthetic_avatar
-from crafters.demo.synthetic_body import write_synthetic_body
 from crafters.models.avatar.animate import Animator
 from crafters.models.avatar.body import BodyModelError, load_body_model
 from crafters.models.avatar.rig import (
@@ -20,6 +18,8 @@ from crafters.models.avatar.rig import (
 )
 from crafters.models.checkpoint import CheckpointError
 from safetensors.torch import save_file
+from stand_ins.synthetic_avatar import synthetic_avatar
+from stand_ins.synthetic_body import write_synthetic_body
 
 AS_IT_STANDS = torch.eye(4).expand(55, 4, 4)
 

@@ -373,9 +373,9 @@ def damage(folder, tmp_path, how):
 
 def blacken(bad):
     shutil.copy(write_clips(bad / "more", 1) / "hand_cut" / "anna0_box0.mp4", bad / "more" / "any.mp4")
-    from crafters.demo.scenes.files import write_clip
+    from crafters.preprocessors.clip import write_video
 
-    write_clip(bad / "depth_cut" / "anna1_box1.mp4", np.zeros((6, 128, 64, 3), np.uint8), 15, exact=True)
+    write_video(bad / "depth_cut" / "anna1_box1.mp4", np.zeros((6, 128, 64, 3), np.uint8), 15, exact=True)
 
 
 def cut(path):

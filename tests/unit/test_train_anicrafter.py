@@ -6,13 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from crafters.demo.small_wan import anicrafter_shapes, random_state, wan_shapes
-from crafters.demo.video import write_video
 from crafters.models.anicrafter.checkpoint import AniCrafter
 from crafters.models.anicrafter.embedders import embed
 from crafters.models.anicrafter.transformer import load_transformer, merge_lora
 from crafters.models.anicrafter.wan import added_tokens
 from crafters.models.loaded import Loaded
+from crafters.preprocessors.clip import write_video
 from crafters.training import anicrafter_data as data
 from crafters.training.anicrafter import AniCrafterSettings, AniCrafterTask
 from crafters.training.loop import train
@@ -20,6 +19,7 @@ from crafters.training.settings import Settings, Stage, read_settings
 from crafters.training.wan import TARGETS, WanSizes, native_name, new_transformer
 from PIL import Image
 from safetensors.torch import load_file, save_file
+from stand_ins.small_wan import anicrafter_shapes, random_state, wan_shapes
 
 FRAMES, HEIGHT, WIDTH = 5, 32, 48
 SIZES = {"dim": 32, "layers": 2, "ffn": 24}

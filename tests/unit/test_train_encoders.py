@@ -7,7 +7,6 @@ import sys
 import numpy as np
 import pytest
 import torch
-from crafters.demo.video import write_video
 from crafters.models.anchorcrafter.encoders import (
     SCALING_FACTOR,
     ClipVision,
@@ -20,6 +19,7 @@ from crafters.models.anchorcrafter.encoders import load_vae as load_frame_vae
 from crafters.models.anicrafter import encoders as wan
 from crafters.models.checkpoint import CheckpointError
 from crafters.models.loaded import Loaded
+from crafters.preprocessors.clip import write_video
 from crafters.training.autoencoder import detail, pixels
 from crafters.training.cli import RECIPES, TASKS
 from crafters.training.loop import train

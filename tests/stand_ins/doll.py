@@ -10,12 +10,12 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from crafters.demo.scenes.paint import Canvas, Colour, ellipse, point, rectangle, rotate, sample, smooth
+from crafters.preprocessors.clip import write_video
 
 from . import figure
 from .figure import Doll, Pose
-from .paint import Canvas, Colour, ellipse, point, rectangle, rotate, sample, smooth
 from .tea_box import TeaBox
-from .video import write_video
 
 PERSON_SIZE = (576, 1024)
 PERSON_POSE = Pose(right_wrist=(-62, 186), left_wrist=(96, 74), sway=-5, lean=-1.5, tilt=4, turn=0.35)

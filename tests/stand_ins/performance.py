@@ -4,20 +4,20 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from crafters.demo.scenes.paint import Canvas
+from crafters.models.avatar.animate import Animator
+from crafters.models.avatar.body import load_body_model
+from crafters.models.avatar.gaussians import save_avatar
+from crafters.models.avatar.motion import BodyMotion
+from crafters.models.avatar.motion_files import save_motion
+from crafters.models.avatar.rasterize import Camera, rasterize
+from crafters.models.avatar.rig import rig_from_body
+from crafters.preprocessors.clip import write_video
 from PIL import Image
 
-from ..models.avatar.animate import Animator
-from ..models.avatar.body import load_body_model
-from ..models.avatar.gaussians import save_avatar
-from ..models.avatar.motion import BodyMotion
-from ..models.avatar.motion_files import save_motion
-from ..models.avatar.rasterize import Camera, rasterize
-from ..models.avatar.rig import rig_from_body
 from .doll import paint_room
-from .paint import Canvas
 from .synthetic_avatar import synthetic_avatar
 from .synthetic_body import write_synthetic_body
-from .video import write_video
 
 WALL = (214, 222, 214)
 PAN = 0.25  # of the picture's width, over the clip

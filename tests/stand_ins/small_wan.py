@@ -78,11 +78,10 @@ def write_small_wan(models: str | Path, seed: int = 0) -> dict[str, str]:
     Widths that ComfyUI or the transformer fix are the real ones. Returns the names to choose in the loaders: wan,
     anicrafter, second_shard, wan_vae, wan_clip, prompt, text (none needed).
     """
+    from crafters.models.anicrafter.prompt import save_prompts
     from diffusers import AutoencoderKLWan
     from safetensors.torch import save_file
     from transformers import CLIPVisionConfig, CLIPVisionModel
-
-    from ..models.anicrafter.prompt import save_prompts
 
     models = Path(models)
     for folder in ("crafters", "diffusion_models"):

@@ -4,8 +4,7 @@ import json
 from pathlib import Path
 
 import torch
-
-from ..models.anchorcrafter.system import AnchorConfig, AnchorCrafter
+from crafters.models.anchorcrafter.system import AnchorConfig, AnchorCrafter
 
 ANCHOR = AnchorConfig(
     block_out_channels=(32, 32, 64, 64),
