@@ -55,12 +55,13 @@ def estimate_motion(
     degrees: the camera's field of view over the longer side; None tries several. network: Multi-HMR, which looks at
     `images` [F,H,W,3] (0…1); without it the fit starts from somebody standing. Frames are numbered from 0; those
     between the first and the last with the person are filled in. A run of fewer than a tenth of a second's frames is
-    taken for a mistake. Raises MotionError when nothing is left.
+    taken for a mistake; over gaps of up to a second the fit goes on, so that the person does not jump.
+    Raises MotionError when nothing is left.
     """
     keypoints = torch.stack([wholebody(pose, *size) for pose in poses]).float()
     wanted = targets(keypoints)
     box = person_box(wanted)
-    runs = _runs(box.isfinite().all(1) & ((wanted[:, :17, 2] > 0).sum(1) >= 4), max(3, int(fps / 10)))
+    runs = _runs(box.isfinite().all(1) & ((wanted[:, :17, 2] > 0).sum(1) >= 4), max(3, int(fps / 10)), int(fps))
     if not runs:
         raise MotionError(
             f"None of {len(poses)} frames shows a person for long enough: at least three frames in a row must show "
@@ -71,7 +72,7 @@ def estimate_motion(
         degrees = _field_of_view(body, wanted[runs[0]][:_TRIED], height[runs[0]][:_TRIED], size)
     camera = intrinsics(*size, degrees).float()
 
-    looks = [STEPS if network is None else run.stop - run.start for run in runs]
+    looks = [STEPS if network is None else len(run) for run in runs]
     total, done = sum(looks) + len(runs) * (FIRST + SECOND), 0
 
     def step(_: int, __: int) -> None:
@@ -89,7 +90,7 @@ def estimate_motion(
         faith = _FAITH if start is None else 1.0
         start = bent(body, aim, tall, camera, step) if start is None else start
         fits.append(fit_motion(body, aim, tall, camera, start, faith=faith, on_step=step))
-    frames = [frame for run in runs for frame in range(run.start, run.stop)]
+    frames = torch.cat(runs).tolist()
     motion = torch.cat([_smoothed(body, fit, fps) for fit in fits]).double()
     missing = tuple(sorted(set(range(frames[0], frames[-1])) - set(frames)))
     pose, trans, betas = motion.split((165, 3, 10), dim=1)
@@ -149,14 +150,12 @@ def _field_of_view(body: BodyPoints, wanted: torch.Tensor, height: torch.Tensor,
     return min(_ANGLES, key=misfit)
 
 
-def _runs(seen: torch.Tensor, shortest: int) -> list[slice]:
-    """Stretches of frames in a row that are all seen."""
-    runs, first = [], None
-    for frame, there in enumerate([*seen.tolist(), False]):
-        if there and first is None:
-            first = frame
-        elif not there and first is not None:
-            if frame - first >= shortest:
-                runs.append(slice(first, frame))
-            first = None
-    return runs
+def _runs(seen: torch.Tensor, shortest: int, longest_gap: int) -> list[torch.Tensor]:
+    """Numbers of the frames that are fitted together: those seen, up to a gap of more than `longest_gap` frames."""
+    runs: list[list[int]] = []
+    for frame in torch.nonzero(seen)[:, 0].tolist():
+        if runs and frame - runs[-1][-1] - 1 <= longest_gap:
+            runs[-1].append(frame)
+        else:
+            runs.append([frame])
+    return [torch.tensor(run) for run in runs if len(run) >= shortest]
