@@ -40,7 +40,7 @@ INSTEAD = {
     "ImageOnlyCheckpointLoader": ("CraftersLoadSVDFolder", {"folder": "svd-small"}, {1: 1, 2: 0}),
     "CLIPVisionLoader": (
         "CraftersLoadWanEncoders",
-        {"vae": "wan_small_vae.safetensors", "clip_vision": "wan_small_clip.safetensors"},
+        {"vae": "wan_small_vae.safetensors", "clip_vision": "wan_small_clip.pth"},
         {0: 1},
     ),
 }
@@ -91,12 +91,14 @@ def moving(folder: Path, prompt: Prompt, seed: int) -> Demo:
 
     folder.mkdir(parents=True, exist_ok=True)
     scene = make_avatar_scene(seed, "test", LANDSCAPE, FRAMES, FPS, strength=1.0)
-    background = folder / "Background Video.mp4"
-    write_video(background, scene.scene.background, FPS, exact=False)
+    clips = {"Background Video": scene.scene.background, "Source Video": scene.scene.frames}
+    paths = {title: folder / f"{title}.mp4" for title in clips}
+    for title, frames in clips.items():
+        write_video(paths[title], frames, FPS)
     avatar, motion = folder / "character_gaussian.pth", folder / "motion.npz"
     save_avatar(scene.avatar, avatar)
     save_motion(scene.motion, motion)
-    paths = {"Background Video": background, "Load Avatar": avatar, "Load Motion": motion}
+    paths |= {"Load Avatar": avatar, "Load Motion": motion}
     pictures = _save(folder, {"Character Photo": scene.photo})
 
     def judge(result: np.ndarray) -> Judgement:

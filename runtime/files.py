@@ -14,7 +14,7 @@ from typing import Any
 
 OWN = "crafters"
 WEIGHTS = frozenset({".safetensors", ".pth", ".pt", ".ckpt", ".bin"})
-EXTENSIONS = WEIGHTS | {".onnx", ".npz"}  # what the pack's own folder holds
+EXTENSIONS = WEIGHTS | {".onnx", ".npz", ".pkl"}  # what the pack's own folder holds
 _FOLDER_MARKS = {"config.json", "model_index.json"}
 _ALIASES = {"diffusion_models": ["unet"], "text_encoders": ["clip"]}
 
