@@ -26,16 +26,17 @@ def folder(tmp_path_factory):
     }  # fmt: skip
     vision = {
         "model_type": "sam2_vision_model", "backbone_config": backbone, "backbone_channel_list": [64, 32, 16, 8],
-        "backbone_feature_sizes": [[16, 16], [8, 8], [4, 4]], "fpn_hidden_size": 64,
+        "backbone_feature_sizes": [[16, 16], [8, 8], [4, 4]], "fpn_hidden_size": 128,
     }  # fmt: skip
+    # As in the released ones, memory has fewer channels than the rest: an object pointer fills several of its tokens.
     config = Sam2VideoConfig(
         vision_config=vision,
-        prompt_encoder_config={"image_size": SIDE, "hidden_size": 64, "mask_input_channels": 4},
-        mask_decoder_config={"hidden_size": 64, "mlp_dim": 32, "num_attention_heads": 2, "iou_head_hidden_dim": 16},
-        image_size=SIDE, memory_attention_hidden_size=64, memory_attention_num_layers=1,
+        prompt_encoder_config={"image_size": SIDE, "hidden_size": 128, "mask_input_channels": 4},
+        mask_decoder_config={"hidden_size": 128, "mlp_dim": 32, "num_attention_heads": 2, "iou_head_hidden_dim": 16},
+        image_size=SIDE, memory_attention_hidden_size=128, memory_attention_num_layers=1,
         memory_attention_feed_forward_hidden_size=32, memory_attention_rope_feat_sizes=[4, 4],
-        memory_encoder_hidden_size=64, memory_encoder_output_channels=64, mask_downsampler_embed_dim=64,
-        memory_fuser_embed_dim=64, memory_fuser_intermediate_dim=32,
+        memory_encoder_hidden_size=128, memory_encoder_output_channels=64, mask_downsampler_embed_dim=128,
+        memory_fuser_embed_dim=128, memory_fuser_intermediate_dim=32,
     )  # fmt: skip
     torch.manual_seed(0)
     folder = tmp_path_factory.mktemp("sam2.1-tiny")
