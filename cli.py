@@ -145,7 +145,7 @@ def _embedded_video(demo: Demo, out: Path) -> Path:
             raise SystemExit(code)
     else:
         frames = run_embedded(demo.prompt, WEIGHTS)
-        write_video(path, (frames * 255).round().byte().numpy(), FPS, exact=False)
+        write_video(path, (frames * 255).round().byte().numpy(), FPS)
     return path
 
 

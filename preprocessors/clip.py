@@ -11,7 +11,11 @@ import torch
 
 from .frames import each_frame, resize
 
-CODECS = {True: ("libx264rgb", "rgb24", "0"), False: ("libx264", "yuv420p", "4")}  # by exactness: pixels, quality
+CODECS = {  # by kind: encoder, pixels, quality
+    "exact": ("libx264rgb", "rgb24", "0"),
+    "fine": ("libx264", "yuv444p", "4"),
+    "film": ("libx264", "yuv420p", "4"),
+}
 
 
 def read_clip(
@@ -127,14 +131,14 @@ def _stack(images: list[np.ndarray]) -> torch.Tensor:
 
 
 
-def write_video(path: Path, frames: Sequence[np.ndarray], fps: float, exact: bool = False) -> None:
-    """uint8 RGB frames [H, W, 3] as H.264: without any loss, or nearly so (small files for pictures of a camera).
+def write_video(path: Path, frames: Sequence[np.ndarray], fps: float, kind: str = "film") -> None:
+    """uint8 RGB frames [H, W, 3] as H.264: "exact" without any loss, "fine" nearly so, "film" for every player.
 
     A clip that is written is whole: it gets its name when it is finished. RuntimeError without the encoder.
     """
     import av
 
-    codec, pixels, quality = CODECS[exact]
+    codec, pixels, quality = CODECS[kind]
     if codec not in av.codecs_available:
         raise RuntimeError(f"This PyAV has no {codec} encoder; get one that has: pip install -U av.")
     height, width = frames[0].shape[:2]

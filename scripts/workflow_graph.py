@@ -13,6 +13,15 @@ SIZES = {
     "SaveVideo": (420, 860),
     "CraftersAnchorSampler": (320, 700),
     "KSampler": (320, 600),
+    "CraftersLoadAvatar": (320, 480),
+    "CraftersRenderAvatar": (320, 560),
+    "CraftersRenderBodyMesh": (320, 520),
+    "CraftersComposeScene": (320, 640),
+    "CraftersSegmentVideo": (320, 560),
+    "CraftersObjectDepth": (320, 480),
+    "CraftersHandMesh": (320, 520),
+    "CraftersBodyMotionFromVideo": (320, 520),
+    "CraftersRemovePerson": (320, 580),
 }
 COLOR = "#3f789e"
 WIDTH, GAP, TITLE, SLOT, WIDGET = 320, 30, 34, 20, 26

@@ -39,9 +39,9 @@ def write_clips(folder: Path, count: int = 3, frames: int = 6, size: tuple[int, 
             clips["hand_cut"][frame, y + 24 : y + 40, x : x + 16] = (190, 203, 215)
             clips["video_pose"][frame, 10:100, 20 + frame : 24 + frame] = (0, 120, 240)
         stem = f"anna{number}_box{number}"
-        write_video(folder / "video_cut" / f"{stem}.mp4", film, 15, exact=True)
+        write_video(folder / "video_cut" / f"{stem}.mp4", film, 15, "exact")
         for name, clip in clips.items():
-            write_video(folder / name / f"{stem}.mp4", clip, 15, exact=True)
+            write_video(folder / name / f"{stem}.mp4", clip, 15, "exact")
         Image.fromarray(room).save(folder / "people_cut" / f"anna{number}_0.png")
         Image.fromarray(clips["video_pose"][0]).save(folder / "people_pose" / f"anna{number}_0.png")
         for view in range(3):

@@ -98,7 +98,7 @@ def write_avatar_scene(out: Path, seed: int, split: str, size: tuple[int, int], 
     part.mkdir(parents=True)
     mask = np.repeat(np.where(made.mask, 255, 0).astype(np.uint8)[..., None], 3, -1)
     for name, clip in ((SOURCE, made.scene.frames), (BLEND, made.blend), (MESH, made.mesh), (MASK, mask)):
-        write_video(part / name, clip, fps, exact=name == MASK)
+        write_video(part / name, clip, fps, "exact" if name == MASK else "fine")
     Image.fromarray(made.photo).save(part / REFERENCE)
     os.replace(part, folder)
 

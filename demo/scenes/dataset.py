@@ -77,8 +77,8 @@ def _write_clips(out: Path, split: str, size: tuple[int, int], frames: int, fps:
         for view, picture in enumerate(scene.product_views):
             _save(out / PRODUCTS / f"{product}_{view}.png", picture)
         for folder, clip in ((POSE, scene.pose_frames), (HAND, scene.hand_mesh), (DEPTH, scene.object_depth)):
-            write_video(_clip(out, seed, folder), clip, fps, exact=True)
-        write_video(_clip(out, seed), scene.frames, fps, exact=False)
+            write_video(_clip(out, seed, folder), clip, fps, "exact")
+        write_video(_clip(out, seed), scene.frames, fps, "fine")
     return len(seeds)
 
 

@@ -49,6 +49,9 @@ SMALL = {  # title of a node: widgets that make the run a small one
     "AniCrafter Sampler (self-contained)": {"steps": 2},
 }
 
+# Their stages look for a person in the clip, which the stand-ins' doll is not; `test_demo.py` runs them.
+ONE_CLIP = ("AnchorCrafter from one clip", "AniCrafter replace person")
+
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", GRAPHS)
@@ -63,6 +66,9 @@ def test_shipped_graph_runs(page, comfy, tiny_models, tmp_path, name):
 
     page.drop(file)
     assert page.missing_nodes() == []
+    if name in ONE_CLIP:
+        assert page.overlaps() == []
+        return
     for title, changes in SMALL.items():
         if title in titles:
             for widget, value in changes.items():

@@ -50,9 +50,9 @@ def test_conditions_agree_after_decoding(folder):
 def test_lossless_and_nearly_lossless(tmp_path):
     scene = make_scene(7, "train", SIZE, 2)
     for name, clip in {"hand": scene.hand_mesh, "depth": scene.object_depth, "pose": scene.pose_frames}.items():
-        write_video(tmp_path / f"{name}.mp4", clip, 15, exact=True)
+        write_video(tmp_path / f"{name}.mp4", clip, 15, "exact")
         assert np.array_equal(read_clip(tmp_path / f"{name}.mp4")[0].numpy(), clip)
-    write_video(tmp_path / "film.mp4", scene.frames, 15, exact=False)
+    write_video(tmp_path / "film.mp4", scene.frames, 15, "fine")
     film = read_clip(tmp_path / "film.mp4")[0].numpy().astype(float)
     assert 10 * np.log10(255**2 / np.mean((film - scene.frames) ** 2)) > 42  # dB
     assert not list(tmp_path.glob("*.part"))

@@ -375,7 +375,7 @@ def blacken(bad):
     shutil.copy(write_clips(bad / "more", 1) / "hand_cut" / "anna0_box0.mp4", bad / "more" / "any.mp4")
     from crafters.preprocessors.clip import write_video
 
-    write_video(bad / "depth_cut" / "anna1_box1.mp4", np.zeros((6, 128, 64, 3), np.uint8), 15, exact=True)
+    write_video(bad / "depth_cut" / "anna1_box1.mp4", np.zeros((6, 128, 64, 3), np.uint8), 15, "exact")
 
 
 def cut(path):
