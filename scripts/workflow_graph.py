@@ -13,6 +13,7 @@ SIZES = {
     "SaveVideo": (420, 860),
     "CraftersAnchorSampler": (320, 700),
     "KSampler": (320, 600),
+    "CraftersAniCrafterSampler": (320, 860),
     "CraftersLoadAvatar": (320, 480),
     "CraftersRenderAvatar": (320, 560),
     "CraftersRenderBodyMesh": (320, 520),

@@ -70,6 +70,7 @@ def anny_body() -> BodyModel:
 
 
 @lru_cache(maxsize=1)
+@torch.inference_mode(False)  # it is kept, and must serve fits
 @torch.no_grad()
 def anny() -> AnnyBody:
     """The body with what is known of its surface; see `anny_body`."""

@@ -95,6 +95,7 @@ class BodyModel:
         return vertices
 
 
+@torch.inference_mode(False)  # so that bodies loaded in inference mode can be fitted
 def load_body_model(path: str | Path) -> BodyModel:
     """Read SMPLX_NEUTRAL.npz, or make the freely licensed body if `path` is ANNY.
 

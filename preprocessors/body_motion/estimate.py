@@ -45,6 +45,8 @@ class MotionReport:
         )
 
 
+@torch.inference_mode(False)  # ComfyUI calls nodes in inference mode, in which nothing can be fitted
+@torch.enable_grad()
 def estimate_motion(
     model: BodyModel, poses: Sequence[Pose], size: tuple[int, int], fps: float, degrees: float | None = 60.0,
     network: Loaded | None = None, images: torch.Tensor | None = None,

@@ -36,6 +36,8 @@ class HandMeshes:
         return ", ".join(f"{side} hand in {int(seen.sum())} of {frames} frames" for side, seen in self.there.items())
 
 
+@torch.inference_mode(False)  # ComfyUI calls nodes in inference mode, in which nothing can be fitted
+@torch.enable_grad()
 def fit_hands(
     poses: Sequence[Pose], size: tuple[int, int], fps: float, degrees: float = 60.0,
     on_step: Callable[[int, int], None] | None = None,
