@@ -8,7 +8,10 @@ import base64
 from collections.abc import Callable
 
 import torch
+import torch.nn.functional as F
 
+from ..models.avatar.mesh import vertex_normals, visible_surface
+from ..models.avatar.rasterize import Camera
 from .frames import each_frame
 
 HAND_COLOUR = (0.65098039, 0.74117647, 0.85882353)  # linear RGB, HaMeR's light blue
@@ -95,3 +98,14 @@ def hand_condition(render: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     if render.shape[:3] != mask.shape:
         raise ValueError(f"Hand render {list(render.shape[:3])} and product mask {list(mask.shape)} differ in size.")
     return render.masked_fill((mask >= 0.5)[..., None], 0)
+
+
+def draw_hands(vertices: torch.Tensor, faces: torch.Tensor, camera: Camera) -> torch.Tensor:
+    """Hand meshes, vertices [V,3] m in camera space and faces [F,3], in the published light on black: uint8 [H,W,3]."""
+    width, height = camera.size
+    picture = torch.zeros(height * width, 3, dtype=torch.uint8)
+    normals = vertex_normals(vertices, faces)
+    for seen in visible_surface(vertices, faces, camera):
+        normal, point = ((seen.weights[..., None] * of[faces[seen.face]]).sum(1) for of in (normals, vertices))
+        picture[seen.pixel] = hand_colour(hand_light(F.normalize(normal, dim=-1), F.normalize(-point, dim=-1)))
+    return picture.view(height, width, 3)

@@ -9,16 +9,14 @@ from functools import cached_property
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
-from ...models.avatar.mesh import vertex_normals, visible_surface
 from ...models.avatar.motion import BodyMotion
 from ...models.avatar.rasterize import Camera
 from ...preprocessors.draw_pose import draw_pose
 from ...preprocessors.dwpose import to_pose
 from ...preprocessors.frames import each_frame
 from ...preprocessors.keypoints import Pose
-from ...preprocessors.object_conditions import hand_colour, hand_condition, hand_light, inferno
+from ...preprocessors.object_conditions import draw_hands, hand_condition, inferno
 from .exercise import EXERCISES
 from .motion import make_motion, photo_pose
 from .person import Person, make_person
@@ -99,15 +97,9 @@ class Scene:
     def hand_mesh(self) -> np.ndarray:
         """AnchorCrafter's hand condition [F, H, W, 3]: both hands, light blue, without what the product covers."""
         vertices, faces = self.person.hand_mesh(self.motion.pose, self.motion.trans)
-        shown = torch.zeros(*self.objects.shape, 3, dtype=torch.uint8)
-        for frame, points in enumerate(vertices):
-            normals = vertex_normals(points, faces)
-            for seen in visible_surface(points, faces, _camera(self.motion, frame)):
-                corners = faces[seen.face]
-                normal, point = (torch.einsum("nk,nkc->nc", seen.weights, of[corners]) for of in (normals, points))
-                light = hand_light(F.normalize(normal, dim=-1), F.normalize(-point, dim=-1))
-                shown[frame].view(-1, 3)[seen.pixel] = hand_colour(light)
-        return hand_condition(shown, torch.from_numpy(self.product_mask)).numpy()
+        cameras = (_camera(self.motion, frame) for frame in range(len(vertices)))
+        shown = [draw_hands(points, faces, camera) for points, camera in zip(vertices, cameras, strict=True)]
+        return hand_condition(torch.stack(shown), torch.from_numpy(self.product_mask)).numpy()
 
 
 def make_scene(

@@ -5,14 +5,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
-from ...models.avatar.mesh import vertex_normals, visible_surface
 from ...models.avatar.rasterize import Camera
 from ...models.hmr.multihmr import intrinsics
 from ..frames import each_frame
 from ..keypoints import VISIBLE, Pose
-from ..object_conditions import hand_colour, hand_condition, hand_light
+from ..object_conditions import draw_hands, hand_condition
 from .hand_fit import STEPS, fit_hand
 from .hand_model import SIDES, hand_model
 
@@ -123,20 +121,14 @@ def render_hands(
     width, height = meshes.camera.size
 
     def draw(frame: int) -> torch.Tensor:
-        picture = torch.zeros(height * width, 3, dtype=torch.uint8)
         parts, count = [], 0
         for side, there in meshes.there.items():
             if there[frame]:
                 parts.append((meshes.vertices[side][frame], meshes.faces[side] + count))
                 count += len(parts[-1][0])
-        if parts:
-            points, faces = (torch.cat(x) for x in zip(*parts, strict=True))
-            normals = vertex_normals(points, faces)
-            for seen in visible_surface(points, faces, meshes.camera):
-                normal, point = ((seen.weights[..., None] * of[faces[seen.face]]).sum(1) for of in (normals, points))
-                light = hand_light(F.normalize(normal, dim=-1), F.normalize(-point, dim=-1))
-                picture[seen.pixel] = hand_colour(light)
-        return picture.view(height, width, 3)
+        if not parts:
+            return torch.zeros(height, width, 3, dtype=torch.uint8)
+        return draw_hands(*(torch.cat(x) for x in zip(*parts, strict=True)), meshes.camera)
 
     frames = len(next(iter(meshes.there.values())))
     render = torch.stack(each_frame(range(frames), draw, on_step))
