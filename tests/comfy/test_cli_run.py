@@ -88,10 +88,12 @@ def _frames(path):
 
 
 def test_a_second_run_does_not_overwrite_the_first(run, photo):
-    path, _ = photo
-    preview = {"1": INVERT["1"], "2": {"class_type": "PreviewImage", "inputs": {"images": ["1", 0]}}}
-    first, second = (run(preview, f"1.image={path}")[1] for _ in range(2))
-    assert first and second and first != second
+    path, pixels = photo
+    (first,), (second,) = (
+        run(INVERT, f"1.image={path}", f"SaveImage.filename_prefix={folder}/same")[1] for folder in ("one", "two")
+    )
+    assert first != second and first.rpartition("/")[2] == "same_00001_.png"
+    assert all(np.array_equal(np.asarray(Image.open(file)), 255 - pixels) for file in (first, second))
 
 
 def test_validation_error_names_the_node(run):
