@@ -116,15 +116,25 @@ class MultiHMRHeads(nn.Module):
     def forward(self, tokens: torch.Tensor, camera: torch.Tensor, scores: torch.Tensor, cell: torch.Tensor) -> People:
         """The people at `cell` [P,3] (picture, row, column); camera [B,3,3] of the network's pictures."""
         tokens = tokens.unflatten(1, (self.side, self.side))
-        context = torch.cat([tokens, self.camera_features(camera)], dim=-1)
         picture, row, column = cell.unbind(1)
         offset = self.mlp_offset(tokens[picture, row, column])
         place = (torch.stack([column, row], dim=-1) + 0.5 + offset) * PATCH
-        # People of one picture see one another, those of different pictures do not.
-        read = [self.x_attention_head(context[i], row[picture == i], column[picture == i]) for i in range(len(tokens))]
-        pose, betas, cam, expression = (torch.cat(rows) for rows in zip(*read, strict=True))
+        # Angles of up to 100 radians, and a distance that is an exponential, lose too much in fewer digits; beside the
+        # backbone the head costs nothing.
+        exact = torch.float32 if tokens.device.type == "mps" else torch.float64
+        camera = camera.to(exact)
+        context = torch.cat([tokens.to(exact), self.camera_features(camera)], dim=-1)
+        head = {name: tensor.to(exact) for name, tensor in self.x_attention_head.state_dict().items()}
+
+        def read(i: int) -> tuple[torch.Tensor, ...]:
+            # People of one picture see one another, those of different pictures do not.
+            mine = picture == i
+            return torch.func.functional_call(self.x_attention_head, head, (context[i], row[mine], column[mine]))
+
+        pose, betas, cam, expression = (torch.cat(x) for x in zip(*map(read, range(len(tokens))), strict=True))
         usual = intrinsics(self.image, self.image)[0, 0].item()
         distance = ((cam[:, :1] * camera[picture, :1, 0] / usual).exp() - 1e-10).clamp(0, FARTHEST)
+        pose, betas, cam, expression, distance = (x.to(tokens) for x in (pose, betas, cam, expression, distance))
         sixd = pose.unflatten(-1, (ROTATIONS, 6))
         found = scores[picture, row, column]
         return People(cell, found, offset, place, distance, sixd, sixd_to_matrix(sixd), betas, expression, cam)

@@ -36,7 +36,7 @@ def seen(
             scores = module.scores(tokens)
             window = search_window(keypoints[frame].double().numpy(), crop)
             cell = find_in_window(scores, _SURE, window) if window else _anywhere(scores)
-            people = module(tokens, crop_camera[None].to(device, dtype), scores, cell)
+            people = module(tokens, crop_camera[None].float().to(device), scores, cell)
         if people.score.max() >= _LEAST:
             rotations, betas = people.rotations.float().cpu(), people.betas.float().cpu()
             place, distance = people.place.float().cpu(), people.distance.float().cpu()
