@@ -61,12 +61,15 @@ class Case:
     def shapes(self):
         return json.loads((self.folder / "parameter_shapes.json").read_text())
 
-    def weights(self, *prefixes):
-        """The state dict of all parameters whose published name starts with one of `prefixes` (all of them if none)."""
+    def weights(self, *prefixes, part=None):
+        """The state dict of all parameters whose published name starts with one of `prefixes` (all of them if none).
+
+        part: which network, where `parameter_shapes.json` lists several.
+        """
         scale, offset = self.config.get("parameter_scale", {}), self.config.get("parameter_offset", {})
         return {
             name: named_weight(name, shape, self.config.get("salt", "")) * scale.get(name, 1.0) + offset.get(name, 0.0)
-            for name, shape in self.shapes.items()
+            for name, shape in (self.shapes[part] if part else self.shapes).items()
             if not prefixes or name.startswith(prefixes)
         }
 

@@ -23,7 +23,10 @@ def plain_rasterize(xyz, rgb, opacity, scale, rotation, camera):
         conic = np.linalg.inv(covariance)
         middle = np.trace(covariance) / 2
         radius = np.ceil(3 * np.sqrt(middle + np.sqrt(max(0.1, middle**2 - np.linalg.det(covariance)))))
-        px, py = fx * x / z + cx - 0.5, fy * y / z + cy - 0.5
+        px, py = (  # about the picture's middle, divided by a little more than z
+            (focal * along + (centre - side / 2) * z) / (z + 1e-7) + (side - 1) / 2
+            for focal, along, centre, side in ((fx, x, cx, width), (fy, y, cy, height))
+        )
         x0, x1 = (int(np.clip(v / 16, 0, columns)) * 16 for v in (px - radius, px + radius + 15))
         y0, y1 = (int(np.clip(v / 16, 0, rows)) * 16 for v in (py - radius, py + radius + 15))
         area = np.s_[y0:y1, x0:x1]

@@ -26,7 +26,7 @@ from crafters.models.checkpoint import CheckpointError  # noqa: E402
 from crafters.models.loaded import Loaded  # noqa: E402
 from long_clip import jumps, ramp  # noqa: E402
 from parity_case import find_cases  # noqa: E402
-from parity_kinds.anicrafter_denoise import make_scene, named_weights  # noqa: E402
+from parity_kinds.anicrafter_denoise import make_scene  # noqa: E402
 from safetensors.torch import save_file  # noqa: E402
 from stand_ins.small_wan import anicrafter_shapes, random_state, wan_shapes  # noqa: E402
 
@@ -360,10 +360,10 @@ def test_published_numbers(case, tmp_path):
     base.diffusion_model.img_emb = comfy.ldm.wan.model.MLPProj(
         config["image_dim"], config["dim"], operation_settings={"operations": comfy.ops.disable_weight_init}
     )
-    base.diffusion_model.load_state_dict(named_weights(case, "wan"), strict=True)
+    base.diffusion_model.load_state_dict(case.weights(part="wan"), strict=True)
     cpu = torch.device("cpu")
     model = ModelSamplingSD3().patch(comfy.model_patcher.ModelPatcher(base, cpu, cpu), 5.0)[0]
-    weights = AniCrafter.from_files([save(tmp_path / "ani.safetensors", named_weights(case, "anicrafter"))])
+    weights = AniCrafter.from_files([save(tmp_path / "ani.safetensors", case.weights(part="anicrafter"))])
 
     scene = make_scene(case)
     tokens = embed(Loaded(weights.embedders), scene, dtype=torch.float32)

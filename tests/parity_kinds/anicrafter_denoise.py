@@ -11,12 +11,7 @@ from crafters.models.anicrafter.schedule import sigmas, timesteps
 from crafters.models.anicrafter.transformer import load_transformer, merge_lora
 from crafters.models.anicrafter.wan import WanCondition, denoise
 from crafters.models.loaded import Loaded
-from parity_case import named_weight
 from safetensors.torch import save_file
-
-
-def named_weights(case, part):
-    return {name: named_weight(name, shape, case.config["salt"]) for name, shape in case.shapes[part].items()}
 
 
 def make_scene(case):
@@ -31,8 +26,8 @@ def check(case, device="cpu"):
     config, x = case.config, case.inputs
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
-        save_file(named_weights(case, "wan"), folder / "wan.safetensors")
-        own = list(named_weights(case, "anicrafter").items())
+        save_file(case.weights(part="wan"), folder / "wan.safetensors")
+        own = list(case.weights(part="anicrafter").items())
         for shard in (0, 1):  # two files, as published, with what is cut in the middle in both
             save_file({**dict(own[shard::2]), "pipe.dit.frozen": torch.zeros(2)}, folder / f"{shard}.safetensors")
         weights = AniCrafter.from_files([folder / "0.safetensors", folder / "1.safetensors"])

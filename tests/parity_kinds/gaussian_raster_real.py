@@ -5,7 +5,13 @@ import hashlib
 import torch
 from crafters.models.avatar.gaussians import load_avatar
 from crafters.models.avatar.rasterize import composite, project, rasterize
-from parity_kinds.gaussian_raster import camera_of, compare, compare_composite, compare_contributors
+from parity_kinds.gaussian_raster import (
+    camera_of,
+    compare,
+    compare_composite,
+    compare_contributors,
+    compare_float64,
+)
 from real_data import real_file
 
 
@@ -26,3 +32,4 @@ def check(case):
     histogram = torch.bincount(splats.radii, minlength=64)
     assert torch.equal(histogram, case.expected["radii_histogram"].long())
     compare_contributors(composite(splats, avatar.rgb, avatar.opacity, camera.size)[1], case.expected)
+    compare_float64([xyz, avatar.rgb, avatar.opacity, avatar.scale, rotation], camera, case.expected)
