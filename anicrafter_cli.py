@@ -149,12 +149,13 @@ def _scene(args: argparse.Namespace, first: bool) -> tuple[Scene, int, float]:
     from .models.avatar.rig import rig_from_body, rig_from_lhm
     from .preprocessors.clip import read_clip
     from .preprocessors.lanczos import resize_lanczos
+    from .preprocessors.photo import read_photo
     from .runtime.memory import compute_device
     from .runtime.progress import Progress
 
     width, height = args.size
     avatar, body = load_avatar(args.avatar), load_body_model(args.body if args.body == ANNY else _find(args.body, OWN))
-    photo, mask = _photo(args.character)
+    photo, mask = read_photo(args.character)
     reference = fit_reference(photo, height, width, mask)
     background, fps = read_clip(args.background, frames=args.frames)
     motion = read_motion(args.motion, fps, args.size)
@@ -175,24 +176,6 @@ def _scene(args: argparse.Namespace, first: bool) -> tuple[Scene, int, float]:
     blend = compose(shown.image, shown.alpha, resize_lanczos(background.float() / 255, width, height))
     fitted = (fit_length(clip, "pad") for clip in (blend, mesh, 1 - on_body))
     return assemble(reference, *fitted), len(motion), fps
-
-
-def _photo(path: Path) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """IMAGE of one picture, upright, and its opacity where it says one."""
-    import numpy as np
-    import torch
-    from PIL import Image, ImageOps
-
-    if not path.is_file():
-        raise FileNotFoundError(f"There is no file {path}.")
-    try:
-        with Image.open(path) as picture:
-            upright = ImageOps.exif_transpose(picture)
-            cut_out = "A" in upright.getbands() or "transparency" in upright.info
-            pixels = torch.from_numpy(np.array(upright.convert("RGBA"))).float() / 255
-    except Image.UnidentifiedImageError as error:
-        raise ValueError(f"{path} is not a picture that can be read.") from error
-    return pixels[None, ..., :3], pixels[None, ..., 3] if cut_out else None
 
 
 def _find(name: str, *kinds: str) -> Path:
