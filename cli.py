@@ -1,4 +1,4 @@
-"""The command line: `crafters run | animate | train | evaluate | demo-data | demo | doctor | download | …`."""
+"""The command line: `crafters run | prepare | animate | train | evaluate | demo-data | demo | doctor | …`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import anicrafter_cli
+from . import anicrafter_cli, prepare_cli
 from .demo.scenes import cli as demo_cli
 from .metrics import cli as metrics_cli
 from .runtime.client import ComfyClient, ComfyError, Prompt, output_files
@@ -94,8 +94,8 @@ def _parser() -> argparse.ArgumentParser:
     prompt.add_argument("--out", type=Path, help="default: anicrafter_prompt.safetensors in models/crafters")
     prompt.set_defaults(command=_cache_prompt)
 
-    for register in (demo_cli.register, metrics_cli.register, training_cli.register, anicrafter_cli.register):
-        register(commands)
+    for module in (prepare_cli, anicrafter_cli, demo_cli, training_cli, metrics_cli):
+        module.register(commands)
 
     demo = commands.add_parser("demo", help="make both systems' videos of made-up scenes with small networks")
     demo.add_argument("--seed", type=int, default=0, help="of the scenes, which no network was trained on")

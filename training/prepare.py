@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from functools import cache, cached_property, partial
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ from ..models.anicrafter.conditions import GRID
 from ..preprocessors.keypoints import Pose, from_openpose, select_person, to_openpose
 from ..preprocessors.photo import read_photo
 from ..runtime.progress import Progress
-from .prepared import CONDITIONS, Prepared, content, read_fps
+from .prepared import CONDITIONS, VIEWS, Prepared, content, read_fps
 
 if TYPE_CHECKING:
     from ..models.avatar.motion import BodyMotion
@@ -173,7 +173,7 @@ def _run(stage: Stage, clip: Clip) -> Iterator[tuple[str, str]]:
             yield what, "kept"
         else:
             fps = values().get("fps") or clip.fps
-            prepared.put(file, made_of, partial(CONDITIONS[what].write, value=values()[what], fps=fps))
+            CONDITIONS[what].put(prepared, clip.name, made_of, values()[what], fps)
             yield what, "made"
 
 
@@ -385,7 +385,6 @@ def _placed(clip: Clip) -> dict:
 
 
 ONLY_ANCHOR, ONLY_ANIMATED = (ANCHOR,), (ANIMATED,)
-VIEWS = ("view_left", "view_front", "view_right")
 PLACED = ("photo", "photo_pose", "placed_pose", "placed_hand", "placed_depth")
 STAGES = (
     Stage(("film",), _film, settings=("first", "every", "frames", "long_side")),

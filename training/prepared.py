@@ -40,6 +40,11 @@ class Prepared:
     def __init__(self, folder: Path):
         self.folder = folder
 
+    def clips(self) -> list[str]:
+        """The names of its clips, sorted."""
+        names = {path.name for part in ("clips", "anicrafter") for path in self.path(part).glob("[!.]*/")}
+        return sorted(names | {path.stem for path in self.path(CONDITIONS["hand"].of("*")).parent.glob("*.mp4")})
+
     def path(self, file: str) -> Path:
         """Where it lies."""
         return self.folder / file
@@ -117,6 +122,10 @@ class Condition:
         person, product = (clip.split("_") * 2)[:2]
         return self.file.format(clip=clip, person=person, product=product)
 
+    def put(self, prepared: Prepared, clip: str, made_of: Any, value: Any, fps: float) -> None:
+        """Keep a clip's, unless it is held."""
+        prepared.put(self.of(clip), made_of, lambda path: self.write(path, value, fps))
+
 
 def clip_name(stem: str) -> str:
     """The name of a clip by its file's, as training sets have it: <person>_<product> or <person>_<product>_<more>.
@@ -181,6 +190,7 @@ PHOTO = {"write": _write_photo, "read": _read_photo}  # writes [H,W,3 or 4], rea
 ANCHOR, ANIMATED, ASIDE = "anchorcrafter", "anicrafter/{clip}", "clips/{clip}"
 COPY = {"write": lambda path, source, fps: shutil.copyfile(source, path), "read": lambda path: path}
 
+VIEWS = ("view_left", "view_front", "view_right")
 # Videos and masks are [F,H,W,3] and [F,H,W] in 0…1 and alike in length and size; keypoints are POSE_KEYPOINT.
 CONDITIONS = {
     "film": Condition(f"{ASIDE}/film.mp4", **FINE),
@@ -194,8 +204,8 @@ CONDITIONS = {
     "person": Condition(f"{ANCHOR}/{anchor_data.PEOPLE}/{{person}}_0.png", **PHOTO),
     "person_pose": Condition(f"{ANCHOR}/{anchor_data.PEOPLE_POSE}/{{person}}_0.png", **PHOTO),
     **{
-        f"view_{side}": Condition(f"{ANCHOR}/{anchor_data.PRODUCTS}/{{product}}_{number}.png", **PHOTO)
-        for number, side in enumerate(("left", "front", "right"))
+        view: Condition(f"{ANCHOR}/{anchor_data.PRODUCTS}/{{product}}_{number}.png", **PHOTO)
+        for number, view in enumerate(VIEWS)
     },
     "person_mask": Condition(f"{ASIDE}/person_mask.mp4", **MASK),
     "background": Condition(f"{ANIMATED}/bkgd_video.mp4", **FINE),
