@@ -44,6 +44,9 @@ def register(commands) -> None:
     weights.add_argument("--body", default="smplx/SMPLX_NEUTRAL.npz", help=f"or {ANNY}; default: %(default)s")
     weights.add_argument("--lhm", help="LHM's model.safetensors, the exact rig of avatars that it made")
     weights.add_argument(
+        "--constraint", help="LHM's human_prior_constrain.npz: which gaussians keep their direction; not with --lhm"
+    )
+    weights.add_argument(
         "--anicrafter", nargs="+", default=["anicrafter.safetensors"], metavar="FILE",
         help="made by `crafters convert anicrafter` (default: %(default)s), or both shards",
     )  # fmt: skip
@@ -141,12 +144,12 @@ def _make(args: argparse.Namespace, first: bool) -> tuple[torch.Tensor, float]:
 
 def _scene(args: argparse.Namespace, first: bool) -> tuple[Scene, int, float]:
     """The scene, padded to a length that Wan can make; how many of its frames are wanted; frames per second."""
-    from .models.anicrafter.conditions import assemble, compose, fit_length, fit_reference
+    from .models.anicrafter.conditions import assemble, check_background, compose, fit_length, fit_reference
     from .models.avatar.body import load_body_model
     from .models.avatar.gaussians import load_avatar
     from .models.avatar.motion_files import read_motion
     from .models.avatar.render import render_avatar, render_body
-    from .models.avatar.rig import rig_from_body, rig_from_lhm
+    from .models.avatar.rig import read_constraint, rig_from_body, rig_from_lhm
     from .preprocessors.clip import read_clip
     from .preprocessors.lanczos import resize_lanczos
     from .preprocessors.photo import read_photo
@@ -158,6 +161,7 @@ def _scene(args: argparse.Namespace, first: bool) -> tuple[Scene, int, float]:
     photo, mask = read_photo(args.character)
     reference = fit_reference(photo, height, width, mask)
     background, fps = read_clip(args.background, frames=args.frames)
+    check_background(background, width, height)
     motion = read_motion(args.motion, fps, args.size)
     motion = motion.filled() if motion.missing else motion
     motion = motion.looped(args.frames) if args.frames else motion
@@ -169,7 +173,8 @@ def _scene(args: argparse.Namespace, first: bool) -> tuple[Scene, int, float]:
     if args.lhm:
         rig = rig_from_lhm(_find(args.lhm, OWN))
     else:
-        rig = rig_from_body(body, avatar.points, avatar.neutral_transforms)
+        constraint = read_constraint(_find(args.constraint, OWN)) if args.constraint else None
+        rig = rig_from_body(body, avatar.points, avatar.neutral_transforms, constraint)
     drawn = [Progress(label) if first else None for label in ("Avatar", "Body mesh")]
     shown = render_avatar(avatar, rig, motion, width, height, compute_device(), on_step=drawn[0])
     mesh, on_body = render_body(body, motion, width, height, drawn[1])

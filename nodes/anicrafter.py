@@ -29,8 +29,8 @@ class CraftersComposeScene(io.ComfyNode):
             inputs=[
                 io.Image.Input("avatar", tooltip="From Render Avatar, on black."),
                 io.Mask.Input("alpha", tooltip="The avatar's alpha, from Render Avatar."),
-                io.Image.Input("background", tooltip="The scene without its person, as many frames; it is resized to "
-                               "the avatar's size."),
+                io.Image.Input("background", tooltip="The scene without its person, as many frames and in the "
+                               "avatar's shape; it is resized to the avatar's size."),
                 io.Image.Input("character", tooltip="Photo of the character; shown whole, on white."),
                 io.Image.Input("mesh", tooltip="From Render Body Mesh."),
                 io.Mask.Input("mesh_mask", optional=True,
@@ -60,6 +60,7 @@ class CraftersComposeScene(io.ComfyNode):
         from ..preprocessors.lanczos import resize_lanczos
 
         height, width = avatar.shape[1:3]
+        conditions.check_background(background, width, height)
         background = resize_lanczos(background, width, height, Progress("Compose Scene"))
         blend = conditions.compose(avatar, alpha, background, alpha_twice)
         reference = conditions.fit_reference(character, height, width, character_mask)
@@ -253,7 +254,8 @@ class CraftersAniCrafterTrim(io.ComfyNode):
     def execute(cls, images, frames=0):
         if len(images) < 2:
             raise ValueError("There is nothing but the still: the sampler's latent was one frame long.")
-        return io.NodeOutput(images[1:][: frames or None])
+        trimmed = images[1:][: frames or None]
+        return io.NodeOutput(trimmed, ui=stills(trimmed))
 
 
 class CraftersLoadWan(io.ComfyNode):

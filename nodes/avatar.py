@@ -76,10 +76,11 @@ class CraftersSaveAvatar(io.ComfyNode):
     @classmethod
     def execute(cls, avatar, filename_prefix, format):
         from ..models.avatar.gaussians import save_avatar
+        from ..models.avatar.render import render_still
 
         path = files.output_path(filename_prefix, f".{format}")
         save_avatar(avatar, path)
-        return io.NodeOutput(str(path))
+        return io.NodeOutput(str(path), ui=stills(render_still(avatar)))
 
 
 class CraftersLoadBodyModel(io.ComfyNode):
@@ -101,8 +102,10 @@ class CraftersLoadBodyModel(io.ComfyNode):
     @classmethod
     def execute(cls, body):
         from ..models.avatar.body import load_body_model
+        from ..models.avatar.render import render_body_still
 
-        return io.NodeOutput(load_body_model(body if body == ANNY else files.path(body, files.OWN)))
+        loaded = load_body_model(body if body == ANNY else files.path(body, files.OWN))
+        return io.NodeOutput(loaded, ui=stills(render_body_still(loaded)))
 
 
 def _body_models() -> list[str]:
@@ -176,6 +179,7 @@ class CraftersLoadMotion(io.ComfyNode):
     @classmethod
     def execute(cls, motion, fps, fill_gaps=True, width=1280, height=720):
         from ..models.avatar.motion_files import read_motion
+        from ..models.avatar.stick_figure import stick_figures
 
         read = read_motion(files.input_path(motion), fps, (width, height))
         missing = read.missing
@@ -186,7 +190,8 @@ class CraftersLoadMotion(io.ComfyNode):
             f"{len(read)} frames ({read.frames[0]} to {read.frames[-1]}, {gaps}), {read.size[0]}×{read.size[1]}, "
             f"{read.fps:g} fps"
         )
-        return io.NodeOutput(read.filled() if missing else read, report)
+        whole = read.filled() if missing else read
+        return io.NodeOutput(whole, report, ui=stills(stick_figures(whole)))
 
     @classmethod
     def fingerprint_inputs(cls, motion, **_):
@@ -227,9 +232,12 @@ class CraftersEditMotion(io.ComfyNode):
 
     @classmethod
     def execute(cls, motion, x=0.0, y=0.0, z=0.0, turn=0.0, scale=1.0, fps=0.0, frames=0, back_and_forth=True):
+        from ..models.avatar.stick_figure import stick_figures
+
         motion = motion.moved(x, y, z, turn).scaled(scale)
         motion = motion.retimed(fps) if fps else motion
-        return io.NodeOutput(motion.looped(frames, back_and_forth) if frames else motion)
+        motion = motion.looped(frames, back_and_forth) if frames else motion
+        return io.NodeOutput(motion, ui=stills(stick_figures(motion)))
 
 
 class CraftersSaveMotion(io.ComfyNode):

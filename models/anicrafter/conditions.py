@@ -9,10 +9,13 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
+from ..avatar.render import STRETCH
+
 STRIDE = 4  # frames to a latent frame, after the first
 GRID = 16  # both sides are multiples: the VAE's 8 times the transformer's patch of 2
 LATENT = 8
 CLIP_SIZE = 224
+SMALLEST = 8  # px, the sides of a person who can be shown
 BODY_LEVEL = 0.005  # a mesh frame shows no body where no channel is above this: −0.99 of −1…1
 
 
@@ -79,6 +82,16 @@ def assemble(
     )
 
 
+def check_background(background: torch.Tensor, width: int, height: int) -> None:
+    """Raises ValueError where resizing the background, IMAGE, to the avatar's size would stretch it visibly."""
+    own_height, own_width = background.shape[1:3]
+    if abs(width / height * own_height / own_width - 1) > STRETCH:
+        raise ValueError(
+            f"The background is {own_width}×{own_height}: at the avatar's {width}×{height} it would be stretched. Crop "
+            "it, or render the avatar and the mesh in its shape."
+        )
+
+
 def compose(
     avatar: torch.Tensor,
     alpha: torch.Tensor,
@@ -137,7 +150,7 @@ def fit_reference(
     mask: MASK [1, h, w], 1 on the person; all else becomes white, and the photo is cut to the person's box enlarged by
     `margin`. Larger photos are reduced by Lanczos, the result fitted by bicubic (AniCrafter, reference frame).
 
-    Raises ValueError for an empty mask.
+    Raises ValueError for a mask that is empty or holds next to nothing.
     """
     from PIL import Image, ImageOps
 
@@ -146,6 +159,11 @@ def fit_reference(
         person = mask[0].cpu() > 0.5
         image = torch.where(person[..., None], image, 1.0)
         top, bottom, left, right = _box(person, margin)
+        if min(bottom - top, right - left) < SMALLEST:
+            raise ValueError(
+                f"The mask of the character's photo shows {right - left}×{bottom - top} pixels of a person: "
+                "give a mask that covers the whole person."
+            )
         image = image[:, top:bottom, left:right]
     photo = Image.fromarray((image[0] * 255).round().clamp(0, 255).byte().numpy())
     ratio = min(width / photo.width, height / photo.height)

@@ -22,7 +22,7 @@ NEAR, FOV_MARGIN, LOW_PASS, ALPHA_MAX, ALPHA_MIN, TRANSMITTANCE_MIN = np.float32
     (0.2, 1.3, 0.3, 0.99, 1 / 255, 1e-4)
 ).tolist()
 ALPHA_SKIPPED = float(np.nextafter(np.float32(ALPHA_MIN), np.float32(0)))  # the greatest that does not count
-PERSPECTIVE_ROUNDING = 1e-7  # m, which the rules add to z when they divide by it: a ten-thousandth of a pixel
+Z_GUARD = 1e-7  # m, which the rules add to z when they divide by it: a ten-thousandth of a pixel
 POWER_MIN = -60.0  # e^-60 is nothing, and still smaller numbers are slow to compute with
 
 LAYERS = 32  # gaussians of a tile that are composited in one go
@@ -144,7 +144,7 @@ def project(xyz: torch.Tensor, scale: torch.Tensor, rotation: torch.Tensor, came
     radius = (3 * ((xx + yy) / 2 + spread).sqrt()).ceil()[:, None]
     conic = torch.stack([yy, -xy, xx], -1) / determinant[:, None]
     from_middle = torch.stack([fx * x + (cx - width / 2) * z, fy * y + (cy - height / 2) * z], -1)
-    centre = from_middle / (z + PERSPECTIVE_ROUNDING)[:, None] + xyz.new_tensor([(width - 1) / 2, (height - 1) / 2])
+    centre = from_middle / (z + Z_GUARD)[:, None] + xyz.new_tensor([(width - 1) / 2, (height - 1) / 2])
 
     grid = xyz.new_tensor(_grid(camera.size))
     first = ((centre - radius) / TILE).trunc().clamp(min=0).minimum(grid)

@@ -62,19 +62,28 @@ def render_avatar(
 
 def render_still(avatar: Avatar, width: int = 384, height: int = 512) -> torch.Tensor:
     """The avatar as it stands in its file, whole, facing the camera, on white: IMAGE [1, H, W, 3]."""
+    xyz, camera = _facing(avatar.xyz(), width, height)
+    w, x, y, z = avatar.rotation.unbind(-1)
+    render = rasterize(xyz, avatar.rgb, avatar.opacity, avatar.scale, torch.stack([-x, w, -z, y], -1), camera)
+    return (render.rgb + 1 - render.alpha).clamp(0, 1).movedim(0, -1)[None]
+
+
+def render_body_still(body: BodyModel, width: int = 384, height: int = 384) -> torch.Tensor:
+    """The mean body at rest, whole, facing the camera, on black: IMAGE [1, H, W, 3]."""
+    vertices, camera = _facing(body.template, width, height)
+    return render_mesh(vertices, body.faces, camera).image.movedim(0, -1)[None]
+
+
+def _facing(points: torch.Tensor, width: int, height: int) -> tuple[torch.Tensor, Camera]:
+    """Points [N, 3] of a person in SMPL-X's axes, brought before a camera that sees them all; and the camera."""
     focal = 1.2 * height
-    xyz = avatar.xyz()
-    some = xyz[:: len(xyz) // 100_000 + 1]
+    some = points[:: len(points) // 100_000 + 1]
     low, high = some.quantile(0.001, 0), some.quantile(0.999, 0)  # a stray gaussian must not make the person small
     across, tall, _ = (high - low).clamp(min=1e-3).tolist()
     distance = float(high[2] + focal * max(across / width, tall / height) / FILLED)
     # SMPL-X's y is up and the person faces +z; the camera's y is down and looks along +z: half a turn about x.
-    seen = (xyz - (low + high) / 2) * torch.tensor([1.0, -1.0, -1.0]) + torch.tensor([0.0, 0.0, distance])
-    w, x, y, z = avatar.rotation.unbind(-1)
-    camera = Camera((focal, focal), (width / 2, height / 2), (width, height))
-    rotation = torch.stack([-x, w, -z, y], -1)
-    render = rasterize(seen, avatar.rgb, avatar.opacity, avatar.scale, rotation, camera)
-    return (render.rgb + 1 - render.alpha).clamp(0, 1).movedim(0, -1)[None]
+    seen = (points - (low + high) / 2) * torch.tensor([1.0, -1.0, -1.0]) + torch.tensor([0.0, 0.0, distance])
+    return seen, Camera((focal, focal), (width / 2, height / 2), (width, height))
 
 
 def render_body(

@@ -27,7 +27,7 @@ from crafters.models.loaded import Loaded  # noqa: E402
 from long_clip import jumps, ramp  # noqa: E402
 from parity_case import find_cases  # noqa: E402
 from parity_kinds.anicrafter_denoise import make_scene  # noqa: E402
-from safetensors.torch import save_file  # noqa: E402
+from safetensors.torch import load_file, save_file  # noqa: E402
 from stand_ins.small_wan import anicrafter_shapes, random_state, wan_shapes  # noqa: E402
 
 STEPS = 3
@@ -323,15 +323,56 @@ def test_the_network_sees_no_more_of_a_longer_clip(host):
     assert most(25) == most(101)
 
 
-def test_wrong_models_are_refused(host, condition, make_condition, weights, tmp_path):
-    shapes = {name: shape for name, shape in wan_shapes(channels=16).items() if "img" not in name}
-    text_only = comfy.sd.load_diffusion_model(str(save(tmp_path / "t2v.safetensors", random_state(shapes))))
+def test_fp8_weights(condition, weights, wan_file, tmp_path):
+    """Tokens and LoRA act on a model that is kept in fp8 as on the numbers that it stands for."""
+    eight = {name: x.to(torch.float8_e4m3fn) for name, x in load_file(wan_file).items()}
+    file = str(save(tmp_path / "eight.safetensors", eight))
+    kept = {"dtype": torch.float8_e4m3fn}  # as Load Diffusion Model's weight_dtype asks
+    models = [
+        ModelSamplingSD3().patch(comfy.sd.load_diffusion_model(file, model_options=options), 5.0)[0]
+        for options in (kept, {})
+    ]
+    held = models[0].model.diffusion_model.blocks[0].ffn[0].weight
+    assert held.dtype == torch.float8_e4m3fn
+    plain, with_tokens, with_lora = (
+        [ksample(change(model), condition) for model in models]
+        for change in (
+            lambda model: model,
+            lambda model: plain_apply(model, condition),
+            lambda model: patch.apply_lora(model, weights, 1.0, comfy.sd.load_lora_for_models),
+        )
+    )
+    close(*plain)
+    close(*with_tokens)
+    assert (with_tokens[0] - plain[0]).abs().max() > 0.1
+    # The host rounds W + B·A to fp8 again.
+    moved = with_lora[1] - plain[1]
+    assert (with_lora[0] - with_lora[1]).norm() < 0.5 * moved.norm()
+
+
+@pytest.mark.parametrize(
+    ("channels", "out", "what"),
+    [(36, 64, "Wan 2.2 I2V 14B, which has no image tokens"), (48, 192, "Wan 2.2 TI2V 5B"), (16, 64, "T2V")],
+)
+def test_another_wan_is_refused(condition, weights, tmp_path, channels, out, what):
+    shapes = {name: shape for name, shape in wan_shapes(channels=channels).items() if "img" not in name}
+    shapes |= {"head.head.weight": (out, 256), "head.head.bias": (out,)}
+    model = comfy.sd.load_diffusion_model(str(save(tmp_path / "other.safetensors", random_state(shapes))))
     for use in (
-        lambda: patch.apply(text_only, condition.tokens),
-        lambda: patch.apply_lora(text_only, weights, 1.0, comfy.sd.load_lora_for_models),
+        lambda: patch.apply(model, condition.tokens),
+        lambda: patch.apply_lora(model, weights, 1.0, comfy.sd.load_lora_for_models),
     ):
-        with pytest.raises(ValueError, match="not T2V"):
+        with pytest.raises(ValueError, match="not T2V, not 1.3B, not Wan 2.2"):
             use()
+
+
+def test_wan_of_another_size_is_refused(weights, tmp_path):
+    small = comfy.sd.load_diffusion_model(str(save(tmp_path / "1.3b.safetensors", random_state(wan_shapes(dim=128)))))
+    with pytest.raises(CheckpointError, match="Wan model is 128 wide and has 2 blocks, but .* for 256 and 2"):
+        patch.apply_lora(small, weights, 1.0, comfy.sd.load_lora_for_models)
+
+
+def test_what_does_not_fit_is_refused(host, condition, make_condition, weights, tmp_path):
     with pytest.raises(ValueError, match="256 wide"):
         patch.apply(host, condition.tokens[:, :128])
     with pytest.raises(ValueError, match="same size and number of frames"):

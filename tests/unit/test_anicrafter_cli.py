@@ -14,15 +14,6 @@ from stand_ins.performance import make_performance
 from stand_ins.small_wan import write_small_wan
 
 FRAMES = 6
-PROCESS = """
-import argparse, sys, torch
-from crafters.anicrafter_cli import register
-torch.set_num_threads(1)
-parser = argparse.ArgumentParser()
-register(parser.add_subparsers())
-args = parser.parse_args()
-sys.exit(args.command(args))
-"""
 
 
 @pytest.fixture(scope="module")
@@ -73,10 +64,9 @@ def frames_of(path):
 def test_two_processes_make_the_video_of_one(arguments, tmp_path, capsys):
     assert animate(arguments(tmp_path / "one.mp4")) == 0
     assert capsys.readouterr().out.split() == [str(tmp_path / "one.mp4")]
-    (tmp_path / "run.py").write_text(PROCESS)
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     done = subprocess.run(
-        [*torchrun, "run.py", *arguments("two.mp4")], capture_output=True, text=True, timeout=300, cwd=tmp_path
+        [*torchrun, "-m", "crafters", *arguments("two.mp4")], capture_output=True, text=True, timeout=300, cwd=tmp_path
     )
     assert done.returncode == 0, done.stderr[-5000:]
     assert done.stdout.split() == ["two.mp4"]
@@ -104,7 +94,8 @@ def faulty(tmp_path, made):
     yield {"wan": "absent.safetensors"}, "'absent.safetensors' is not in"
     yield {"prompt": options["--motion"]}, "motion.npz"
     yield {"frames": 20}, "The motion has 20 frames, the background 6"
-    yield {"size": "96x160"}, "would stretch this motion"
+    yield {"size": "96x160"}, "The background is 160×96"
+    yield {"constraint": options["--motion"]}, "is not LHM's human_prior_constrain.npz"
     yield {"motion": tmp_path / "none"}, "neither a folder"
     yield {"overlap": 96, "window": 5, "steps": 0}, "steps is 0"
 

@@ -90,6 +90,16 @@ def test_reference_is_cut_to_the_person():
     assert (fitted[4:, 4:] < 0.3).all() and (fitted[0] > 0.9).all() and (fitted[:, 0] > 0.9).all()
     with pytest.raises(ValueError, match="empty"):
         conditions.fit_reference(photo, 44, 44, torch.zeros_like(mask))
+    mask[:, :, 62:] = 0
+    with pytest.raises(ValueError, match=r"shows \d×2\d pixels of a person"):
+        conditions.fit_reference(photo, 44, 44, mask)
+
+
+@pytest.mark.parametrize(("width", "height"), [(1280, 720), (1360, 768), (640, 352)])
+def test_a_background_is_resized_but_not_stretched(width, height):
+    conditions.check_background(torch.zeros(1, 768, 1360, 3), width, height)
+    with pytest.raises(ValueError, match=f"background is 768×1360: at the avatar's {width}×{height} it would be"):
+        conditions.check_background(torch.zeros(1, 1360, 768, 3), width, height)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 from crafters.models.avatar.body import load_body_model
-from crafters.models.avatar.render import render_avatar, render_body, render_still
+from crafters.models.avatar.render import render_avatar, render_body, render_body_still, render_still
 from crafters.models.avatar.rig import rig_from_body
 from stand_ins.performance import waving
 from stand_ins.synthetic_avatar import synthetic_avatar
@@ -35,6 +35,14 @@ def test_a_still_shows_the_whole_person(avatar, width, height):
     assert 0.8 < max(extent(image)) < 1
     for edge in (image[:, 0], image[:, -1], image[:, :, 0], image[:, :, -1]):
         assert edge.min() > 0.98
+
+
+def test_a_still_of_the_body_shows_all_of_it(body):
+    image = render_body_still(body, 96, 128)
+    assert image.shape == (1, 128, 96, 3)
+    assert 0.8 < max(extent(1 - image)) < 1
+    lit = image[image > 0]
+    assert 0.55 < lit.min() and lit.max() < 0.81
 
 
 def test_a_stray_gaussian_does_not_make_the_person_small(avatar):
