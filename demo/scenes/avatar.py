@@ -16,6 +16,7 @@ from ...models.avatar.rig import Rig, blend, move, neutral_pose
 from ...models.avatar.rotation import (
     axis_angle_to_matrix,
     axis_angle_to_quaternion,
+    facing,
     matrix_to_quaternion,
     quaternion_product,
     quaternion_to_axis_angle,
@@ -62,7 +63,7 @@ def scene_avatar(person: Person, gaussians: int = 20_000, seed: int = 0) -> Avat
         rgb=(sampled(surface.colours) * _light(normal)).clamp(0, 1),
         opacity=torch.full((gaussians, 1), 0.95),
         scale=torch.stack([radius, radius, radius * FLATNESS]).expand(gaussians, 3),
-        rotation=matrix_to_quaternion(_facing(F.normalize((neutral[..., :3] @ normal[..., None]).squeeze(-1), dim=1))),
+        rotation=matrix_to_quaternion(facing(F.normalize((neutral[..., :3] @ normal[..., None]).squeeze(-1), dim=1))),
         neutral_transforms=back,
         betas=person.betas,
     )
@@ -159,10 +160,3 @@ def _light(normal: torch.Tensor) -> torch.Tensor:
     """[N,1]: the scenes' light on somebody who faces the camera; theirs is turned by 180° about x."""
     lamp = F.normalize(torch.tensor(LAMP), dim=0) * torch.tensor([1.0, -1.0, -1.0])
     return AMBIENT + DIFFUSE * (normal @ lamp).clamp(min=0)[:, None]
-
-
-def _facing(normal: torch.Tensor) -> torch.Tensor:
-    """[N,3,3]: rotations that turn the z axis to `normal` [N,3]."""
-    helper = torch.eye(3)[normal.abs().argmin(dim=1)]
-    x = F.normalize(torch.linalg.cross(helper, normal), dim=1)
-    return torch.stack([x, torch.linalg.cross(normal, x), normal], dim=-1)

@@ -73,5 +73,12 @@ def slerp(a: torch.Tensor, b: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
     return torch.where(t == 0, a, torch.where(t == 1, b, between))
 
 
+def facing(normal: torch.Tensor) -> torch.Tensor:
+    """[N,3,3]: rotations that turn the z axis to `normal` [N,3]."""
+    helper = torch.eye(3).to(normal)[normal.abs().argmin(dim=1)]
+    x = F.normalize(torch.linalg.cross(helper, normal), dim=1)
+    return torch.stack([x, torch.linalg.cross(normal, x), normal], dim=-1)
+
+
 def _positive(quaternion: torch.Tensor) -> torch.Tensor:
     return torch.where(quaternion[..., :1] < 0, -quaternion, quaternion)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
-from ...models.avatar.body import BodyModel
+from ...models.avatar.body import BodyModel, Skeleton
 from ...models.avatar.motion import BodyMotion, MotionError
 from ...models.avatar.rotation import matrix_to_quaternion, quaternion_to_axis_angle
 from ...models.hmr.multihmr import intrinsics
@@ -63,7 +63,12 @@ def estimate_motion(
     keypoints = torch.stack([wholebody(pose, *size) for pose in poses]).float()
     wanted = targets(keypoints)
     box = person_box(wanted)
-    runs = _runs(box.isfinite().all(1) & ((wanted[:, :17, 2] > 0).sum(1) >= 4), max(3, int(fps / 10)), int(fps))
+    shortest = min(len(poses), max(3, int(fps / 10)))  # a photo is a clip of one frame
+    runs = _runs(box.isfinite().all(1) & ((wanted[:, :17, 2] > 0).sum(1) >= 4), shortest, int(fps))
+    if not runs and len(poses) == 1:
+        raise MotionError(
+            "The photo does not show the person's pose: four points of the body must have a score above 0.5."
+        )
     if not runs:
         raise MotionError(
             f"None of {len(poses)} frames shows a person for long enough: at least three frames in a row must show "
@@ -102,7 +107,7 @@ def estimate_motion(
     ).filled()  # fmt: skip
     points = [_points(body, fit) for fit in fits]
     error = torch.cat([_errors(body, fit, wanted[run], camera) for fit, run in zip(fits, runs, strict=True)]).mean()
-    after = _joints(model, result)
+    after = joints(model.skeleton, result)
     return result, MotionReport(missing, error.item(), shaking(points, fps), shaking([after], fps), degrees)
 
 
@@ -128,10 +133,10 @@ def _points(body: BodyPoints, fit: Fit) -> torch.Tensor:
     return placed(joints, at, fit.rotations[:, 0], fit.head)
 
 
-def _joints(model: BodyModel, motion: BodyMotion) -> torch.Tensor:
-    """[F,55,3] m."""
-    rest = model.skeleton.rest(motion.betas[0])
-    transforms = model.skeleton.transforms(motion.pose, rest)
+def joints(skeleton: Skeleton, motion: BodyMotion) -> torch.Tensor:
+    """The joints of a motion before its camera, [F,55,3] m."""
+    rest = skeleton.rest(motion.betas[0])
+    transforms = skeleton.transforms(motion.pose, rest)
     return (transforms[..., :3, :3] @ rest[..., None])[..., 0] + transforms[..., :3, 3] + motion.trans[:, None]
 
 
