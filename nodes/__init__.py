@@ -11,6 +11,7 @@ from . import (
     clips,
     demo,
     evaluate,
+    keep,
     lhm,
     motion_capture,
     object_depth,
@@ -20,7 +21,7 @@ from . import (
 )
 
 # In the order of the work: a clip's conditions, the two systems, and what is around them.
-ROOMS = (clips, pose, segment, product, object_depth, motion_capture, background, anchorcrafter, avatar, lhm,
+ROOMS = (clips, pose, segment, product, object_depth, motion_capture, background, keep, anchorcrafter, avatar, lhm,
          anicrafter, evaluate, demo)  # fmt: skip
 
 

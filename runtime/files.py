@@ -94,6 +94,15 @@ def input_path(name: str) -> Path:
     return found
 
 
+def uploaded(name: str) -> Path | None:
+    """The file that the value of an upload widget names; None for other words."""
+    try:
+        found = Path(_comfyui().get_annotated_filepath(name))
+    except ValueError:
+        return None
+    return found if name and os.path.isfile(found) else None
+
+
 def folder_names(*kinds: str) -> list[str]:
     """The model folders (diffusers or transformers layout) of these kinds, at most two levels down, sorted."""
     found = set()
@@ -144,6 +153,28 @@ def output_path(prefix: str, suffix: str) -> Path:
     """A new name in ComfyUI's output folder, `prefix` (which may name a folder) numbered as ComfyUI does."""
     folder, name, counter, _, _ = _comfyui().get_save_image_path(prefix, _comfyui().get_output_directory())
     return Path(folder) / f"{name}_{counter:05}_{suffix}"
+
+
+def output_folder(name: str) -> Path:
+    """A folder in ComfyUI's output folder, which need not be there. Raises ValueError for one elsewhere."""
+    root = Path(_comfyui().get_output_directory()).resolve()
+    found = (root / name.replace("\\", "/")).resolve()
+    if not found.is_relative_to(root):
+        raise ValueError(f"{name!r} is not in ComfyUI's output folder: name a folder below it, as in crafters/mine.")
+    return found
+
+
+def output_folders(holding: str) -> list[str]:
+    """The folders at most three levels below ComfyUI's output folder that hold a file of that name, sorted."""
+    host = _comfyui()
+    root, found = Path(host.get_output_directory()) if host else Path("output"), []
+    for here, below, files in os.walk(root, followlinks=True):
+        name = Path(here).relative_to(root)
+        if holding in files:
+            found.append(name.as_posix())
+        if holding in files or len(name.parts) == 3:
+            below.clear()
+    return sorted(found)
 
 
 def _advice(name: str) -> str:

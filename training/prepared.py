@@ -160,7 +160,7 @@ def _read_mask(path: Path) -> torch.Tensor:
 
 
 def _write_keypoints(path: Path, keypoints: list[dict], fps: float) -> None:
-    path.write_text(json.dumps(keypoints), encoding="utf-8")
+    path.write_text(json.dumps(keypoints, default=float), encoding="utf-8")
 
 
 def _read_keypoints(path: Path) -> list[dict]:

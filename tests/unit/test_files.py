@@ -117,3 +117,39 @@ def test_models_root(tmp_path, monkeypatch):
     assert files.models_root() == comfy_dir / "models"
     monkeypatch.setenv("CRAFTERS_MODELS", str(tmp_path / "mine"))
     assert files.models_root() == tmp_path / "mine"
+
+
+@pytest.fixture
+def outputs(host, tmp_path):
+    """ComfyUI's output folder."""
+    host.get_output_directory = lambda: str(tmp_path / "output")
+    (tmp_path / "output").mkdir()
+    return tmp_path / "output"
+
+
+def test_output_folders(outputs):
+    for name in (
+        "mine/manifest.json",
+        "a/b/c/manifest.json",
+        "a/b/c/d/manifest.json",
+        "x/y/z/w/manifest.json",
+        "p.png",
+    ):
+        touch(outputs / name)
+    assert files.output_folders("manifest.json") == ["a/b/c", "mine"]
+    assert files.output_folder("a\\b") == outputs / "a" / "b" and files.output_folder("new") == outputs / "new"
+    for name in ("../elsewhere", "/etc", "mine/../.."):
+        with pytest.raises(ValueError, match="not in ComfyUI's output folder"):
+            files.output_folder(name)
+
+
+def test_uploaded(host, tmp_path):
+    def annotated(name):
+        if ".." in name:
+            raise ValueError("Invalid file path")
+        return str(tmp_path / "input" / name)
+
+    host.get_annotated_filepath = annotated
+    photo = touch(tmp_path / "input" / "a.png")
+    assert files.uploaded("a.png") == photo
+    assert [files.uploaded(name) for name in ("", "b.png", "../a.png", "what the hands hold", "x" * 5000)] == [None] * 5

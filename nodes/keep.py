@@ -1,0 +1,243 @@
+"""Conditions kept over sessions, in a folder that remembers what each was made of; `crafters prepare` fills it too."""
+
+import hashlib
+import json
+
+from comfy_api.latest import io
+from comfy_execution.graph_utils import ExecutionBlocker
+
+from ..runtime import files
+from ..training.prepared import CONDITIONS, MANIFEST, VIEWS, Prepared, content, read_fps
+from .previews import stills
+from .product import ProductViews
+from .types import BodyMotion, PoseKeypoint, Product
+
+CATEGORY = "Crafters/Clips"
+FOLDER = "crafters/prepared"
+# By name, type and words for the input that makes it.
+KEPT = {
+    "keypoints": (PoseKeypoint, "The clip's pose, from Extract Pose."),
+    "product_mask": (io.Mask, "From Segment Video."),
+    "object_depth": (io.Image, "From Object Depth."),
+    "hand": (io.Image, "From Hand Mesh."),
+    "person_mask": (io.Mask, "From Segment Video."),
+    "background": (io.Image, "From Remove Person."),
+    "motion": (BodyMotion, "From Body Motion from Video."),
+}
+
+
+class CraftersKeepConditions(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="CraftersKeepConditions",
+            display_name="Keep Conditions",
+            category=CATEGORY,
+            description="Writes what is connected into a folder and passes it on. Later, also after a restart, it is "
+            "read from there, and the nodes before do not run, unless one of their settings or files has changed. A "
+            "file that you change in the folder is used as you left it.",
+            inputs=[
+                io.String.Input("folder", default=FOLDER, tooltip="Below ComfyUI's output folder."),
+                io.String.Input("clip", default="person_product",
+                                tooltip="A name for the clip, best <person>_<product>. Another clip under the same "
+                                "name takes its place."),
+                io.Float.Input("fps", default=15.0, min=1.0, max=240.0, optional=True,
+                               tooltip="Frames per second of the clip, for looking at what was kept."),
+                *(type_.Input(what, tooltip=tooltip, optional=True, lazy=True)
+                  for what, (type_, tooltip) in KEPT.items()),
+            ],
+            outputs=[
+                *(type_.Output(f"{what}_out", display_name=what) for what, (type_, _) in KEPT.items()),
+                io.String.Output("report", display_name="report", tooltip="What was made, kept, or your own."),
+            ],
+            hidden=[io.Hidden.prompt, io.Hidden.unique_id],
+            is_output_node=True,
+        )  # fmt: skip
+
+    @classmethod
+    def check_lazy_status(cls, folder, clip, **given):
+        prepared, recipes = _prepared(folder, clip), _recipes(cls.hidden)
+        return [what for what, recipe in recipes.items()
+                if given.get(what) is None and not prepared.holds(CONDITIONS[what].of(clip), recipe)]  # fmt: skip
+
+    @classmethod
+    def execute(cls, folder, clip, fps=15.0, **given):
+        prepared, recipes = _prepared(folder, clip), _recipes(cls.hidden)
+        outputs, report = {}, []
+        for what in KEPT:
+            if what not in recipes:
+                outputs[what] = ExecutionBlocker(f"Keep Conditions has nothing connected as {what}: connect it.")
+                continue
+            condition, recipe = CONDITIONS[what], recipes[what]
+            file = condition.of(clip)
+            held = prepared.holds(file, recipe)
+            report.append(f"{what}: {'your own' if prepared.is_own(file) else 'kept' if held else 'made'}")
+            if not held:
+                condition.put(prepared, clip, recipe, given[what], fps)
+            # Read also what was just made, so that a later session goes on with the very same.
+            outputs[what] = condition.read(prepared.path(file))
+        pictures = [outputs[what] for what in recipes if KEPT[what][0] is io.Image]
+        shown = {"ui": stills(pictures[-1])} if pictures else {}
+        return io.NodeOutput(*outputs.values(), "\n".join(report), **shown)
+
+    @classmethod
+    def fingerprint_inputs(cls, folder, clip, **_):
+        prepared = _prepared(folder, clip)
+        return [content(prepared.path(file)) for file in _files(clip) if prepared.is_own(file)]
+
+
+class CraftersLoadAnchorConditions(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="CraftersLoadAnchorConditions",
+            display_name="Load Conditions (AnchorCrafter)",
+            category=CATEGORY,
+            description="What Keep Conditions or `crafters prepare` wrote of a clip: everything AnchorCrafter's graph "
+            "takes but the person photo.",
+            inputs=[_clip_input()],
+            outputs=[
+                PoseKeypoint.Output("keypoints", display_name="keypoints", tooltip="For Place Pose on Person."),
+                io.Image.Output("hand", display_name="hand", tooltip="For Place Condition Video."),
+                io.Image.Output("object_depth", display_name="object_depth", tooltip="For Place Condition Video."),
+                io.Mask.Output("product_mask", display_name="product_mask"),
+                Product.Output("product", display_name="product", tooltip="For Encode Product."),
+                io.Float.Output("fps", display_name="fps"),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, clip):
+        whats = ("keypoints", "hand", "object_depth", "product_mask")
+        return io.NodeOutput(*_load(clip, whats), _product(clip), _fps(clip, ("hand", "object_depth")))
+
+    @classmethod
+    def fingerprint_inputs(cls, clip):
+        return _stamp(clip)
+
+
+class CraftersLoadAniConditions(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="CraftersLoadAniConditions",
+            display_name="Load Conditions (AniCrafter)",
+            category=CATEGORY,
+            description="What Keep Conditions or `crafters prepare` wrote of a clip: motion and background for "
+            "AniCrafter's graph.",
+            inputs=[_clip_input()],
+            outputs=[
+                BodyMotion.Output("motion", display_name="motion"),
+                io.Image.Output("background", display_name="background", tooltip="The clip without its person."),
+                io.Mask.Output("person_mask", display_name="person_mask"),
+                PoseKeypoint.Output("keypoints", display_name="keypoints"),
+                io.Float.Output("fps", display_name="fps"),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, clip):
+        whats = ("motion", "background", "person_mask", "keypoints")
+        return io.NodeOutput(*_load(clip, whats), _fps(clip, ("background", "person_mask")))
+
+    @classmethod
+    def fingerprint_inputs(cls, clip):
+        return _stamp(clip)
+
+
+def _clip_input():
+    found = [f"{folder}/{clip}" for folder in files.output_folders(MANIFEST)
+             for clip in Prepared(files.output_folder(folder)).clips()]  # fmt: skip
+    return io.Combo.Input("clip", options=found, tooltip="Folder below ComfyUI's output folder, and clip.")
+
+
+def _prepared(folder: str, clip: str) -> Prepared:
+    if not clip.strip() or clip.startswith(".") or any(sign in clip for sign in '/\\:*?"<>|'):
+        raise ValueError(f"{clip!r} cannot be the name of a file: give the clip a plain one, as in anna_mug.")
+    return Prepared(files.output_folder(folder))
+
+
+def _chosen(choice: str) -> tuple[Prepared, str]:
+    folder, _, clip = choice.rpartition("/")
+    return _prepared(folder, clip), clip
+
+
+def _files(clip: str) -> list[str]:
+    return [condition.of(clip) for condition in CONDITIONS.values()]
+
+
+def _load(choice: str, whats: tuple[str, ...]) -> list:
+    prepared, clip = _chosen(choice)
+    paths = {what: prepared.path(CONDITIONS[what].of(clip)) for what in whats}
+    return [CONDITIONS[what].read(path) if path.is_file() else _absent(what, choice) for what, path in paths.items()]
+
+
+def _product(choice: str) -> ProductViews | ExecutionBlocker:
+    import torch
+
+    views = _load(choice, VIEWS)
+    if any(isinstance(view, ExecutionBlocker) for view in views):
+        return _absent("product views", choice)
+    views = torch.cat(views)
+    return ProductViews(views, (views > 0).any(-1).float())
+
+
+def _fps(choice: str, whats: tuple[str, ...]) -> float | ExecutionBlocker:
+    prepared, clip = _chosen(choice)
+    paths = (prepared.path(CONDITIONS[what].of(clip)) for what in whats)
+    return next((read_fps(path) for path in paths if path.is_file()), _absent("video", choice))
+
+
+def _absent(what: str, choice: str) -> ExecutionBlocker:
+    told = f"{choice} has no {what.replace('_', ' ')}: make it with Keep Conditions or `crafters prepare`."
+    return ExecutionBlocker(told)
+
+
+def _stamp(choice: str) -> list[str]:
+    prepared, clip = _chosen(choice)
+    return [content(path) for file in _files(clip) if (path := prepared.path(file)).is_file()]
+
+
+def _recipes(hidden) -> dict[str, str]:
+    """Of every connected condition, a digest of the nodes that make it, their settings and the files they read."""
+    prompt, known = hidden.prompt, {}
+
+    def recipe(link: list) -> str:
+        node_id, slot = link
+        node = prompt[node_id]
+        if node["class_type"] == "CraftersKeepConditions":
+            own = _own(node["inputs"], slot)
+            if own is not None:
+                return own
+        if node_id not in known:
+            inputs = {name: recipe(value) if _is_link(value) else [value, _file(value)]
+                      for name, value in sorted(node["inputs"].items())}  # fmt: skip
+            known[node_id] = _digest([node["class_type"], inputs])
+        return f"{known[node_id]} {slot}"
+
+    inputs = prompt[hidden.unique_id]["inputs"]
+    return {what: _digest(recipe(inputs[what])) for what in KEPT if _is_link(inputs.get(what))}
+
+
+def _own(inputs: dict, slot: int) -> str | None:
+    """The content of what a node before passes on, where it is the user's own."""
+    prepared = _prepared(inputs["folder"], inputs["clip"])
+    file = CONDITIONS[[*KEPT][slot]].of(inputs["clip"]) if slot < len(KEPT) else None
+    return content(prepared.path(file)) if file and prepared.is_own(file) else None
+
+
+def _file(value: object) -> str | None:
+    """The content of the file that a widget's value names, if it does."""
+    path = files.uploaded(value) if isinstance(value, str) else None
+    return content(path) if path else None
+
+
+def _is_link(value: object) -> bool:
+    return isinstance(value, list) and len(value) == 2 and isinstance(value[0], str)
+
+
+def _digest(value: object) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:32]
+
+
+NODES = [CraftersKeepConditions, CraftersLoadAnchorConditions, CraftersLoadAniConditions]
