@@ -27,6 +27,9 @@ _NEEDED = {
     "accelerate": "accelerate",
     "anny": "anny",
     "sentencepiece": "sentencepiece",
+    "smplx": "smplx.lbs",
+    "tqdm": "tqdm",
+    "yaml": "yaml",
 }
 
 

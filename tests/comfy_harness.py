@@ -41,6 +41,10 @@ class Comfy:
         with ThreadPoolExecutor(1) as thread:
             return thread.submit(asyncio.run, run()).result()
 
+    def interrupt(self) -> None:
+        """What the page's Cancel button does."""
+        urllib.request.urlopen(urllib.request.Request(f"{self.url}/interrupt", b"{}", method="POST"), timeout=30)
+
     def output_path(self, file: dict) -> Path:
         """Where a file that an output names lies on the disk."""
         return self.base / file["type"] / file["subfolder"] / file["filename"]

@@ -38,7 +38,10 @@ def _channels(values: tuple, like: torch.Tensor) -> torch.Tensor:
 
 
 class WanVAE:
-    """loaded: a diffusers AutoencoderKLWan."""
+    """loaded: a diffusers AutoencoderKLWan, which works through a clip four frames at a time.
+
+    The clip itself waits in main memory, so that the device holds no more of a longer one but its latents.
+    """
 
     def __init__(self, loaded: Loaded):
         self.loaded = loaded
@@ -46,14 +49,16 @@ class WanVAE:
     def encode(self, images: torch.Tensor) -> torch.Tensor:
         """IMAGE [4n+1, H, W, 3] in 0…1 → posterior means [1, 16, n+1, H/8, W/8], not normalised, float32 on the CPU."""
         device = self.loaded.load(images[0, ..., 0].numel() * PIXEL_NUMBERS * self.loaded.dtype.itemsize)
-        clip = (images[..., :3].movedim(-1, 0)[None].to(device, self.loaded.dtype) * 2).sub_(1)
-        return self._tiled_if_needed(lambda vae: vae.encode(clip).latent_dist.mode()).float().cpu()
+        clip = (images[..., :3].movedim(-1, 0)[None].to(self.loaded.dtype) * 2).sub_(1)
+        with self.loaded.module.encoder.register_forward_pre_hook(lambda _, inputs: inputs[0].to(device)):
+            return self._tiled_if_needed(lambda vae: vae.encode(clip).latent_dist.mode()).float().cpu()
 
     def decode(self, latents: torch.Tensor) -> torch.Tensor:
         """Latents, not normalised, [1, 16, n+1, h, w] → [1, 4n+1, H, W, 3] in 0…1, float32 on the CPU."""
         device = self.loaded.load(latents[0, 0, 0].numel() * 64 * PIXEL_NUMBERS * self.loaded.dtype.itemsize)
         latents = latents.to(device, self.loaded.dtype)
-        clip = self._tiled_if_needed(lambda vae: vae.decode(latents).sample).cpu().float()
+        with self.loaded.module.decoder.register_forward_hook(lambda _, inputs, frames: frames.cpu()):
+            clip = self._tiled_if_needed(lambda vae: vae.decode(latents).sample).float()
         return (clip / 2).add_(0.5).clamp_(0, 1).movedim(1, -1)
 
     def _tiled_if_needed(self, run: Callable) -> torch.Tensor:

@@ -69,8 +69,9 @@ def rasterize(
 
     xyz [N, 3] m in camera space; rgb [N, 3]; opacity [N, 1] 0..1; scale [N, 3] m; rotation [N, 4] wxyz.
     backend: `torch` follows the rules above exactly; `gsplat` (needs that package, and gaussians on CUDA) is faster and
-    differs by up to some hundredths: it rounds tiles and ends pixels in its own way and normalises quaternions; `auto`
-    takes it where it can be had. A gaussian whose place, size or opacity is not finite is not seen.
+    differs by up to some hundredths: it rounds tiles and ends pixels in its own way, normalises quaternions, and takes
+    the Jacobian within a margin of the picture's edges, not of its middle; `auto` takes it where it can be had.
+    A gaussian whose place, size or opacity is not finite is not seen.
 
     Raises ValueError for tensors that do not fit together and for an unknown backend, ImportError without gsplat.
     """

@@ -20,6 +20,7 @@ from comfy_extras.nodes_model_advanced import ModelSamplingSD3  # noqa: E402
 from crafters.models.anicrafter import encoders, patch  # noqa: E402
 from crafters.models.anicrafter.checkpoint import AniCrafter  # noqa: E402
 from crafters.models.anicrafter.embedders import embed  # noqa: E402
+from crafters.models.anicrafter.schedule import sigmas  # noqa: E402
 from crafters.models.anicrafter.transformer import load_transformer, merge_lora  # noqa: E402
 from crafters.models.anicrafter.wan import WanCondition, denoise  # noqa: E402
 from crafters.models.checkpoint import CheckpointError  # noqa: E402
@@ -87,8 +88,11 @@ def noise_for(condition, batch=1):
     return torch.randn(shape, generator=torch.Generator().manual_seed(7))
 
 
-def ksample(model, condition, noise=None, steps=STEPS, cfg=1.5, callback=None):
-    """As KSampler does with what core's nodes put into a conditioning; latents as the transformer knows them."""
+def ksample(model, condition, noise=None, steps=STEPS, cfg=1.5, callback=None, sigmas=None):
+    """As KSampler does with what core's nodes put into a conditioning; latents as the transformer knows them.
+
+    sigmas: in the place of core's own, which it takes from a table of a thousand.
+    """
     noise = noise_for(condition) if noise is None else noise
     extras = {
         "concat_latent_image": encoders.denormalise(condition.concat[:, 4:]),
@@ -99,7 +103,7 @@ def ksample(model, condition, noise=None, steps=STEPS, cfg=1.5, callback=None):
     latent = torch.zeros_like(noise)
     samples = comfy.sample.sample(
         model, noise, steps, cfg, "euler", "simple", positive, negative, latent,
-        callback=callback, disable_pbar=True, seed=0,
+        callback=callback, disable_pbar=True, seed=0, sigmas=sigmas,
     )  # fmt: skip
     return encoders.normalise(samples)
 
@@ -414,7 +418,7 @@ def test_published_numbers(case, tmp_path):
     starts = []
     last = ksample(
         model, condition, x["noise"], config["steps"], config["guidance"],
-        callback=lambda i, x0, latents, total: starts.append(latents.clone()),
+        callback=lambda i, x0, latents, total: starts.append(latents.clone()), sigmas=sigmas(config["steps"]),
     )  # fmt: skip
     for i, latents in enumerate([*starts[1:], last]):
         case.check(f"latents_after_step_{i}", latents)

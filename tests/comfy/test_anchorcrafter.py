@@ -3,7 +3,6 @@
 import asyncio
 import json
 import threading
-import urllib.request
 from io import BytesIO
 from pathlib import Path
 
@@ -102,14 +101,11 @@ def test_cancel_while_sampling_leaves_no_result(comfy, demo):
     prompt[sampler]["inputs"].update(steps=150, seed=7)
     seen = []
 
-    def interrupt():
-        urllib.request.urlopen(urllib.request.Request(f"{comfy.url}/interrupt", b"{}", method="POST"), timeout=30)
-
     def on_progress(node, value, maximum):
         if node == sampler:
             seen.append((value, maximum))
             if len(seen) == 3:
-                threading.Thread(target=interrupt).start()
+                threading.Thread(target=comfy.interrupt).start()
 
     async def queue():
         async with ComfyClient(comfy.url) as client:
@@ -156,5 +152,3 @@ def test_user_mistakes_get_a_sentence(comfy, demo, change, sentence):
     with pytest.raises(ComfyError) as error:
         comfy.run(prompt)
     assert sentence.lower() in error.value.message.lower()
-
-

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import threading
 from io import BytesIO
 from pathlib import Path
 
@@ -10,7 +11,8 @@ import numpy as np
 import pytest
 import torch
 from crafters.models.avatar.motion_files import save_motion
-from crafters.runtime.client import ComfyClient, ComfyError, output_files
+from crafters.preprocessors.clip import write_video
+from crafters.runtime.client import ComfyClient, ComfyError, InterruptError, output_files
 from PIL import Image
 from safetensors.torch import save_file
 from stand_ins.fill import fill_anicrafter
@@ -96,16 +98,23 @@ def test_own_sampler_makes_long_videos_in_windows(comfy, actor):
 def test_nodes_show_what_they_made(comfy, actor):
     """Pictures of the result under the nodes, and of every frame while they work."""
     prompt = actor(frames=12)
-    kinds = ["CraftersLoadAvatar", "CraftersRenderAvatar", "CraftersRenderBodyMesh", "CraftersComposeScene"]
-    shown = {find(prompt, kind): count for kind, count in zip(kinds, (1, 4, 4, 4), strict=True)}
-    needed = {"CraftersRigAvatar", "CraftersLoadBodyModel", "CraftersLoadMotion", "CraftersClipFrames", "LoadVideo",
-              "LoadImage", "PreviewImage", *kinds}  # fmt: skip
+    edit_motion(prompt, turn=20.0)
+    avatar, motion = find(prompt, "CraftersLoadAvatar"), find(prompt, "CraftersLoadMotion")
+    inputs = {"avatar": [avatar, 0], "filename_prefix": "shown/avatar", "format": "ply"}
+    prompt["save"] = {"class_type": "CraftersSaveAvatar", "inputs": inputs}
+    kinds = {"CraftersLoadAvatar": 1, "CraftersSaveAvatar": 1, "CraftersLoadBodyModel": 1, "CraftersLoadMotion": 4,
+             "CraftersEditMotion": 4, "CraftersRenderAvatar": 4, "CraftersRenderBodyMesh": 4,
+             "CraftersComposeScene": 4}  # fmt: skip
+    shown = {find(prompt, kind): count for kind, count in kinds.items()}
+    needed = {"CraftersRigAvatar", "CraftersClipFrames", "LoadVideo", "LoadImage", "PreviewImage", *kinds}
     prompt = {node_id: node for node_id, node in prompt.items() if node["class_type"] in needed}
     outputs, live = with_previews(comfy, prompt)
     for node_id, count in shown.items():
         pictures = [Image.open(comfy.output_path(file)) for file in outputs[node_id]["images"]]
         assert len(pictures) == count
         assert all(np.array(picture).std() > 5 for picture in pictures)
+    edited, loaded = (Image.open(comfy.output_path(outputs[of]["images"][0])) for of in ("edit", motion))
+    assert edited.size == loaded.size and edited != loaded
     assert len(live) >= 2 * 12 and have_shape(live, 160 / 96)
 
 
@@ -114,6 +123,44 @@ def test_own_sampler_shows_previews(comfy, actor):
     prompt[find(prompt, "CraftersAniCrafterSampler")]["inputs"].update(seed=5, steps=4)
     _, live = with_previews(comfy, prompt)
     assert len(live) >= 3 and have_shape(live, 160 / 96)
+
+
+def test_only_what_changed_runs_again(comfy, actor):
+    prompt = actor()
+    sampler = find(prompt, "KSampler")
+    prompt[sampler]["inputs"]["seed"] = 77  # of its own, so that no other test has filled the cache
+    comfy.run(prompt)
+    started = set()
+    comfy.run(prompt, lambda node, value, maximum: started.add(node))
+    assert started == set()
+    prompt[sampler]["inputs"]["seed"] += 1
+    comfy.run(prompt, lambda node, value, maximum: started.add(node))
+    after = {find(prompt, kind) for kind in ("KSampler", "VAEDecode", "CraftersAniCrafterTrim", "CreateVideo",
+                                             "SaveVideo")}  # fmt: skip
+    assert sampler in started and started <= after, [prompt[node]["class_type"] for node in started - after]
+
+
+@pytest.mark.parametrize(
+    ("workflow", "kind"), [(WORKFLOWS[0], "KSampler"), (WORKFLOWS[2], "CraftersAniCrafterSampler")]
+)
+def test_cancel_while_sampling_leaves_no_result(comfy, actor, workflow, kind):
+    prompt = actor(workflow)
+    sampler = find(prompt, kind)
+    prompt[sampler]["inputs"].update(steps=150, seed=7)
+    seen = []
+
+    def on_progress(node, value, maximum):
+        if node == sampler:
+            seen.append((value, maximum))
+            if len(seen) == 3:
+                threading.Thread(target=comfy.interrupt).start()
+
+    before = set((comfy.base / "output").rglob("*"))
+    with pytest.raises(InterruptError):
+        comfy.run(prompt, on_progress)
+    assert set((comfy.base / "output").rglob("*")) == before
+    value, maximum = seen[-1]
+    assert value < maximum / 4, "went on sampling long after the cancel"
 
 
 def test_apply_and_loras_before_and_after(comfy, actor):
@@ -154,6 +201,7 @@ def test_apply_and_loras_before_and_after(comfy, actor):
     ("kind", "key", "value", "sentence"),
     [
         ("CraftersRenderAvatar", "height", 320, "would stretch this motion"),
+        ("LoadVideo", "file", "upright.mp4", "The background is 96×160"),
         ("CraftersClipFrames", "frames", 5, "The avatar has 8 frames, but the background 5"),
         ("CraftersLoadAniCrafter", "weights", "anchorcrafter-small.pth", "holds nothing of AniCrafter"),
         ("CraftersLoadBodyModel", "body", "missing.npz", "not in list"),
@@ -169,6 +217,8 @@ def test_user_mistakes_get_a_sentence(comfy, actor, kind, key, value, sentence):
                  if not name.startswith("img_emb") and "_img" not in name}  # fmt: skip
         save_file(state, comfy.base / "models" / "diffusion_models" / value)
     prompt = actor()
+    if value == "upright.mp4":
+        write_video(comfy.base / "input" / value, np.zeros((8, 160, 96, 3), np.uint8), 15)
     prompt[find(prompt, kind)]["inputs"][key] = value
     with pytest.raises(ComfyError) as error:
         comfy.run(prompt)

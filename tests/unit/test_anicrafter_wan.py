@@ -233,6 +233,40 @@ def test_vae_from_a_folder(tmp_path):
 
 
 @torch.no_grad()
+def test_clips_wait_in_main_memory(tmp_path):
+    """What goes into the encoder or comes out of the decoder is moved at once; the numbers are the network's."""
+    from diffusers import AutoencoderKLWan
+
+    network = AutoencoderKLWan(base_dim=8).eval()
+    vae, images = encoders.WanVAE(Loaded(network)), torch.rand(9, 32, 48, 3)
+    latents = network.encode(images.movedim(-1, 0)[None] * 2 - 1).latent_dist.mode()
+    clip = (network.decode(latents).sample / 2 + 0.5).clamp(0, 1).movedim(1, -1)
+    torch.testing.assert_close(vae.encode(images), latents)
+    torch.testing.assert_close(vae.decode(latents), clip)
+    seen = []
+    with network.encoder.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].shape[2])):
+        vae.encode(images)
+    assert seen == [1, 4, 4]
+    assert not network.encoder._forward_pre_hooks and not network.decoder._forward_hooks
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA")
+@torch.no_grad()
+def test_the_vae_takes_no_more_of_the_gpu_for_a_longer_clip():
+    from diffusers import AutoencoderKLWan
+
+    vae = encoders.WanVAE(Loaded(AutoencoderKLWan(base_dim=8).cuda()))
+
+    def most(frames):
+        torch.cuda.reset_peak_memory_stats()
+        vae.decode(vae.encode(torch.rand(frames, 256, 256, 3)))
+        return torch.cuda.max_memory_allocated()
+
+    most(9)
+    assert most(129) < 1.2 * most(17)
+
+
+@torch.no_grad()
 def test_clip_vision_from_file_and_folder(tmp_path):
     from transformers import CLIPVisionConfig, CLIPVisionModel
 

@@ -1,7 +1,9 @@
 """`crafters doctor`."""
 
 import json
+import re
 import sys
+from pathlib import Path
 
 import pytest
 from crafters.cli import main
@@ -36,6 +38,13 @@ def test_versions_and_device(report):
         assert any(line.startswith(package) for line in lines), package
     assert any("providers: " in line and "CPUExecutionProvider" in line for line in lines)
     assert not any("BROKEN" in line for line in lines)
+
+
+def test_every_requirement_is_looked_at():
+    text = (Path(doctor.__file__).parents[1] / "requirements.txt").read_text()
+    named = {re.split(r"[>=<]", line)[0] for line in text.splitlines() if line and not line.startswith("#")}
+    imported = {"opencv-python": "cv2", "pillow": "PIL", "pyyaml": "yaml"}
+    assert {imported.get(name, name) for name in named} | {"torch"} == set(doctor._NEEDED)
 
 
 def test_missing_then_found(report, tmp_path):
