@@ -17,10 +17,19 @@ VAE_FRAMES = 8  # encoded at once
 class AnchorEncoders:
     """The frozen networks, and the cache of their answers."""
 
-    def __init__(self, svd: Path, dinov2: Path, cache: Path, size: tuple[int, int], whole_view: bool):
+    def __init__(
+        self,
+        svd: Path,
+        dinov2: Path,
+        cache: Path,
+        size: tuple[int, int],
+        whole_view: bool,
+        dtype: torch.dtype = torch.float32,
+    ):
         """svd: folder with vae/ and image_encoder/; dinov2: folder or file; size: (width, height) of everything but the
-        product's views, whose front stands whole in it if `whole_view`. Raises CheckpointError."""
-        self.vae, clip = load_vae(svd), load_image_encoder(svd)
+        product's views, whose front stands whole in it if `whole_view`. dtype: of the VAE; the others are float32.
+        Raises CheckpointError."""
+        self.vae, clip = load_vae(svd, dtype), load_image_encoder(svd)
         self.vae.eval().requires_grad_(False)
         self.clip = ClipVision(Loaded(clip))
         self.dinov2 = DINOv2(Loaded(load_dinov2(dinov2, torch.float32)))
@@ -40,7 +49,7 @@ class AnchorEncoders:
         vae = self.vae
         pixels = pixels.to(vae.device, vae.dtype)
         posteriors = [vae.encode(part).latent_dist for part in pixels.split(VAE_FRAMES)]
-        return torch.cat([torch.cat([posterior.mean, posterior.std], 1) for posterior in posteriors])
+        return torch.cat([torch.cat([posterior.mean, posterior.std], 1) for posterior in posteriors]).float()
 
     def clip_moments(self, clip: Clip, frames: np.ndarray) -> torch.Tensor:
         """Of those frames of the film, [F, 8, h, w]."""

@@ -47,7 +47,12 @@ class AnchorTask:
         self.shown, self.frames = shown[0], frames
         self.trained = self._network(seed)
         self.encoders = AnchorEncoders(
-            settings.svd, settings.dinov2, settings.cache, settings.size, self.trained.config.whole_view
+            settings.svd,
+            settings.dinov2,
+            settings.cache,
+            settings.size,
+            self.trained.config.whole_view,
+            DTYPES[settings.vae_dtype],
         )
         self._check_fit()
 

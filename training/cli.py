@@ -1,12 +1,19 @@
 """`crafters train`."""
 
 import argparse
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 from .settings import Settings, read_settings
 
 RECIPES = Path(__file__).parent / "recipes"
+
+
+def _without_amx() -> None:
+    """For tasks that train 3-D convolutions: torch 2.13's oneDNN writes past its memory in their bf16 backward pass on
+    CPUs with AMX. It reads this at its first operation; whoever set it, knows better."""
+    os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX512_CORE_BF16")
 
 
 def _anchorcrafter():
@@ -16,6 +23,7 @@ def _anchorcrafter():
 
 
 def _anicrafter():
+    _without_amx()
     from .anicrafter import AniCrafterSettings, AniCrafterTask
 
     return AniCrafterSettings, lambda own, run: AniCrafterTask(own, run.frames, run.seed)
@@ -40,6 +48,7 @@ def _svd_vae():
 
 
 def _wan_vae():
+    _without_amx()
     from .wan_vae import WanVaeSettings, WanVaeTask
 
     return WanVaeSettings, lambda own, run: WanVaeTask(own, run.frames)
