@@ -1,4 +1,4 @@
-"""One photo → an avatar, by LHM."""
+"""One photo → an avatar: by LHM, or without any weights by projection."""
 
 from comfy_api.latest import io
 
@@ -7,13 +7,14 @@ from ..runtime import files
 from ..runtime.memory import Managed
 from ..runtime.progress import Progress
 from .previews import stills
-from .types import Avatar, BodyMotion, PoseKeypoint
+from .types import Avatar, BodyModel, BodyMotion, PoseKeypoint
 
 CATEGORY = "Crafters/Avatar"
 LHMModel = io.Custom("CRAFTERS_LHM")
 Character = io.Custom("CRAFTERS_CHARACTER")
 FOLDERS = (files.OWN, "diffusion_models")
 SPREAD = "spread anew"
+KEPT = "crafters/avatars"  # below the output folder
 
 
 class CraftersLoadLHM(io.ComfyNode):
@@ -49,6 +50,11 @@ class CraftersLoadLHM(io.ComfyNode):
         paths = (files.path(name, *FOLDERS) for name in (lhm, sapiens))
         return io.NodeOutput(load_lhm(*paths, CHOICES[dtype], own, Managed))
 
+    @classmethod
+    def fingerprint_inputs(cls, lhm, sapiens, points=SPREAD, dtype="fp32"):
+        chosen = [files.path(name, *FOLDERS) for name in (lhm, sapiens, points) if files.exists(name, *FOLDERS)]
+        return [dtype, points, *(f"{path}:{path.stat().st_mtime_ns}" for path in chosen)]
+
 
 class CraftersPrepareCharacter(io.ComfyNode):
     @classmethod
@@ -63,7 +69,8 @@ class CraftersPrepareCharacter(io.ComfyNode):
                 io.Image.Input("image", tooltip="One photo of one person."),
                 PoseKeypoint.Input("keypoints", tooltip="From Extract Pose, of this photo; finds the head."),
                 io.Mask.Input("mask", optional=True,
-                              tooltip="The person. Not needed on a plain background."),
+                              tooltip="The person, such as from Segment Video. Without it a plain background is taken "
+                              "away; any other one roughly, by colours."),
                 io.Combo.Input("mask_shows", options=["person", "background"], default="person", optional=True,
                                tooltip="person: the mask is 1 on the person, as segmentation gives. background: 1 "
                                "around the person, as Load Image gives for a transparent photo."),
@@ -93,7 +100,8 @@ class CraftersPrepareCharacter(io.ComfyNode):
         character = prepare_character(image, poses, shown, head)
         close = torch.zeros(1, HEAD_SIDE, HEAD_SIDE, 3) if character.head is None else character.head
         close_up = "with" if head else "without"
-        report = f"{character.visible_ratio:.0%} of the body visible, {close_up} the head's close-up"
+        report = f"{character.visible_ratio:.0%} of the body visible, {close_up} the head's close-up."
+        report = "\n".join([report, *character.notes])
         return io.NodeOutput(character, close, character.mask[None].float(), report, ui=stills(character.sheet()))
 
 
@@ -104,22 +112,25 @@ class CraftersReconstructAvatar(io.ComfyNode):
             node_id="CraftersReconstructAvatar",
             display_name="Reconstruct Avatar",
             category=CATEGORY,
-            description="The photo as an avatar of 40 000 gaussians, which any motion can move. Rig it with the same "
-            "LHM file.",
+            description="The photo as an avatar of 40 000 gaussians, by LHM, which any motion can move. Rig it with "
+            "the same LHM file. What was made is kept in output/crafters/avatars: the same photo with the same weights "
+            "is read from there, also after a restart.",
             inputs=[
                 LHMModel.Input("lhm", tooltip="From Load LHM."),
                 Character.Input("character", tooltip="From Prepare Character."),
                 io.Image.Input("head", optional=True,
                                tooltip="The head of Prepare Character after face restoration, square."),
                 BodyMotion.Input("shape", optional=True,
-                                 tooltip="A motion found in this very photo; the person's shape is taken from it. "
-                                 "Without it the avatar has the mean shape."),
+                                 tooltip="From Body Motion from Video of this very photo, with SMPL-X and best with "
+                                 "Multi-HMR; the person's shape is taken from it. Without it the avatar has the mean "
+                                 "shape."),
             ],
             outputs=[Avatar.Output("avatar", display_name="avatar")],
         )  # fmt: skip
 
     @classmethod
     def execute(cls, lhm, character, head=None, shape=None):
+        from ..models.avatar.gaussians import kept_avatar
         from ..models.avatar.render import render_still
 
         if character.head is None and head is not None:
@@ -127,10 +138,51 @@ class CraftersReconstructAvatar(io.ComfyNode):
         if head is not None and (len(head) != 1 or head.shape[1] != head.shape[2]):
             raise ValueError(f"The head must be one square picture, not {[*head.shape]}: use Prepare Character's.")
         betas = None if shape is None else shape.betas.mean(dim=0)
-        close = character.head if head is None else head
+        shown = character.body, character.head if head is None else head, betas, character.visible_ratio
         progress = Progress("Reconstruct Avatar")
-        avatar = lhm.reconstruct(character.body, close, betas, character.visible_ratio, progress)
+        path = files.output_folder(KEPT) / f"{lhm.key(*shown)}.safetensors"
+        avatar = kept_avatar(path, lambda: lhm.reconstruct(*shown, progress))
         return io.NodeOutput(avatar, ui=stills(render_still(avatar)))
+
+
+class CraftersAvatarFromPhoto(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="CraftersAvatarFromPhoto",
+            display_name="Avatar from Photo (projection)",
+            category=CATEGORY,
+            description="A stand-in for LHM that needs no weights: the photo is laid on a body that is fitted to it. "
+            "What the photo shows looks like it; the back is the front again, and what is hidden is guessed from what "
+            "is next to it. For previews and for trying a graph; Load LHM and Reconstruct Avatar make better ones.",
+            inputs=[
+                Character.Input("character", tooltip="From Prepare Character."),
+                BodyModel.Input("body", tooltip="From Load Body Model; the same goes into Rig Avatar."),
+                BodyMotion.Input("motion", optional=True,
+                                 tooltip="How the body stands in this photo, such as from Body Motion from Video with "
+                                 "Multi-HMR. Without it the body is fitted to the keypoints."),
+                io.Int.Input("gaussians", default=40_000, min=1000, max=500_000, step=1000, optional=True,
+                             tooltip="More are sharper and slower to draw; LHM makes 40 000."),
+            ],
+            outputs=[
+                Avatar.Output("avatar", display_name="avatar"),
+                io.String.Output("report", display_name="report", tooltip="How well the body fits the keypoints."),
+            ],
+        )  # fmt: skip
+
+    @classmethod
+    def execute(cls, character, body, motion=None, gaussians=40_000):
+        from ..models.avatar.projection import project_photo
+        from ..models.avatar.render import render_still
+        from ..preprocessors.body_motion.estimate import estimate_motion
+
+        photo, report = character.photo, "The body as given."
+        if motion is None:
+            progress = Progress("Avatar from Photo")
+            size = photo.shape[1], photo.shape[0]
+            motion, report = estimate_motion(body, [character.pose], size, 30.0, None, on_step=progress)
+        avatar = project_photo(photo, character.mask, body, motion, gaussians, character.visible_ratio)
+        return io.NodeOutput(avatar, str(report), ui=stills(render_still(avatar)))
 
 
 class CraftersPreviewAvatar(io.ComfyNode):
@@ -148,6 +200,7 @@ class CraftersPreviewAvatar(io.ComfyNode):
                 io.Int.Input("height", default=512, min=64, max=4096, step=16, tooltip="Height in pixels."),
             ],
             outputs=[io.Image.Output("images", display_name="images", tooltip="For Create Video.")],
+            is_output_node=True,
         )  # fmt: skip
 
     @classmethod
@@ -158,4 +211,10 @@ class CraftersPreviewAvatar(io.ComfyNode):
         return io.NodeOutput(images, ui=stills(images))
 
 
-NODES = [CraftersLoadLHM, CraftersPrepareCharacter, CraftersReconstructAvatar, CraftersPreviewAvatar]
+NODES = [
+    CraftersLoadLHM,
+    CraftersPrepareCharacter,
+    CraftersReconstructAvatar,
+    CraftersAvatarFromPhoto,
+    CraftersPreviewAvatar,
+]

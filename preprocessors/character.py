@@ -10,7 +10,11 @@ import numpy as np
 import torch
 
 from .keypoints import VISIBLE, Pose
+from .product import TOLERANCE
 from .product import _find_on_plain_background as find_on_plain_background
+from .segment.flow import FlowTracker
+from .segment.from_pose import LIMBS
+from .segment.video import segment_video
 
 WIDTH, HEIGHT = 1022, 1694  # what LHM sees of the body
 ASPECT = 5 / 3
@@ -20,10 +24,13 @@ BODY_MARGIN = 1.1
 HEAD_MARGIN = 1.65  # of the root of the head box's area
 MIN_PERSON = 64  # px
 SECOND_PERSON = 0.25  # of the first one's area
+SMALLEST_GAP = 5e-4  # of the person's area, where the background is seen between arm and body
+THICK = 0.03  # of the person's height: so far around bones nothing is background
 # A face's 68 points end at brows and jaw; the head is that much taller and wider.
 HEAD_HEIGHT, HEAD_WIDTH = 1.8, 1.25
 JAW, CHIN, BROWS = [0, 16], 8, slice(17, 27)
 FACE_JOINTS, NECK = [0, 14, 15, 16, 17], 1  # nose, eyes, ears
+EYES, SHOULDERS, TRUNK = [14, 15], [2, 5], [2, 5, 11, 8]
 NECK_TO_HEAD = 1.6  # the head's height in distances of its middle from the neck
 # Which part of a standing person lies above a joint; the lowest joint seen tells how much the photo shows.
 REACH = {1.0: [10, 13], 0.75: [9, 12], 0.5: [8, 11], 0.25: [2, 5]}  # ankles, knees, hips, shoulders
@@ -31,13 +38,19 @@ REACH = {1.0: [10, 13], 0.75: [9, 12], 0.5: [8, 11], 0.25: [2, 5]}  # ankles, kn
 
 @dataclass(frozen=True)
 class Character:
-    """body [1,1694,1022,3], the person on white; head [1,448,448,3] or None; both in 0…1. mask [H,W] bool on the photo.
-    visible_ratio: which part of a standing person the photo shows, 0.25…1."""
+    """body [1,1694,1022,3], the person on white; head [1,448,448,3] or None; both in 0…1.
+
+    photo [H,W,3] in 0…1 as it was given, mask [H,W] bool and pose: where the person is in it. visible_ratio: which part
+    of a standing person it shows, 0.25…1. notes: sentences on what may be wrong with it.
+    """
 
     body: torch.Tensor
     head: torch.Tensor | None
+    photo: torch.Tensor
     mask: torch.Tensor
+    pose: Pose
     visible_ratio: float
+    notes: tuple[str, ...] = ()
 
     def sheet(self) -> torch.Tensor:
         """What the network sees, side by side: [1,H,W,3]."""
@@ -55,23 +68,32 @@ def prepare_character(
     """From a photo [1,H,W,1, 3 or 4] in 0…1 and the pose of the people in it.
 
     The person is where `mask` [1,H,W] is 1; without one, where the photo's alpha is, or what stands on a plain
-    background. with_head=False does without the head's close-up.
+    background, or else what colours and pose tell. with_head=False does without the head's close-up.
 
     Raises ValueError saying what is wrong and what to do: several pictures, no person or several, only a face, no
-    head, too small, no background that can be taken away.
+    head, too small.
     """
     if image.ndim != 4 or len(image) != 1 or image.shape[-1] not in (1, 3, 4):
         raise ValueError(f"A character is made from one photo [1,H,W,3]; this is {[*image.shape]}.")
     if len(poses) != 1:
         raise ValueError(f"There are {len(poses)} poses for one photo: connect the pose of that photo.")
     photo = image[0].float().cpu().clamp(0, 1)
-    rgb = photo[..., :3].expand(-1, -1, 3) if photo.shape[-1] < 4 else photo[..., :3]
-    where = _person_mask(photo, mask)
+    rgb = photo[..., :3] if photo.shape[-1] > 1 else photo.expand(-1, -1, 3)
+    where, notes = _given_mask(photo, mask), []
     pose = _only_person(poses[0], where, chosen=mask is not None)
     ratio = visible_ratio(pose)
+    if where is None:
+        where, note = _cut_out(rgb, pose)
+        notes += note
+    rows = where.any(1).nonzero()
+    tall = int(rows.max() - rows.min()) + 1
+    if tall < MIN_PERSON:
+        raise ValueError(f"The person is only {tall} pixels tall: take a larger photo (at least {MIN_PERSON}).")
+    if from_behind(pose):
+        notes.append("The person is seen from behind: the avatar will have no face.")
     on_white = torch.where(where[..., None], rgb, torch.ones(3)).numpy()
     head = _head(on_white, pose) if with_head else None
-    return Character(_body(on_white, where.numpy()), head, where, ratio)
+    return Character(_body(on_white, where.numpy()), head, rgb.contiguous(), where, pose, ratio, tuple(notes))
 
 
 def visible_ratio(pose: Pose) -> float:
@@ -87,11 +109,16 @@ def _seen(points: np.ndarray) -> np.ndarray:
     return inside & (points[:, 2] > VISIBLE)
 
 
-def _person_mask(photo: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
-    """Bool [H,W]."""
-    size = photo.shape[:2]
+def from_behind(pose: Pose) -> bool:
+    """Whether no eye is seen and the left shoulder is where the right one of somebody who faces the camera is."""
+    body, seen = pose.body[0], _seen(pose.body[0])
+    return not seen[EYES].any() and bool(seen[SHOULDERS].all()) and body[SHOULDERS[1], 0] < body[SHOULDERS[0], 0]
+
+
+def _given_mask(photo: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor | None:
+    """Bool [H,W], of `mask` or the photo's alpha; None where neither says anything."""
     if mask is not None:
-        mask = mask.reshape(-1, *mask.shape[-2:])
+        mask, size = mask.reshape(-1, *mask.shape[-2:]), photo.shape[:2]
         if mask.shape != (1, *size):
             raise ValueError(
                 f"The mask is {mask.shape[2]}×{mask.shape[1]} ({len(mask)} of them) but the photo {size[1]}×{size[0]}: "
@@ -101,21 +128,45 @@ def _person_mask(photo: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor
     elif photo.shape[-1] == 4 and not (photo[..., 3] > 0.5).all():
         where = photo[..., 3] > 0.5
     else:
-        found, _ = find_on_plain_background(photo[..., :3].expand(-1, -1, 3).numpy())
-        if found is None:
-            raise ValueError(
-                "The photo's background is not plain: connect a mask that is 1 on the person, or take a photo with the "
-                "background removed."
-            )
-        where = torch.from_numpy(found)
-        _one_piece(found)
+        return None
     if not where.any():
         raise ValueError("The mask shows no person: it must be 1 where the person is.")
-    rows = where.any(1).nonzero()
-    tall = int(rows.max() - rows.min()) + 1
-    if tall < MIN_PERSON:
-        raise ValueError(f"The person is only {tall} pixels tall: take a larger photo (at least {MIN_PERSON}).")
     return where
+
+
+def _cut_out(rgb: torch.Tensor, pose: Pose) -> tuple[torch.Tensor, list[str]]:
+    """The person's mask [H,W], found by a plain background or by colours along the bones, and what to say of it."""
+    found, _ = find_on_plain_background(rgb.numpy())
+    if found is None:
+        masks, _ = segment_video(FlowTracker(), rgb[None], poses=[pose], find="person")
+        return masks[1][0], [
+            "The background is not plain: the person is cut out by colours, roughly. Segment Video with Load SAM, "
+            "connected as mask, does it better."
+        ]
+    _one_piece(found)
+    return torch.from_numpy(found & ~_gaps(rgb.numpy(), found, pose)), []
+
+
+def _gaps(rgb: np.ndarray, where: np.ndarray, pose: Pose) -> np.ndarray:
+    """Where a plain background is seen through the person, as between arm and body: its colour, and no bone there."""
+    import cv2
+
+    height, width = where.shape
+    plain = where & (np.abs(rgb - np.median(rgb[~where], axis=0)).max(axis=-1) <= TOLERANCE)
+    bones, seen = np.zeros((height, width), np.uint8), _seen(pose.body[0])
+    at = (np.nan_to_num(pose.body[0, :, :2]) * (width, height)).round().astype(int)
+    thick = max(1, round(2 * THICK * np.ptp(np.flatnonzero(where.any(axis=1)))))
+    for a, b in LIMBS:
+        if seen[a] and seen[b]:
+            cv2.line(bones, at[a].tolist(), at[b].tolist(), 1, thick)
+    if seen[TRUNK].all():
+        cv2.fillConvexPoly(bones, at[TRUNK], 1)
+    _, region, stats, _ = cv2.connectedComponentsWithStats(plain.astype(np.uint8), connectivity=4)
+    gap = stats[:, cv2.CC_STAT_AREA] >= SMALLEST_GAP * where.sum()
+    gap[0] = False
+    gap[np.unique(region[bones > 0])] = False
+    # The outermost pixels around it are a mixture.
+    return cv2.dilate(gap[region].astype(np.uint8), np.ones((3, 3), np.uint8)).astype(bool)
 
 
 TWO = "There are several people in the photo: connect a mask that is 1 on one of them, or cut the photo."
@@ -130,19 +181,21 @@ def _one_piece(mask: np.ndarray) -> None:
         raise ValueError(TWO)
 
 
-def _only_person(pose: Pose, where: torch.Tensor, chosen: bool) -> Pose:
+def _only_person(pose: Pose, where: torch.Tensor | None, chosen: bool) -> Pose:
     """The one person of `pose`; of several, if one was chosen by a mask, the one with most joints in it."""
-    height, width = where.shape
     people = [i for i in range(pose.people) if _seen(pose.body[i]).any()]
     if not people:
         raise ValueError("No person was found in the photo: take one that shows head and torso clearly.")
-    if len(people) > 1 and not chosen:
-        sizes = sorted((np.ptp(b[_seen(b), :2], axis=0).prod() for b in pose.body[people]), reverse=True)
-        if sizes[1] > SECOND_PERSON * sizes[0]:
-            raise ValueError(TWO)
+    sizes = {i: float(np.ptp(pose.body[i][_seen(pose.body[i]), :2], axis=0).prod()) for i in people}
+    people.sort(key=sizes.get, reverse=True)
+    if len(people) > 1 and not chosen and sizes[people[1]] > SECOND_PERSON * sizes[people[0]]:
+        raise ValueError(TWO)
+    if where is None:
+        return pose.person(people[0])
 
     def inside(person: int) -> int:
         points = pose.body[person][_seen(pose.body[person])]
+        height, width = where.shape
         x, y = ((points[:, i] * side).astype(int).clip(0, side - 1) for i, side in enumerate((width, height)))
         return int(where.numpy()[y, x].sum())
 

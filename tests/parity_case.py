@@ -68,7 +68,8 @@ class Case:
         """
         scale, offset = self.config.get("parameter_scale", {}), self.config.get("parameter_offset", {})
         return {
-            name: named_weight(name, shape, self.config.get("salt", "")) * scale.get(name, 1.0) + offset.get(name, 0.0)
+            name: named_weight(name, shape, self.config.get("salt", "")) * torch.tensor(scale.get(name, 1.0))
+            + torch.tensor(offset.get(name, 0.0))  # a number, or one per output
             for name, shape in (self.shapes[part] if part else self.shapes).items()
             if not prefixes or name.startswith(prefixes)
         }

@@ -2,6 +2,8 @@
 
 import json
 import math
+import os
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -116,6 +118,16 @@ def save_avatar(avatar: Avatar, path: str | Path) -> None:
     if path.suffix.lower() not in writers:
         raise ValueError(f"An avatar cannot be saved as {path.name}: its name must end in {', '.join(SUFFIXES)}.")
     writers[path.suffix.lower()](avatar, path)
+
+
+def kept_avatar(path: Path, make: Callable[[], Avatar]) -> Avatar:
+    """The avatar that `path`, a `.safetensors`, holds; if there is none, what `make` makes, which is written there."""
+    if not path.is_file():
+        part = path.with_name(f"{path.stem}.{os.getpid()}.part.safetensors")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_avatar(make(), part)
+        os.replace(part, path)
+    return load_avatar(path)
 
 
 def _read_safetensors(path: Path) -> dict:

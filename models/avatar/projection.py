@@ -17,44 +17,61 @@ from .gaussians import Avatar
 from .mesh import vertex_normals, visible_surface
 from .motion import BodyMotion
 from .rasterize import Camera
+from .render import fit_camera
 from .rig import blend, move, neutral_pose
-from .rotation import facing, matrix_to_quaternion, quaternion_product
+from .rotation import matrix_to_quaternion, quaternion_product
 from .silhouette import fit_outline, looked_up, project
 
-PIXEL = 0.002  # m: the photo is looked at no finer
 NEAR = 0.05  # m: nothing is nearer to the camera
 SKIN = 0.015  # m: what lies that far below what is seen is still seen
 OVERHANG, SHADOW = 0.02, 0.03  # m: beside a limb that much nearer, so much of the picture may still be that limb
 OUTSIDE = 0.06  # m: how far what sticks out of the mask is pulled in; the rest is left out
 THICK = 0.04  # m: half of what stands off from the body, at most
-SEEN_SHARE, HEAD_SHARE = 4.0, 2.0  # times as many gaussians where the photo shows something, and on the head
-SPREAD, FLATNESS, OPACITY = 0.55, 0.2, 0.95  # radius in mean distances of gaussians; thickness beside the radius
+COARSE, RIM = 2, 2  # px between gaussians; the head, and so much along the outline, have one in each pixel
+FINEST, REST = 0.9, 4  # pixels of the person for a gaussian, at most; the part of all that is for what is not seen
+HEAD_SHARE = 3.0  # times as many gaussians on the head, where the photo shows nothing
+SPREAD, FLATNESS, OPACITY = 0.55, 0.2, 0.95  # radius in distances of gaussians; thickness beside the radius
+STEEP = 0.5  # cosine between view and normal, below which gaussians are drawn out no more
+ABOVE_EYES = 0.03  # m: what is lower at the back of the head looks as what is at this height
 OTHER_SIDE = 0.01  # m: the other half of the body is that much farther away, where colours are sought
 NEIGHBOURS, SOURCES = 6, 8000
 R2 = (0.7548776662466927, 0.5698402909980532)  # spreads points evenly over a triangle
-HEAD = (15, 22, 23, 24)
+EYES, HEAD = (23, 24), (15, 22, 23, 24)
 LIMBS = ((16, 18, 20, *range(25, 40)), (17, 19, 21, *range(40, 55)), (1, 4, 7, 10), (2, 5, 8, 11), (12, *HEAD))
+HEAD_LIMB = len(LIMBS)
 
 
 class _Side(NamedTuple):
-    """What the camera sees of a mesh first, or last: face [H,W] (-1: nothing) and depth [H,W] m (0: nothing)."""
+    """What the camera sees of a mesh first, or last: vertex [H,W] (-1: nothing) and depth [H,W] m (0: nothing)."""
 
-    face: torch.Tensor
+    vertex: torch.Tensor
     depth: torch.Tensor
 
 
 class _Samples(NamedTuple):
-    """place [N,3] m before the camera, normal [N,3]; vertex [N] that each moves with; radius [N] m; where each is on
-    the unposed body [N,3] m."""
+    """place [N,3] m before the camera; axes [N,3,3] and scale [N,3] m of the gaussian there; vertex [N] that each moves
+    with; where each is on the unposed body, rest [N,3] m; rgb [N,3], NaN where it is not known."""
 
     place: torch.Tensor
-    normal: torch.Tensor
+    axes: torch.Tensor
+    scale: torch.Tensor
     vertex: torch.Tensor
-    radius: torch.Tensor
     rest: torch.Tensor
+    rgb: torch.Tensor
 
     def only(self, kept: torch.Tensor) -> "_Samples":
         return _Samples(*(part[kept] for part in self))
+
+
+class _Mesh(NamedTuple):
+    """The body as it stands before the camera: vertices, normals [V,3], faces [F,3]; rest [V,3]: unposed; limb [V]: a
+    number of `LIMBS`, from 1 on, or 0 for the trunk."""
+
+    vertices: torch.Tensor
+    normals: torch.Tensor
+    faces: torch.Tensor
+    rest: torch.Tensor
+    limb: torch.Tensor
 
 
 @torch.no_grad()
@@ -65,56 +82,62 @@ def project_photo(
     """photo [H,W,3] in 0…1, mask [H,W] bool: the person; motion: one frame, `body` as it stands in the photo.
 
     In that pose, before that camera, the avatar looks as the photo. It is rigged by the same body (`rig_from_body`).
-    Raises ValueError when mask and body do not meet.
+    gaussians: about as many it has. Raises ValueError when mask and body do not meet, or the motion is of a picture of
+    another shape.
     """
-    motion = motion.looped(1).resized(photo.shape[1], photo.shape[0])
+    motion = fit_camera(motion.looped(1), photo.shape[1], photo.shape[0])
     rest = body.template + body.shape_dirs @ motion.betas[0].float()
     affine = blend(body.skinning, body.skeleton.transforms(motion.pose, body.skeleton.rest(motion.betas[0]))[0])
     vertices = move(affine, rest) + motion.trans[0].float()
-    camera, colours, mask = _working_picture(photo, mask, motion, float(vertices[:, 2].median()))
+    camera, colours, mask, core = _working_picture(photo, mask, motion, gaussians)
 
     joint = body.skinning.argmax(dim=1)
-    front, _ = _sides(vertices, body.faces, camera)
-    if not (mask & (front.face >= 0)).any():
+    limb = torch.zeros(len(body.skeleton.parents), dtype=torch.long)
+    for number, joints in enumerate(LIMBS, 1):
+        limb[list(joints)] = number
+    mesh = _Mesh(vertices, vertex_normals(vertices, body.faces), body.faces, rest, limb[joint])
+    covered = _sides(mesh, camera)[0].vertex >= 0
+    if not (mask & covered).any():
         raise ValueError("The body lies nowhere in the person's mask: connect the motion that was found in this photo.")
-    away = fit_outline(vertices, body.faces, joint, mask, front.face >= 0, camera)
-    vertices = vertices + away[:, None] * vertex_normals(vertices, body.faces)
-    front, back = _sides(vertices, body.faces, camera)
+    away = fit_outline(vertices, body.faces, joint, core, covered, camera)
+    vertices = vertices + away[:, None] * mesh.normals
+    mesh = mesh._replace(vertices=vertices, normals=vertex_normals(vertices, body.faces))
+    front, back = _sides(mesh, camera)
 
-    beside = _beside(mask, front, back, body.faces, rest, camera, gaussians // 4)
-    on_body = _spread(gaussians - len(beside.place), vertices, rest, body.faces, joint, front)
-    on_body = _pulled_in(on_body, mask, camera)
-    seen, mirrored = _seen(on_body, joint, body.faces, front, back, camera)
-    samples = _Samples(*(torch.cat(parts) for parts in zip(on_body, beside, strict=True)))
-    known = torch.cat([seen | mirrored, torch.ones(len(beside.place), dtype=torch.bool)])
-    rgb = looked_up(colours, project(samples.place, camera), outside=0)
-    rgb[~known] = _nearest_colours(samples.rest[~known], samples.rest[known], rgb[known])
-
-    round_ones = torch.arange(len(known)) >= len(on_body.place)
-    thickness = torch.where(round_ones, 1.0, FLATNESS) * samples.radius
-    scale = torch.stack([samples.radius, samples.radius, thickness], dim=1)
-    return _canonical(samples, rgb, scale, body, affine, motion, visible_ratio)
+    layers = _layers(mesh, front, back, mask, colours, camera, gaussians)
+    hidden = _spread(max(gaussians // REST, gaussians - len(layers.place)), mesh)
+    hidden = _unseen(_pulled_in(hidden, core, camera), front, back, camera)
+    samples = _Samples(*(torch.cat(parts) for parts in zip(layers, hidden, strict=True)))
+    known = samples.rgb.isfinite().all(1)
+    wanted = samples.rest[~known]
+    # Where the face was, hair goes on: as it is above the eyes.
+    joints = body.skeleton.rest(motion.betas[0]).float()
+    hair = torch.isin(joint[samples.vertex[~known]], torch.tensor(HEAD)) & (wanted[:, 2] < joints[HEAD[0], 2])
+    height = wanted[:, 1].clamp(min=float(joints[list(EYES), 1].mean()) + ABOVE_EYES)
+    wanted[:, 1] = torch.where(hair, height, wanted[:, 1])
+    samples.rgb[~known] = _nearest_colours(wanted, samples.rest[known], samples.rgb[known])
+    return _canonical(samples, body, affine, motion, visible_ratio)
 
 
 def _working_picture(
-    photo: torch.Tensor, mask: torch.Tensor, motion: BodyMotion, distance: float
-) -> tuple[Camera, torch.Tensor, torch.Tensor]:
-    """Camera, colours [h,w,3] and mask [h,w] of the photo at no more than a pixel per `PIXEL`.
+    photo: torch.Tensor, mask: torch.Tensor, motion: BodyMotion, gaussians: int
+) -> tuple[Camera, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Camera, colours [h,w,3], mask [h,w] and its core of the photo, shrunk until the person has few enough pixels.
 
-    The mask is a pixel narrower: there colours are mixed with the background, and gaussians are not points. Beyond it
-    every pixel has the colour of the nearest inside.
+    The mask has what is wholly inside, since gaussians are no points. The core is a pixel narrower: at the edge colours
+    are mixed with the background. Beyond the core every pixel has the colour of the nearest inside.
     """
-    shrunk = min(1.0, max(distance, NEAR) / float(motion.focal[0, 0]) / PIXEL)
+    shrunk = min(1.0, (FINEST * gaussians / max(1, int(mask.sum()))) ** 0.5)
     width, height = (max(16, round(side * shrunk)) for side in motion.size)
     motion = motion.resized(width, height)
     picture = cv2.resize(photo.numpy(), (width, height), interpolation=cv2.INTER_AREA)
-    inside = cv2.resize(mask.float().numpy(), (width, height), interpolation=cv2.INTER_AREA) > 0.5
-    inside = cv2.morphologyEx(inside.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8))
-    core = torch.from_numpy(cv2.erode(inside, np.ones((3, 3), np.uint8))).bool()
-    _, nearest = _nearest_true(core)
+    inside = cv2.resize(mask.float().numpy(), (width, height), interpolation=cv2.INTER_AREA) > 0.99
+    core = torch.from_numpy(cv2.erode(inside.astype(np.uint8), np.ones((3, 3), np.uint8))).bool()
+    inside = torch.from_numpy(inside)
+    _, nearest = _nearest_true(core if core.any() else inside)
     colours = torch.from_numpy(picture).flatten(0, 1)[nearest]
     camera = Camera(tuple(motion.focal[0].tolist()), tuple(motion.principal[0].tolist()), (width, height))
-    return camera, colours, core
+    return camera, colours, inside, core
 
 
 def _nearest_true(mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -128,44 +151,84 @@ def _nearest_true(mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.from_numpy(distance), index[label]
 
 
-def _sides(vertices: torch.Tensor, faces: torch.Tensor, camera: Camera) -> tuple[_Side, _Side]:
+def _sides(mesh: _Mesh, camera: Camera) -> tuple[_Side, _Side]:
     width, height = camera.size
-    z = vertices[:, 2:].clamp(min=NEAR)
+    z = mesh.vertices[:, 2:].clamp(min=NEAR)
     # Seen through the same pixels, flat faces stay flat and far becomes near when z goes to 1/z.
     sides = []
-    for points in (vertices, torch.cat([vertices[:, :2] / z, torch.ones_like(z)], dim=1) / z):
-        face, depth = torch.full((height * width,), -1), torch.zeros(height * width)
-        for part in visible_surface(points, faces, camera):
-            face[part.pixel], depth[part.pixel] = part.face, part.depth
-        sides.append((face.view(height, width), depth.view(height, width)))
-    (face, depth), (far_face, near) = sides
-    return _Side(face, depth), _Side(far_face, torch.where(near > 0, 1 / near.clamp(min=1e-6), near))
+    for points in (mesh.vertices, torch.cat([mesh.vertices[:, :2] / z, torch.ones_like(z)], dim=1) / z):
+        vertex, depth = torch.full((height * width,), -1), torch.zeros(height * width)
+        for part in visible_surface(points, mesh.faces, camera):
+            nearest = part.weights.argmax(dim=1, keepdim=True)
+            vertex[part.pixel], depth[part.pixel] = mesh.faces[part.face].gather(1, nearest)[:, 0], part.depth
+        sides.append(_Side(vertex.view(height, width), depth.view(height, width)))
+    front, back = sides
+    return front, back._replace(depth=torch.where(back.depth > 0, 1 / back.depth.clamp(min=1e-6), back.depth))
 
 
-def _beside(
-    mask: torch.Tensor, front: _Side, back: _Side, faces: torch.Tensor, rest: torch.Tensor, camera: Camera, most: int
+def _layers(
+    mesh: _Mesh, front: _Side, back: _Side, mask: torch.Tensor, colours: torch.Tensor, camera: Camera, gaussians: int
 ) -> _Samples:
-    """What the mask shows beside the body: two layers, at the depth of the nearest part of it."""
-    covered = front.face >= 0
-    rows, columns = torch.nonzero(mask & ~covered).unbind(1)
-    step = max(1, int(np.ceil(np.sqrt(2 * len(rows) / max(1, most)))))
-    chosen = (rows % step == 0) & (columns % step == 0)
-    rows, columns = rows[chosen], columns[chosen]
+    """What the photo shows, and what somebody behind sees: of the body, and beside it, as deep as its nearest part."""
+    covered = front.vertex >= 0
     _, nearest = _nearest_true(covered)
-    nearest = nearest[rows, columns]
-    depth = (front.depth + back.depth).flatten()[nearest] / 2
-    pixel = depth / camera.focal[0]
-    edge, _ = _nearest_true(~mask) if not mask.all() else (torch.ones(mask.shape), None)
-    half = (edge[rows, columns] * pixel).clamp(max=THICK)
-    vertex = faces[front.face.flatten()[nearest], 0]
-    toward = torch.tensor([0.0, 0.0, -1.0]).expand(len(rows), 3)
-    at = torch.stack([columns, rows], dim=1)
-    layers = [
-        _Samples(_unproject(at, depth + sign * half, camera), -sign * toward, vertex, SPREAD * step * pixel,
-                 rest[vertex])
-        for sign in (-1, 1)
-    ]  # fmt: skip
+    limb = mesh.limb[front.vertex.flatten()[nearest]]
+    edge = _nearest_true(~mask)[0] if not mask.all() else torch.full(mask.shape, torch.inf)
+    fine = (limb == HEAD_LIMB) | (edge <= RIM) | (2 * mask.sum() <= FINEST * gaussians)
+    rows, columns = torch.meshgrid(*(torch.arange(side) for side in mask.shape), indexing="ij")
+    # Cells of the coarse grid are fine or coarse as a whole, so that no seam is left.
+    cells = F.max_pool2d(fine[None].float(), COARSE, ceil_mode=True)[0] > 0
+    fine = cells.repeat_interleave(COARSE, 0).repeat_interleave(COARSE, 1)[: mask.shape[0], : mask.shape[1]]
+    chosen = mask & (fine | (rows % COARSE + columns % COARSE == 0))
+    rows, columns, nearest = rows[chosen], columns[chosen], nearest[chosen]
+    step = torch.where(fine[chosen], 1, COARSE)
+    smooth = torch.from_numpy(cv2.blur(colours.numpy(), (COARSE, COARSE), anchor=(0, 0)))
+    rgb = torch.where(step[:, None] > 1, smooth[chosen], colours[chosen])
+    at = torch.stack([columns, rows], dim=1) + (step[:, None] - 1) / 2
+
+    beside = ~covered[chosen]
+    middle = (front.depth + back.depth).flatten()[nearest] / 2
+    half = (edge[chosen] * middle / camera.focal[0]).clamp(max=THICK)
+    doubtful = _beside_limbs(front, mesh, camera)[chosen]
+    mirrored = (limb[chosen] != HEAD_LIMB) & (mesh.limb[back.vertex.flatten()[nearest]] == limb[chosen])
+    layers = []
+    for side, sign, known in ((front, -1, ~doubtful), (back, 1, ~doubtful & mirrored)):
+        vertex = side.vertex.flatten()[nearest]
+        depth = torch.where(beside, middle + sign * half, side.depth.flatten()[nearest])
+        place = _unproject(at, depth, camera)
+        view = F.normalize(place, dim=1)
+        normal = torch.where(beside[:, None], sign * view, mesh.normals[vertex])
+        radius = SPREAD * step * depth / camera.focal[0]
+        axes, scale = _discs(normal, view, radius)
+        scale[:, 2] = torch.where(beside, radius, scale[:, 2])
+        layers.append(
+            _Samples(place, axes, scale, vertex, mesh.rest[vertex], rgb.where((known | beside)[:, None], torch.nan))
+        )
     return _Samples(*(torch.cat(parts) for parts in zip(*layers, strict=True)))
+
+
+def _beside_limbs(front: _Side, mesh: _Mesh, camera: Camera) -> torch.Tensor:
+    """[H,W]: where the picture may show a limb that is a little elsewhere than the body's, which is much nearer."""
+    shown = torch.where(front.vertex >= 0, mesh.limb[front.vertex.clamp(min=0)], -1)
+    depth = torch.where(shown >= 0, front.depth, torch.inf)
+    side = 2 * round(SHADOW * camera.focal[0] / float(depth[shown >= 0].median())) + 1
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
+    doubtful = torch.zeros_like(shown, dtype=torch.bool)
+    for number in range(len(LIMBS) + 1):
+        others = torch.from_numpy(cv2.erode(depth.where(shown != number, torch.inf).numpy(), disc))
+        doubtful |= (shown == number) & (others + OVERHANG < depth)
+    return doubtful
+
+
+def _discs(normal: torch.Tensor, view: torch.Tensor, radius: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Axes [N,3,3] in columns and scale [N,3] of discs that look round from where `view` [N,3] comes."""
+    slope = (normal * view).sum(1, keepdim=True)
+    along = view - slope * normal
+    helper = torch.eye(3)[normal.abs().argmin(dim=1)]
+    along = torch.where(along.norm(dim=1, keepdim=True) > 1e-3, along, torch.linalg.cross(normal, helper))
+    along = F.normalize(along, dim=1)
+    axes = torch.stack([along, torch.linalg.cross(normal, along), normal], dim=-1)
+    return axes, torch.stack([radius / slope[:, 0].abs().clamp(min=STEEP), radius, FLATNESS * radius], dim=1)
 
 
 def _unproject(at: torch.Tensor, depth: torch.Tensor, camera: Camera) -> torch.Tensor:
@@ -173,28 +236,22 @@ def _unproject(at: torch.Tensor, depth: torch.Tensor, camera: Camera) -> torch.T
     return torch.cat([(at + 0.5 - principal) / focal * depth[:, None], depth[:, None]], dim=1)
 
 
-def _spread(
-    count: int, vertices: torch.Tensor, rest: torch.Tensor, faces: torch.Tensor, joint: torch.Tensor, front: _Side
-) -> _Samples:
-    """Points on all of the surface, most where the photo shows it, and on the head."""
-    corners = vertices[faces]
+def _spread(count: int, mesh: _Mesh) -> _Samples:
+    """Points on all of the surface, most on the head, of no known colour."""
+    corners = mesh.vertices[mesh.faces]
     area = torch.linalg.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]).norm(dim=1) / 2
-    density = torch.ones(len(faces))
-    density[front.face[front.face >= 0].unique()] = SEEN_SHARE
-    density = density * torch.where(torch.isin(joint[faces[:, 0]], torch.tensor(HEAD)), HEAD_SHARE, 1.0)
+    density = torch.where(mesh.limb[mesh.faces[:, 0]] == HEAD_LIMB, HEAD_SHARE, 1.0)
     share = (area * density).double().cumsum(0)
-    face = torch.searchsorted(share, (torch.arange(count) + 0.5) / count * share[-1]).clamp(max=len(faces) - 1)
+    face = torch.searchsorted(share, (torch.arange(count) + 0.5) / count * share[-1]).clamp(max=len(area) - 1)
     u, v = ((torch.arange(count)[:, None] * torch.tensor(R2, dtype=torch.float64)) % 1).float().unbind(1)
     u, v = torch.where(u + v > 1, 1 - u, u), torch.where(u + v > 1, 1 - v, v)
     weights = torch.stack([1 - u - v, u, v], dim=1)
-
-    def sampled(values: torch.Tensor) -> torch.Tensor:
-        return (weights[..., None] * values[faces[face]]).sum(1)
-
-    vertex = faces[face].gather(1, weights.argmax(dim=1, keepdim=True))[:, 0]
-    radius = SPREAD * (share[-1] / count / density[face]).sqrt().float()
-    normal = F.normalize(sampled(vertex_normals(vertices, faces)), dim=1)
-    return _Samples(sampled(vertices), normal, vertex, radius, sampled(rest))
+    corner = mesh.faces[face]
+    place, normal, rest = ((weights[..., None] * of[corner]).sum(1) for of in mesh[:2] + (mesh.rest,))
+    normal = F.normalize(normal, dim=1)
+    axes, scale = _discs(normal, normal, SPREAD * (share[-1] / count / density[face]).sqrt().float())
+    vertex = corner.gather(1, weights.argmax(dim=1, keepdim=True))[:, 0]
+    return _Samples(place, axes, scale, vertex, rest, torch.full_like(place, torch.nan))
 
 
 def _pulled_in(samples: _Samples, mask: torch.Tensor, camera: Camera) -> _Samples:
@@ -210,31 +267,16 @@ def _pulled_in(samples: _Samples, mask: torch.Tensor, camera: Camera) -> _Sample
     return samples._replace(place=place).only(~out | near)
 
 
-def _seen(
-    samples: _Samples, joint: torch.Tensor, faces: torch.Tensor, front: _Side, back: _Side, camera: Camera
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Which samples [N] the photo shows, and which lie behind such a one, so that its colours may be theirs."""
+def _unseen(samples: _Samples, front: _Side, back: _Side, camera: Camera) -> _Samples:
+    """Those that neither the camera nor somebody behind the person would see."""
     at, z = project(samples.place, camera), samples.place[:, 2]
-    limb = torch.zeros(55, dtype=torch.long)
-    for number, joints in enumerate(LIMBS, 1):
-        limb[list(joints)] = number
-    own = limb[joint[samples.vertex]]
-    shown = torch.where(front.face >= 0, limb[joint[faces[front.face.clamp(min=0), 0]]], -1)
-    first = torch.where(shown >= 0, front.depth, torch.inf)
-    side = 2 * round(SHADOW / (float(z.median()) / camera.focal[0])) + 1
-    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
-    seen = (z > NEAR) & (z <= looked_up(first, at, outside=0) + SKIN)
-    for number in range(len(LIMBS) + 1):
-        others = torch.from_numpy(cv2.erode(first.where(shown != number, torch.inf).numpy(), disc))
-        seen &= (own != number) | (z <= looked_up(others, at, outside=0) + OVERHANG)
-    same = looked_up(shown, at, outside=-1) == own
-    last = looked_up(back.depth, at, outside=0)
-    behind = (z > NEAR) & (z >= last - SKIN) & same & ~torch.isin(joint[samples.vertex], torch.tensor(HEAD))
-    return seen, behind & ~seen
+    first, last = (looked_up(side.depth, at, outside=0) for side in (front, back))
+    return samples.only((z <= NEAR) | (first == 0) | ((z > first + SKIN) & (z < last - SKIN)))
 
 
 def _nearest_colours(wanted: torch.Tensor, known: torch.Tensor, rgb: torch.Tensor) -> torch.Tensor:
-    """The colours [Q,3] of the `known` [N,3] m around each of `wanted` [Q,3], on the unposed body or its mirror image."""
+    """Colours [Q,3] at `wanted` [Q,3] m of the unposed body: means of the `known` [N,3] around, or around its mirror
+    image."""
     if not len(known):
         return wanted.new_full(wanted.shape, 0.5)
     every = -(-len(known) // SOURCES)
@@ -250,9 +292,8 @@ def _nearest_colours(wanted: torch.Tensor, known: torch.Tensor, rgb: torch.Tenso
 
 
 def _canonical(
-    samples: _Samples, rgb: torch.Tensor, scale: torch.Tensor, body: BodyModel, affine: torch.Tensor,
-    motion: BodyMotion, visible_ratio: float,
-) -> Avatar:  # fmt: skip
+    samples: _Samples, body: BodyModel, affine: torch.Tensor, motion: BodyMotion, visible_ratio: float
+) -> Avatar:
     """The avatar that a rig of `body` brings to where the samples are."""
     there, back = neutral_pose(body.skeleton)
     undone = blend(body.skinning, back).double()[samples.vertex]  # from the neutral pose to the T-pose
@@ -265,11 +306,10 @@ def _canonical(
     neutral = before(undone, before(posed, samples.place.double() - motion.trans[0]) - shape).float()
     anchor = move(blend(body.skinning, there), body.template)[samples.vertex]
     turn = matrix_to_quaternion(posed[..., :3] @ undone[..., :3]).float()
-    rotation = quaternion_product(
-        turn * torch.tensor([1.0, -1, -1, -1]), matrix_to_quaternion(facing(samples.normal))
-    )
+    rotation = quaternion_product(turn * torch.tensor([1.0, -1, -1, -1]), matrix_to_quaternion(samples.axes))
     kept = (neutral - anchor).norm(dim=1) < 0.5
+    offset, rgb = (neutral - anchor)[kept], samples.rgb[kept].clamp(0, 1)
     return Avatar(
-        (neutral - anchor)[kept], anchor[kept], rgb.clamp(0, 1)[kept], torch.full((int(kept.sum()), 1), OPACITY),
-        scale[kept], rotation[kept], back, motion.betas[0].float(), visible_ratio, 0,
+        offset, anchor[kept], rgb, torch.full_like(rgb[:, :1], OPACITY), samples.scale[kept], rotation[kept], back,
+        motion.betas[0].float(), visible_ratio, 0,
     )  # fmt: skip

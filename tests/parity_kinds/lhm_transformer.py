@@ -4,7 +4,6 @@ import torch
 import torch.nn.functional as F
 from crafters.models.avatar.lhm.network import FREQUENCIES, LARGEST, Network
 from crafters.models.checkpoint import assign
-from parity_case import named_weight
 
 # Largest error in float32; the noise of sines and cosines of large arguments.
 ATOL = {
@@ -26,21 +25,12 @@ def check(case):
     widths = (config["gs_mlp_neurons"],) * config["gs_mlp_hidden_layers"]
     with torch.device("meta"):
         network = Network(config["layers"], config["dim"], config["heads"], config["cond_dim"], widths)
-    assign(network, weights(case), case.name)
+    assign(network, case.weights(), case.name)
     basis = torch.zeros(3, 3, FREQUENCIES)
     basis[range(3), range(3)] = 2 ** torch.arange(FREQUENCIES) * torch.pi
     assert basis.flatten(1).equal(case.expected["point_embed_basis"])
     check_numbers(case, network.eval(), torch.float32, case.expected)
     check_numbers(case, network.double(), torch.float64, case.tensors("expected_float64.safetensors"))
-
-
-def weights(case):
-    """As `case.weights()`, whose offsets are numbers; this kind's are lists, one number per output."""
-    offset = case.config["parameter_offset"]
-    return {
-        name: named_weight(name, shape, case.config["salt"]) + torch.tensor(offset.get(name, 0.0))
-        for name, shape in case.shapes.items()
-    }
 
 
 @torch.no_grad()

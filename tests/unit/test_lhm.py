@@ -130,6 +130,24 @@ def test_a_photo_becomes_an_avatar(lhm, vertex):
     assert (other.rgb - avatar.rgb).abs().max() > 1e-3
 
 
+def test_its_key_tells_photos_and_weights_apart(files, lhm, body, vertex, tmp_path):
+    shown = (PHOTO, PHOTO[:, :30], torch.ones(10), 0.5)
+    key = lhm.key(*shown)
+    renamed = tmp_path / "renamed.safetensors"
+    renamed.write_bytes(files[0].read_bytes())
+    assert load_lhm(renamed, files[1]).key(*shown) == key == lhm.key(*(x.clone() for x in shown[:3]), 0.5)
+    trained = write_lhm(tmp_path / "trained.safetensors", body, vertex, **{"transformer.norm.bias": torch.ones(64)})
+    others = [
+        load_lhm(trained, files[1]).key(*shown),
+        load_lhm(*files, dtype=torch.bfloat16).key(*shown),
+        lhm.key(PHOTO, None, torch.ones(10), 0.5),
+        lhm.key(PHOTO, PHOTO[:, :30], None, 0.5),
+        lhm.key(1 - PHOTO, *shown[1:]),
+        lhm.key(*shown[:3], 0.75),
+    ]
+    assert len({key, *others}) == 7
+
+
 def test_what_a_step_raises_ends_it(lhm):
     def cancel(done, total):
         if done == 3:

@@ -1,7 +1,8 @@
 """LHM from its files, and a prepared photo made into an avatar by it."""
 
+import hashlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,13 +27,21 @@ GIB = 2**30
 @dataclass(frozen=True, eq=False)
 class LHM:
     """The three networks, brought to the compute device one after the other; the rig of the points; the points [N,3] m
-    in the neutral pose."""
+    in the neutral pose. content: tells these weights, points and precision from any others."""
 
     body: Loaded
     head: Loaded
     network: Loaded
     rig: Rig
     points: torch.Tensor
+    content: str
+
+    def key(
+        self, body: torch.Tensor, head: torch.Tensor | None, betas: torch.Tensor | None, visible_ratio: float
+    ) -> str:
+        """What tells `reconstruct`'s answer to these from any other: weights and photo, whatever their files' names."""
+        given = [tensor for tensor in (body, head, betas) if tensor is not None]
+        return content_of(given, self.content, head is None, betas is None, visible_ratio)
 
     @torch.no_grad()
     def reconstruct(
@@ -101,7 +110,24 @@ def load_lhm(
             f"{Path(points or path).name} has {len(where)} points but {path.name} was made for {len(rig.skinning)}: "
             "choose an avatar that this LHM made, or none."
         )
-    return LHM(wrap(load_sapiens(sapiens)), wrap(head), wrap(network), rig, where)
+    body = load_sapiens(sapiens)
+    content = content_of([*_small(state), *_small(body.state_dict()), where], str(dtype))
+    return LHM(wrap(body), wrap(head), wrap(network), rig, where, content)
+
+
+def content_of(tensors: Iterable[torch.Tensor], *words: object) -> str:
+    """What tells tensors and words from any others: a hexadecimal number of 32 digits."""
+    digest = hashlib.sha256(repr(words).encode())
+    for tensor in tensors:
+        tensor = tensor.detach().cpu().contiguous()
+        digest.update(f"{tensor.dtype}{[*tensor.shape]}".encode())
+        digest.update(tensor.flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()[:32]
+
+
+def _small(state: dict[str, torch.Tensor]) -> list[torch.Tensor]:
+    """Biases, norms and other small tensors: any training changes them, and gigabytes need not be read again."""
+    return [state[name] for name in sorted(state) if state[name].numel() <= 1 << 16]
 
 
 def load_networks(

@@ -1,0 +1,219 @@
+from dataclasses import replace
+
+import pytest
+import torch
+from crafters.models.avatar.anny_body import anny_body
+from crafters.models.avatar.gaussians import kept_avatar
+from crafters.models.avatar.mesh import visible_surface
+from crafters.models.avatar.motion import BodyMotion
+from crafters.models.avatar.projection import project_photo
+from crafters.models.avatar.rasterize import Camera
+from crafters.models.avatar.render import render_avatar
+from crafters.models.avatar.rig import rig_from_body
+
+WIDTH, HEIGHT = 192, 288
+LOW_ARMS = {16: (0, 0, -1.1), 17: (0, 0, 1.1)}
+STAND = {0: (3.14159, 0, 0), **LOW_ARMS}
+POSES = {
+    "standing": STAND,
+    "from behind": {0: (0, 0, 3.14159), **LOW_ARMS},
+    "sitting": {**STAND, 1: (-1.4, 0.3, 0), 2: (-1.4, -0.3, 0), 4: (1.4, 0, 0), 5: (1.4, 0, 0)},
+    "an arm before the chest": {**STAND, 17: (0, 0.3, 0.9), 19: (0, 1.9, 0)},
+}
+RED, BLUE, SKIN, GREY = (0.8, 0.1, 0.1), (0.1, 0.2, 0.8), (0.9, 0.7, 0.5), (0.3, 0.3, 0.3)
+RIGHT_ARM = (17, 19, 21, *range(40, 55))
+
+
+@pytest.fixture(scope="module")
+def body():
+    return anny_body()
+
+
+def motion_of(pose, distance=3.2, height=0.35, betas=None):
+    """One frame at that distance, the hips that much below the picture's middle."""
+    bends = torch.zeros(1, 55, 3, dtype=torch.float64)
+    for joint, bend in pose.items():
+        bends[0, joint] = torch.tensor(bend)
+    focal, principal = torch.tensor([[400.0, 400.0]]), torch.tensor([[WIDTH / 2, HEIGHT / 2]])
+    betas = torch.zeros(1, 10) if betas is None else betas[None]
+    trans = torch.tensor([[0.0, height, distance]])
+    return BodyMotion(bends, trans, betas, focal, principal, (WIDTH, HEIGHT), (0,), 30.0)
+
+
+def colours_of(body):
+    """A red left half, a blue right half, grey legs, skin on the head, a green face."""
+    joint = body.skinning.argmax(1)
+    colours = torch.tensor(BLUE).repeat(len(body.template), 1)
+    colours[body.template[:, 0] > 0] = torch.tensor(RED)
+    colours[torch.isin(joint, torch.tensor([1, 2, 4, 5, 7, 8, 10, 11]))] = torch.tensor(GREY)
+    head = torch.isin(joint, torch.tensor([15, 22, 23, 24]))
+    colours[head] = torch.tensor(SKIN)
+    colours[head & (body.template[:, 2] > body.template[head, 2].quantile(0.8))] = torch.tensor([0.1, 0.9, 0.1])
+    return colours
+
+
+def photo_of(body, motion, colours):
+    """[H,W,3] on white, and the mask [H,W]."""
+    vertices = body.vertices(motion.pose, motion.betas, motion.trans)[0]
+    camera = Camera((400.0, 400.0), (WIDTH / 2, HEIGHT / 2), (WIDTH, HEIGHT))
+    picture, mask = torch.ones(HEIGHT * WIDTH, 3), torch.zeros(HEIGHT * WIDTH, dtype=torch.bool)
+    for part in visible_surface(vertices, body.faces, camera):
+        picture[part.pixel] = (part.weights[..., None] * colours[body.faces[part.face]]).sum(1)
+        mask[part.pixel] = True
+    return picture.view(HEIGHT, WIDTH, 3), mask.view(HEIGHT, WIDTH)
+
+
+def seen(avatar, body, motion):
+    """The picture on white, and the alpha."""
+    rig = rig_from_body(body, avatar.points, avatar.neutral_transforms)
+    clip = render_avatar(avatar, rig, motion, WIDTH, HEIGHT)
+    return clip.image[0] + 1 - clip.alpha[0][..., None], clip.alpha[0]
+
+
+def overlap(alpha, mask):
+    alpha = alpha > 0.5
+    return float((alpha & mask).sum() / (alpha | mask).sum())
+
+
+@pytest.fixture(scope="module")
+def shot(body):
+    """A function from a pose's name to motion, photo, mask and the avatar made of them."""
+    made = {}
+
+    def shoot(name):
+        if name not in made:
+            motion = motion_of(POSES[name])
+            photo, mask = photo_of(body, motion, colours_of(body))
+            made[name] = motion, photo, mask, project_photo(photo, mask, body, motion, 12_000)
+        return made[name]
+
+    return shoot
+
+
+@pytest.mark.parametrize("name", POSES)
+def test_it_looks_as_its_photo(shot, body, name):
+    motion, photo, mask, avatar = shot(name)
+    picture, alpha = seen(avatar, body, motion)
+    assert overlap(alpha, mask) > 0.95
+    error = (picture - photo).square().mean(-1)
+    assert error.mean() < 10**-2.3 and error[mask].mean() < 10**-2
+    assert 11_000 < len(avatar) <= 12_000 and avatar.has_head == 0
+
+
+def test_its_back_is_the_mirrored_front_but_for_the_face(shot, body):
+    _, _, _, avatar = shot("standing")
+    picture, alpha = seen(avatar, body, motion_of(POSES["from behind"]))
+    solid = alpha > 0.9
+    chest = picture[110:140]
+    left, right = chest[:, : WIDTH // 2 - 4], chest[:, WIDTH // 2 + 4 :]
+    left, right = left[solid[110:140, : WIDTH // 2 - 4]], right[solid[110:140, WIDTH // 2 + 4 :]]
+    # From behind, the red left half is at the left.
+    assert (left[:, 0] > left[:, 2]).float().mean() > 0.9 and (right[:, 2] > right[:, 0]).float().mean() > 0.9
+    green = (picture[..., 1] - picture[..., [0, 2]].amax(-1) > 0.3) & solid
+    assert green.sum() < 10 < (seen(avatar, body, motion_of(STAND))[0][..., 1] > 0.8).sum()
+
+
+def test_what_an_arm_hides_has_the_colours_around(shot, body):
+    motion, photo, mask, _ = shot("an arm before the chest")
+    colours = colours_of(body)
+    colours[torch.isin(body.skinning.argmax(1), torch.tensor(RIGHT_ARM))] = torch.tensor([0.1, 0.9, 0.1])
+    photo, _ = photo_of(body, motion, colours)
+    avatar = project_photo(photo, mask, body, motion, 12_000)
+    picture, alpha = seen(avatar, body, motion_of(STAND))
+    green = (picture[..., 1] - picture[..., [0, 2]].amax(-1) > 0.3) & (alpha > 0.9)
+    trunk = torch.zeros_like(green)
+    trunk[100:150, WIDTH // 2 - 14 : WIDTH // 2 + 14] = True
+    assert (green & trunk).sum() < 0.03 * trunk.sum() and (green & ~trunk).sum() > 100
+
+
+def wider(mask, reach):
+    grown = torch.nn.functional.max_pool2d(mask[None, None].float(), 2 * reach + 1, 1, reach)
+    return grown[0, 0] > 0
+
+
+def test_clothes_keep_their_outline(body):
+    """Wide trousers and sleeves, whose folds the body does not have."""
+    motion = motion_of(STAND)
+    photo, mask = photo_of(body, motion, colours_of(body))
+    clothed = wider(mask, 5)  # 4 cm
+    photo[clothed & ~mask] = torch.tensor([0.2, 0.6, 0.6])
+    avatar = project_photo(photo, clothed, body, motion, 12_000)
+    picture, alpha = seen(avatar, body, motion)
+    assert overlap(alpha, clothed) > 0.94
+    assert (picture - photo).square().mean() < 10**-2
+    # It goes on moving with the body.
+    away = replace(motion, trans=motion.trans + torch.tensor([[0.2, 0, 0]]))
+    moved = seen(avatar, body, away)[1]
+    assert overlap(moved, clothed.roll(25, 1)) > 0.9
+
+
+def test_a_skirt_hangs_between_the_legs(body):
+    motion = motion_of(STAND)
+    photo, mask = photo_of(body, motion, colours_of(body))
+    skirt = torch.zeros_like(mask)
+    skirt[150:200, WIDTH // 2 - 22 : WIDTH // 2 + 22] = True
+    photo[skirt] = torch.tensor([0.9, 0.8, 0.1])
+    avatar = project_photo(photo, mask | skirt, body, motion, 12_000)
+    picture, alpha = seen(avatar, body, motion)
+    assert overlap(alpha, mask | skirt) > 0.93
+    assert (picture[155:195, WIDTH // 2 - 3 : WIDTH // 2 + 3] - torch.tensor([0.9, 0.8, 0.1])).abs().mean() < 0.08
+
+
+def test_half_a_body_gets_legs(body):
+    motion = motion_of(STAND, distance=1.5, height=0.75)  # cut below the chest
+    photo, mask = photo_of(body, motion, colours_of(body))
+    assert mask[-1].any()
+    avatar = project_photo(photo, mask, body, motion, 12_000, 0.5)
+    assert avatar.visible_ratio == 0.5
+    whole = motion_of(STAND)
+    picture, alpha = seen(avatar, body, whole)
+    _, expected = photo_of(body, whole, colours_of(body))
+    assert overlap(alpha, expected) > 0.93
+    assert picture[alpha > 0.9].min(-1).values.max() < 0.7  # no white from beside the person
+    assert picture.isfinite().all()
+
+
+def test_the_bodys_shape_is_kept(body):
+    betas = torch.tensor([1.5, -1.0, *[0.0] * 8])
+    motion = motion_of(STAND, betas=betas)
+    photo, mask = photo_of(body, motion, colours_of(body))
+    avatar = project_photo(photo, mask, body, motion, 12_000)
+    assert avatar.betas.tolist() == betas.tolist()
+    assert overlap(seen(avatar, body, motion)[1], mask) > 0.95
+
+
+def test_large_and_small_photos_are_alike(shot, body):
+    motion, photo, mask, avatar = shot("standing")
+
+    def resized(factor):
+        shown = torch.nn.functional.interpolate(photo.movedim(-1, 0)[None], scale_factor=factor, mode="area")
+        where = torch.nn.functional.interpolate(mask[None, None].float(), scale_factor=factor, mode="area") > 0.5
+        made = project_photo(shown[0].movedim(0, -1).contiguous(), where[0, 0], body, motion, 12_000)
+        return seen(made, body, motion)
+
+    small, large = resized(1 / 3), resized(4)
+    assert overlap(small[1], mask) > 0.85 and overlap(large[1], mask) > 0.95
+    assert (large[0] - photo).square().mean() < 10**-2.3 and (small[0] - photo).square().mean() < 10**-1.5
+
+
+def test_a_mask_elsewhere_is_said(shot, body):
+    motion, photo, mask, _ = shot("standing")
+    corner = torch.zeros_like(mask)
+    corner[:20, :20] = True
+    with pytest.raises(ValueError, match="body lies nowhere in the person's mask: connect the motion .* this photo"):
+        project_photo(photo, corner, body, motion)
+    with pytest.raises(ValueError, match="would stretch this motion"):
+        project_photo(photo[:, :100], mask[:, :100], body, motion)
+
+
+def test_a_kept_avatar_is_made_once(shot, tmp_path):
+    avatar, made = shot("standing")[3], []
+
+    def make():
+        made.append(1)
+        return avatar
+
+    path = tmp_path / "below" / "a.safetensors"
+    first, second = kept_avatar(path, make), kept_avatar(path, make)
+    assert len(made) == 1 and first.rgb.equal(second.rgb) and first.rgb.equal(avatar.rgb)
+    assert [file.name for file in path.parent.iterdir()] == ["a.safetensors"]
