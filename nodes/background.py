@@ -48,6 +48,41 @@ class CraftersLoadProPainter(io.ComfyNode):
         return io.NodeOutput(Managed(ProPainter.from_files(*paths, network_dtype(dtype))))
 
 
+class CraftersCutHole(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="CraftersCutHole",
+            display_name="Cut Hole",
+            category=CATEGORY,
+            description="The clip with the person greyed out, as ComfyUI's own WanVaceToVideo takes it. What is made "
+            "of it goes into Remove Person as filled, with the same dilation.",
+            inputs=[
+                io.Image.Input("images", tooltip="The clip."),
+                io.Mask.Input("mask", tooltip="The person in every frame, or one mask for all of them."),
+                io.Int.Input("dilation", default=16, min=0, max=128, optional=True,
+                             tooltip="By how many pixels the mask is grown, at the size worked at."),
+                io.Float.Input("scale", default=0.5, min=0.1, max=1.0, step=0.05, optional=True,
+                               tooltip="Of the clip's size, what is worked at."),
+            ],
+            outputs=[
+                io.Image.Output("cut", display_name="images", tooltip="control_video of WanVaceToVideo."),
+                io.Mask.Output("hole", display_name="mask", tooltip="control_masks of WanVaceToVideo."),
+                io.Int.Output("width", display_name="width"),
+                io.Int.Output("height", display_name="height"),
+                io.Int.Output("length", display_name="length", tooltip="A number of frames that Wan can make."),
+            ],
+        )  # fmt: skip
+
+    @classmethod
+    def execute(cls, images, mask, dilation=16, scale=0.5):
+        from ..preprocessors.background.remove import cut_hole
+
+        cut, hole = (to_output(part) for part in cut_hole(images, mask, dilation, scale))
+        count, height, width = hole.shape
+        return io.NodeOutput(cut, hole, width, height, count, ui=stills(cut))
+
+
 class CraftersRemovePerson(io.ComfyNode):
     @classmethod
     def define_schema(cls):
@@ -72,6 +107,9 @@ class CraftersRemovePerson(io.ComfyNode):
                                "long. Only the hole is put back, at full size."),
                 io.Int.Input("subvideo", default=80, min=10, max=400, optional=True,
                              tooltip="How many frames ProPainter holds at a time. Less needs less memory."),
+                io.Image.Input("filled", optional=True,
+                               tooltip="The clip of Cut Hole after other nodes have filled it, such as Wan VACE: only "
+                               "its hole is taken. painter and scale do not matter then."),
             ],
             outputs=[
                 io.Image.Output("background", display_name="images"),
@@ -80,7 +118,7 @@ class CraftersRemovePerson(io.ComfyNode):
         )  # fmt: skip
 
     @classmethod
-    def execute(cls, images, mask, painter=None, dilation=16, preset="fast", scale=0.5, subvideo=80):
+    def execute(cls, images, mask, painter=None, dilation=16, preset="fast", scale=0.5, subvideo=80, filled=None):
         from dataclasses import replace
 
         from ..preprocessors.background.propainter import ANICRAFTER, PROPAINTER
@@ -88,8 +126,10 @@ class CraftersRemovePerson(io.ComfyNode):
 
         settings = replace(ANICRAFTER if preset == "published" else PROPAINTER, subvideo=subvideo)
         method = f"ProPainter, {preset}" if painter else "median of aligned frames, without weights"
-        result = to_output(remove_person(images, mask, painter, dilation, scale, settings, Progress("Remove Person")))
+        method = method if filled is None else "given"
+        progress = Progress("Remove Person")
+        result = to_output(remove_person(images, mask, painter, dilation, scale, settings, progress, filled))
         return io.NodeOutput(result, method, ui=stills(result))
 
 
-NODES = [CraftersLoadProPainter, CraftersRemovePerson]
+NODES = [CraftersLoadProPainter, CraftersCutHole, CraftersRemovePerson]

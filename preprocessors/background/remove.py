@@ -3,14 +3,17 @@
 import logging
 from collections.abc import Callable
 
+import numpy as np
 import torch
 
 from ...models.loaded import Loaded
-from .hole import check_clip, paste, shrink, working_size
+from ..frames import each_frame
+from .hole import check_clip, levels, paste, shrink, working_size
 from .plate import plate
 from .propainter import PROPAINTER, Inpainting, Settings
 
 logger = logging.getLogger(__name__)
+CODED, GREY = 16, 128  # what sides are multiples of for Wan; the level that VACE knows as to be painted
 
 
 def remove_person(
@@ -21,21 +24,28 @@ def remove_person(
     scale: float = 0.5,
     settings: Settings = PROPAINTER,
     on_step: Callable[[int, int], None] | None = None,
+    filled: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """The clip with what is behind the person where the person was, [T,H,W,3] in 0…1; the rest is untouched.
 
     images: [T,H,W,3] in 0…1; mask: [T,H,W], or one for all frames, above 0.5 on the person. The hole is filled at
     `scale` of the clip's size (see `working_size`), where the mask is grown by `dilation` pixels, and put back at full
     size: by a `painter` (`models.propainter.system.ProPainter`), else from other frames, as the camera moved.
-    Raises ValueError.
+    filled: the clip of `cut_hole` after somebody else filled it, [≥T,h,w,3] in 0…1; its size is worked at, its hole
+    taken. Raises ValueError.
     """
     images = images[..., :3]
     hole = check_clip(images, mask)
     if not hole.any():
         logger.warning("Remove Person: the mask is empty in every frame; the clip stays as it is.")
         return images
-    frames, holes = shrink(images, hole, working_size(*images.shape[1:3], scale), dilation)
-    if painter is None:
+    if filled is not None and len(filled) < len(images):
+        raise ValueError(f"The filled clip has {len(filled)} frames, the clip itself {len(images)}: fill all of them.")
+    size = working_size(*images.shape[1:3], scale) if filled is None else tuple(filled.shape[1:3])
+    frames, holes = shrink(images, hole, size, dilation)
+    if filled is not None:
+        filled = np.stack(each_frame(filled[: len(images)], levels, on_step))
+    elif painter is None:
         filled = plate(frames, holes, on_step)
     else:
         filled = Inpainting(painter, frames, holes, settings, on_step).run()
@@ -43,3 +53,19 @@ def remove_person(
     for t in range(len(result)):
         result[t] = paste(images[t].cpu(), filled[t], holes[t])
     return result
+
+
+def cut_hole(
+    images: torch.Tensor, mask: torch.Tensor, dilation: int = 16, scale: float = 0.5
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """For video models that inpaint, such as Wan VACE: the clip [n,h,w,3] in 0…1 with its hole grey, and the hole
+    [n,h,w], 1 inside. Sides are multiples of 16; the last frame is repeated until there are 4k + 1.
+
+    images, mask, dilation, scale: see `remove_person`, which takes the result as `filled`. Raises ValueError.
+    """
+    hole = check_clip(images, mask)
+    size = tuple(side // CODED * CODED for side in working_size(*images.shape[1:3], scale))
+    frames, holes = shrink(images[..., :3], hole, size, dilation)
+    frames[holes] = GREY
+    index = list(range(len(frames))) + [len(frames) - 1] * (-(len(frames) - 1) % 4)
+    return torch.from_numpy(frames[index]).float() / 255, torch.from_numpy(holes[index]).float()

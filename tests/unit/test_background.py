@@ -15,7 +15,7 @@ from crafters.preprocessors.background.camera import Camera
 from crafters.preprocessors.background.hole import paste, working_size
 from crafters.preprocessors.background.plate import inpaint_smoothly, plate
 from crafters.preprocessors.background.propainter import Inpainting, Settings
-from crafters.preprocessors.background.remove import remove_person
+from crafters.preprocessors.background.remove import cut_hole, remove_person
 from crafters.preprocessors.background.stream import Stream
 from crafters.preprocessors.clip import read_clip
 from propainter_files import VALID_INDICES
@@ -179,6 +179,20 @@ def test_only_the_hole_is_pasted():
     result = paste(image, np.full((32, 48, 3), 255, np.uint8), hole)
     assert (result[21:39, 21:59] == 1).all()
     assert torch.equal(result[:18], image[:18]) and torch.equal(result[:, 62:], image[:, 62:])
+
+
+def test_other_nodes_may_fill_the_hole():
+    images, mask = torch.rand(6, 200, 300, 3), torch.zeros(6, 200, 300)
+    mask[:, 60:140, 100:160] = 1
+    cut, hole = cut_hole(images, mask, dilation=4, scale=1.0)
+    assert cut.shape == (9, 192, 288, 3) and hole.shape == (9, 192, 288)  # 4k + 1 frames, sides of 16
+    assert (cut[hole > 0] - 0.5).abs().max() < 0.01 and (cut[hole == 0] - 0.5).abs().max() > 0.3
+    painted = torch.where(hole[..., None] > 0, torch.tensor([0.0, 1.0, 0.0]), 0.2)
+    result = remove_person(images, mask, dilation=4, filled=painted)
+    assert torch.equal(result[mask.bool()], torch.tensor([0.0, 1.0, 0.0]).expand(int(mask.sum()), 3))
+    assert torch.equal(result[:, :40], images[:, :40])
+    with pytest.raises(ValueError, match="5 frames, the clip itself 6"):
+        remove_person(images, mask, filled=painted[:5])
 
 
 def test_bad_input_is_said_in_a_sentence(caplog):
