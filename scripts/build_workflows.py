@@ -53,14 +53,16 @@ def anchorcrafter(graph: Graph, weights: Weights, *, one_clip: bool = False) -> 
         photos[side] = graph.add("LoadImage", f"Product {side.title()}", image=f"product_{side}.png")
         graph.next_stack()
 
-    keypoints, pose, person_pose, placement = poses(graph, weights, person, driving)
+    find = "what the hands hold" if one_clip else ""
+    kept, pose, person_pose, placement = poses(graph, weights, person, driving, find)
     if one_clip:
         graph.group("What the hands hold", 1)
-        frames = driving["frames"]
-        seen = graph.add("CraftersSegmentVideo", images=frames, find="what the hands hold", keypoints=keypoints)
-        depth = graph.add("CraftersObjectDepth", images=frames, mask=seen["mask"])["depth"]
-        shown = {"images": frames, "keypoints": keypoints, "fps": driving["fps"]}
-        hand = graph.add("CraftersHandMesh", **shown, product=seen["mask"])["images"]
+        shown, mask = {"images": driving["frames"]}, kept["product_mask"]
+        depth = graph.add("CraftersObjectDepth", **shown, mask=mask)["depth"]
+        shown |= {"keypoints": kept["keypoints"], "fps": driving["fps"]}
+        hand = graph.add("CraftersHandMesh", **shown, product=mask)["images"]
+        kept = keep(graph, "Keep Depth and Hands", driving["fps"], object_depth=depth, hand=hand)
+        depth, hand = kept["object_depth"], kept["hand"]
     hand = graph.add("CraftersPlaceVideo", "Place Hand Mesh", images=hand, placement=placement)
     depth = graph.add("CraftersPlaceVideo", "Place Object Depth", images=depth, placement=placement)
     graph.group("Product tokens", 1)
@@ -99,9 +101,11 @@ def mimicmotion(graph: Graph, weights: Weights) -> None:
     sample(graph, *condition, steps=25, guidance_min=2, guidance_max=2, window=16)  # as published
 
 
-def anicrafter(graph: Graph, weights: Weights, *, window: int = 0, one_clip: bool = False) -> None:
+def anicrafter(
+    graph: Graph, weights: Weights, *, window: int = 0, one_clip: bool = False, one_photo: bool = False
+) -> None:
     """A character in a filmed scene, on ComfyUI's own Wan model and sampler."""
-    scene, clip_image = moving_scene(graph, weights, one_clip)
+    scene, clip_image, fps = moving_scene(graph, weights, one_clip, one_photo)
     vae, clip_vision, positive, negative = wan_parts(graph, weights, clip_image)
     conditioned = graph.add(
         "CraftersAniCrafterConditioning",
@@ -138,20 +142,24 @@ def anicrafter(graph: Graph, weights: Weights, *, window: int = 0, one_clip: boo
         sampler_name="euler",
         scheduler="simple",
     )["LATENT"]
-    finish(graph, latent, vae)
+    finish(graph, latent, vae, fps)
 
 
 def anicrafter_long(graph: Graph, weights: Weights) -> None:
     anicrafter(graph, weights, window=81)
 
 
+def anicrafter_from_one_photo(graph: Graph, weights: Weights) -> None:
+    anicrafter(graph, weights, one_photo=True)
+
+
 def anicrafter_replace_person(graph: Graph, weights: Weights) -> None:
-    anicrafter(graph, weights, one_clip=True)
+    anicrafter(graph, weights, one_clip=True, one_photo=True)
 
 
 def anicrafter_self_contained(graph: Graph, weights: Weights) -> None:
     """The same with the pack's own engine, which needs none of ComfyUI's Wan."""
-    scene, clip_image = moving_scene(graph, weights)
+    scene, clip_image, fps = moving_scene(graph, weights)
     vae, clip_vision, positive, negative = wan_parts(graph, weights, clip_image)
     graph.group("Wan with AniCrafter", 3)
     own = own_weights(graph, weights)
@@ -167,7 +175,7 @@ def anicrafter_self_contained(graph: Graph, weights: Weights) -> None:
         vae=vae,
         clip_vision_output=clip_vision,
     )["samples"]
-    finish(graph, latent, vae)
+    finish(graph, latent, vae, fps)
 
 
 def own_weights(graph: Graph, weights: Weights) -> Output:
@@ -175,23 +183,45 @@ def own_weights(graph: Graph, weights: Weights) -> Output:
     return graph.add("CraftersLoadAniCrafter", **files)["anicrafter"]
 
 
-def moving_scene(graph: Graph, weights: Weights, one_clip: bool = False) -> tuple[Node, Output]:
-    """The avatar moving over the background, both given or made of one clip, and the still as CLIP sees it."""
+def moving_scene(
+    graph: Graph, weights: Weights, one_clip: bool = False, one_photo: bool = False
+) -> tuple[Node, Output, Output]:
+    """The avatar over the background, both given or made of one clip; the still as CLIP sees it; the clip's rate.
+
+    The avatar is given, or made of the photo.
+    """
     graph.group("Character", 0)
     photo = graph.add("LoadImage", "Character Photo", image="character.png")
-    graph.next_stack()
-    avatar = graph.add("CraftersLoadAvatar", avatar="actor_gaussian.pth")["avatar"]
-    body = graph.add("CraftersLoadBodyModel", body=weights.body)["body"]
+    still, detector = {"character": photo["IMAGE"]}, None
+    if one_photo:
+        files = {"detector": weights.detector, "pose": weights.pose}
+        detector = graph.add("CraftersLoadDWPose", **files)["detector"]
+        seen = graph.add("CraftersExtractPose", "Character Pose", detector=detector, images=photo["IMAGE"])
+        graph.next_stack()
+        made = graph.add("CraftersPrepareCharacter", image=photo["IMAGE"], keypoints=seen["keypoints"])
+        still["character_mask"] = made["mask"]
+        graph.next_stack()
+        body = graph.add("CraftersLoadBodyModel", body=weights.body)["body"]
+        avatar = graph.add("CraftersAvatarFromPhoto", character=made["character"], body=body)["avatar"]
+        graph.add("CraftersPreviewAvatar", avatar=avatar)
+        graph.next_stack()
+    else:
+        graph.next_stack()
+        avatar = graph.add("CraftersLoadAvatar", avatar="actor_gaussian.pth")["avatar"]
+        body = graph.add("CraftersLoadBodyModel", body=weights.body)["body"]
     rig = graph.add("CraftersRigAvatar", avatar=avatar, body=body)["rig"]
     graph.group("Motion and scene", 0)
     if one_clip:
         video = graph.add("LoadVideo", "Source Video", file="source.mp4")
         clip = graph.add("CraftersClipFrames", "Source Frames", video=video["VIDEO"], every=1, long_side=0)
-        _, keypoints = driving_pose(graph, weights, clip["frames"])
-        shown = {"images": clip["frames"], "keypoints": keypoints}
-        motion = graph.add("CraftersBodyMotionFromVideo", **shown, body=body, fps=clip["fps"])["motion"]
-        seen = graph.add("CraftersSegmentVideo", **shown, find="person")["mask"]
-        background = graph.add("CraftersRemovePerson", images=clip["frames"], mask=seen)["images"]
+        _, seen = driving_pose(graph, weights, clip, "person", detector)
+        graph.next_stack()
+        shown = {"images": clip["frames"], "keypoints": seen["keypoints"], "fps": clip["fps"]}
+        motion = graph.add("CraftersBodyMotionFromVideo", **shown, body=body)["motion"]
+        background = graph.add("CraftersRemovePerson", images=clip["frames"], mask=seen["person_mask"])["images"]
+        graph.next_stack()
+        kept = keep(graph, "Keep Motion and Background", clip["fps"], motion=motion, background=background)
+        motion, background = kept["motion"], kept["background"]
     else:
         motion = graph.add("CraftersLoadMotion", motion="motion.npz", fps=15)["motion"]
         graph.next_stack()
@@ -207,13 +237,13 @@ def moving_scene(graph: Graph, weights: Weights, one_clip: bool = False) -> tupl
         avatar=drawn["image"],
         alpha=drawn["alpha"],
         background=background,
-        character=photo["IMAGE"],
+        **still,
         mesh=mesh["image"],
         mesh_mask=mesh["mask"],
     )
     graph.next_stack()
     graph.add("PreviewImage", "Preview Scene", images=scene["blend"])
-    return scene, scene["clip_image"]
+    return scene, scene["clip_image"], clip["fps"]
 
 
 def wan_parts(graph: Graph, weights: Weights, clip_image: Output) -> tuple[Output, Output, Output, Output]:
@@ -233,10 +263,10 @@ def wan_parts(graph: Graph, weights: Weights, clip_image: Output) -> tuple[Outpu
     return vae, seen, prompt["positive"], prompt["negative"]
 
 
-def finish(graph: Graph, latent: Output, vae: Output) -> None:
+def finish(graph: Graph, latent: Output, vae: Output, fps: Output) -> None:
     frames = graph.add("VAEDecode", samples=latent, vae=vae)["IMAGE"]
     frames = graph.add("CraftersAniCrafterTrim", images=frames)["images"]
-    video = graph.add("CreateVideo", images=frames, fps=15)
+    video = graph.add("CreateVideo", images=frames, fps=fps)
     graph.add("SaveVideo", video=video["VIDEO"], filename_prefix=f"crafters/{graph.name}")
 
 
@@ -254,19 +284,34 @@ def clip_frames(graph: Graph, title: str, file: str) -> Node:
     return graph.add("CraftersClipFrames", f"{title} Frames", video=video["VIDEO"])
 
 
-def driving_pose(graph: Graph, weights: Weights, frames: Output) -> tuple[Output, Output]:
-    """The detector, and what it finds in a clip."""
+def driving_pose(
+    graph: Graph, weights: Weights, clip: Node, find: str = "", detector: Output | None = None
+) -> tuple[Output, Node]:
+    """The detector, and the node that gives a clip's keypoints; with something to `find`, also its mask, kept."""
     graph.group("Pose", 1)
-    detector = graph.add("CraftersLoadDWPose", detector=weights.detector, pose=weights.pose)["detector"]
-    return detector, graph.add("CraftersExtractPose", "Driving Pose", detector=detector, images=frames)["keypoints"]
+    frames = clip["frames"]
+    if detector is None:
+        detector = graph.add("CraftersLoadDWPose", detector=weights.detector, pose=weights.pose)["detector"]
+    pose = graph.add("CraftersExtractPose", "Driving Pose", detector=detector, images=frames)
+    if not find:
+        return detector, pose
+    keypoints, mask = pose["keypoints"], "person_mask" if find == "person" else "product_mask"
+    seen = graph.add("CraftersSegmentVideo", images=frames, find=find, keypoints=keypoints)["mask"]
+    return detector, keep(graph, "Keep Pose and Mask", clip["fps"], keypoints=keypoints, **{mask: seen})
 
 
-def poses(graph: Graph, weights: Weights, person: Node, driving: Node) -> tuple[Output, Output, Output, Output]:
-    """The driving clip's pose, the same drawn on the person, the person's own pose drawn, and the placement."""
-    detector, moving = driving_pose(graph, weights, driving["frames"])
+def keep(graph: Graph, title: str, fps: Output, **made: Output) -> Node:
+    return graph.add("CraftersKeepConditions", title, fps=fps, **made)
+
+
+def poses(
+    graph: Graph, weights: Weights, person: Node, driving: Node, find: str = ""
+) -> tuple[Node, Output, Output, Output]:
+    """What gives the driving clip's keypoints; they, drawn on the person; the person's own, drawn; the placement."""
+    detector, moving = driving_pose(graph, weights, driving, find)
     still = graph.add("CraftersExtractPose", "Person Pose", detector=detector, images=person["image"])
     graph.next_stack()
-    placed = graph.add("CraftersPlacePose", driving=moving, reference=still["keypoints"])
+    placed = graph.add("CraftersPlacePose", driving=moving["keypoints"], reference=still["keypoints"])
     pose = graph.add("CraftersDrawPose", "Draw Driving Pose", keypoints=placed["keypoints"])
     person_pose = graph.add("CraftersDrawPose", "Draw Person Pose", keypoints=still["keypoints"])
     return moving, pose["image"], person_pose["image"], placed["placement"]
@@ -327,7 +372,8 @@ GRAPHS: dict[str, tuple[Callable[[Graph, Weights], None], str]] = {
         anchorcrafter_from_one_clip,
         "A photo of a person, three photos of a product and a driving clip become a video of that person presenting "
         "that product: hand meshes and object depth are made of the clip. Without weights they are fitted and drawn; "
-        "Load SAM, Load HaMeR and Load Depth Network, connected, do it better.",
+        "Load SAM, Load HaMeR and Load Depth Network, connected, do it better. Keep Conditions writes them into "
+        "ComfyUI's output folder, so that they are made once: give each clip a name of its own there.",
     ),
     "MimicMotion baseline": (
         mimicmotion,
@@ -340,11 +386,22 @@ GRAPHS: dict[str, tuple[Callable[[Graph, Weights], None], str]] = {
         "SMPLX_NEUTRAL.npz is licence-gated: register at smpl-x.is.tue.mpg.de, put it into models/crafters/smplx. "
         "For 4 steps instead of 50: put LoraLoaderModelOnly with the lightx2v I2V LoRA before Shift 5, steps 4, cfg 1.",
     ),
+    "AniCrafter from one photo": (
+        anicrafter_from_one_photo,
+        "A photo of a character, a motion (SMPL-X JSONs or AMASS .npz in the input folder) and a background video of "
+        "as many frames become a video of the character moving in that scene. The avatar is projected: a stand-in that "
+        "needs no weights. LHM makes a better one: put Load LHM and Reconstruct Avatar in the place of Avatar from "
+        "Photo, and choose LHM's file in Rig Avatar. SMPLX_NEUTRAL.npz is licence-gated (smpl-x.is.tue.mpg.de, into "
+        "models/crafters/smplx); with Anny, which is always there, this graph works as well.",
+    ),
     "AniCrafter replace person": (
         anicrafter_replace_person,
-        "A character's avatar (LHM's *_gaussian.pth) and its photo take the place of the person in a video: motion and "
-        "background are made of it. Without weights the body is fitted to the pose and the hole filled from other "
-        "frames; Load Multi-HMR, Load SAM and Load ProPainter, connected, do it better.",
+        "A photo of a character (whole, from the front) takes the place of the person in a video: avatar, motion and "
+        "background are made on the way. Without weights the avatar is the photo laid on a body, the motion fitted to "
+        "the pose, the hole filled from other frames; Load LHM with Reconstruct Avatar, Load Multi-HMR, Load SAM and "
+        "Load ProPainter, connected, do it better. Width and height of both Render nodes must have the video's shape. "
+        "Load Body Model's Anny needs no file. Keep Conditions writes motion and background into ComfyUI's output "
+        "folder, so that they are made once: give each clip a name of its own there.",
     ),
     "AniCrafter long video": (
         anicrafter_long,
