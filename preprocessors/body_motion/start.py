@@ -9,26 +9,34 @@ from ...models.avatar.rotation import axis_angle_to_matrix
 from ...models.hmr.decoder import matrix_to_sixd, sixd_to_matrix
 from .body_points import BodyPoints
 from .fit import Fit, placed, project
-from .terms import second_stage
+from .terms import robust, second_stage
 
-STEPS, RATE = 150, 0.04
+STEPS, RATE = 520, 0.04
 _FAITH = 0.03  # in the standing pose, which nothing has seen
 _LIMITS = 60.0
-_LOW_ARMS = {16: (0.0, 0.0, -1.1), 17: (0.0, 0.0, 1.1), 18: (0.0, -0.3, 0.0), 19: (0.0, 0.3, 0.0)}  # radians
+_BACK = 0.3  # sine of how far fingers bend back
+_CLEARLY = 0.5  # of the hanging arm's misfit, that the other must have
+_TRIAL = 60  # steps, after which it is decided how each arm starts
+# How a left arm may start, radians (the right one mirrored): hanging, or its hand before the chest. From the one the
+# other is hardly found: on the way an arm's picture becomes shorter first, or the hand goes through the body.
+_ARMS = ({16: (0.0, 0.0, -1.1), 18: (0.0, -0.3, 0.0)}, {16: (0.0, 0.2, -1.2), 18: (0.0, -1.8, 0.0)})
 _LEFT, _RIGHT, _NOSE, _BODY = 5, 6, 0, slice(0, 17)
+# Points of the left and the right arm among the 63: elbow, wrist, fingers.
+_ARM_POINTS = [7, 9, *range(23, 43)], [8, 10, *range(43, 63)]
 # Pairs of points that hardly come nearer to each other, unless they are seen at a slant.
 _STIFF = ((5, 6), (11, 12), (5, 11), (6, 12), (5, 12), (6, 11), (11, 13), (12, 14), (13, 15), (14, 16), (3, 4))
 
 
-def standing(body: BodyPoints, wanted: torch.Tensor, camera: torch.Tensor) -> Fit:
+def standing(body: BodyPoints, wanted: torch.Tensor, camera: torch.Tensor, arms: tuple[int, int] = (0, 0)) -> Fit:
     """Standing in every frame: as far away as its longest stiff part looks, turned as its shoulders and nose look.
 
-    wanted [F,63,3]: x, y px, confidence.
+    wanted [F,63,3]: x, y px, confidence. arms: how the left and the right one are held, of `_ARMS`.
     """
     count, like = len(wanted), wanted.new_zeros(())
     pose = wanted.new_zeros(53, 3)
-    for joint, bend in _LOW_ARMS.items():
-        pose[joint] = torch.tensor(bend)
+    for side, (how, mirror) in enumerate(zip(arms, ((1.0, 1.0, 1.0), (1.0, -1.0, -1.0)), strict=True)):
+        for joint, bend in _ARMS[how].items():
+            pose[joint + side] = wanted.new_tensor(bend) * wanted.new_tensor(mirror)
     rotations = axis_angle_to_matrix(pose).expand(count, 53, 3, 3).clone()
     betas = wanted.new_zeros(count, 10)
     at = body(rotations[:, 1:], betas)
@@ -63,16 +71,42 @@ def standing(body: BodyPoints, wanted: torch.Tensor, camera: torch.Tensor) -> Fi
 
 def bent(
     body: BodyPoints, wanted: torch.Tensor, height: torch.Tensor, camera: torch.Tensor,
-    on_step: Callable[[int, int], None] | None = None, steps: int = STEPS,
+    on_step: Callable[[int, int], None] | None = None,
 ) -> Fit:  # fmt: skip
-    """`standing`, moved in all its joints onto the points, elbows and knees only bending as they can."""
-    start = standing(body, wanted, camera)
+    """`standing`, moved in all its joints onto the points, elbows and knees only bending as they can.
+
+    Each arm starts as it comes nearer to its points. on_step(done, `STEPS`) may raise to cancel.
+    """
+    done, off = 0, []
+
+    def step() -> None:
+        nonlocal done
+        done += 1
+        if on_step is not None:
+            on_step(done, STEPS)
+
+    for how in range(len(_ARMS)):
+        tried = _moved(body, standing(body, wanted, camera, (how, how)), wanted, height, camera, _TRIAL, step)
+        with torch.no_grad():
+            at = body(tried.rotations[:, 1:], tried.betas)
+            seen = project(at.points, at, tried.rotations[:, 0], tried.head, camera)
+            away = (robust(seen - wanted[..., :2]).sum(-1) * wanted[..., 2]).sum(0)
+            off.append([float(away[points].sum()) for points in _ARM_POINTS])
+    arms = tuple(int(off[1][side] < _CLEARLY * off[0][side]) for side in (0, 1))
+    start = standing(body, wanted, camera, arms)
+    return _moved(body, start, wanted, height, camera, STEPS - len(_ARMS) * _TRIAL, step)
+
+
+def _moved(
+    body: BodyPoints, start: Fit, wanted: torch.Tensor, height: torch.Tensor, camera: torch.Tensor, steps: int,
+    on_step: Callable[[], None],
+) -> Fit:  # fmt: skip
     before = matrix_to_sixd(start.rotations.mT)
     pose, place = before.clone().requires_grad_(), start.head.clone().requires_grad_()
     betas = start.betas[:1].clone().requires_grad_()
     optimiser = torch.optim.Adam([pose, place, betas], RATE)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps, RATE / 10)
-    for step in range(steps):
+    for _ in range(steps):
         optimiser.zero_grad()
         matrix, shape = sixd_to_matrix(pose).mT, betas.expand_as(start.betas)
         at = body(matrix[:, 1:], shape)
@@ -81,8 +115,7 @@ def bent(
         (terms.total + _LIMITS * beyond_limits(matrix)).backward()
         optimiser.step()
         schedule.step()
-        if on_step is not None:
-            on_step(step + 1, steps)
+        on_step()
     with torch.no_grad():
         return Fit(sixd_to_matrix(pose).mT, betas.expand_as(start.betas).clone(), place.detach())
 
@@ -93,7 +126,12 @@ def beyond_limits(rotations: torch.Tensor) -> torch.Tensor:
     elbows = torch.stack([left, right], 1)  # where the forearms point: forwards is +z; shins may only point back
     wrong = torch.cat([(-elbows[..., 2]).relu(), knees[..., 2].relu()], 1)
     aside = torch.cat([elbows[..., 1], knees[..., 0]], 1)
-    return wrong.square().mean() + 0.3 * aside.square().mean()
+    # Fingers point away from the body and close downwards; thumbs turn more freely.
+    fingers = torch.stack([rotations[:, 22:34], rotations[:, 37:49]], 1)
+    along = torch.stack([fingers[:, 0, ..., 0], -fingers[:, 1, ..., 0]], 1)
+    back, spread, twist = (along[..., 1] - _BACK).relu(), along[..., 2], fingers[..., 2, 1]
+    hands = back.square().mean() + 0.3 * (spread.square() + twist.square()).mean()
+    return wrong.square().mean() + 0.3 * aside.square().mean() + hands
 
 
 def _running_median(x: torch.Tensor, reach: int = 3) -> torch.Tensor:

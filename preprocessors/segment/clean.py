@@ -6,18 +6,21 @@ import numpy as np
 
 HOLE, SPECK = 0.02, 0.02  # of the object's area in the frame: smaller holes are filled, smaller pieces dropped
 STEADY = 0.7  # overlap (IoU) of the frames before and after that makes what differs between them a flicker
+VAST = 0.6  # of the picture: what covers more of it is hardly an object
 FLICKER = 0.5  # overlap with both of them below which it is one
 
 
 @dataclass(frozen=True)
 class Report:
-    """Numbers of frames: without the object, with holes filled, with specks dropped, taken from their neighbours."""
+    """Numbers of frames: without the object, with holes filled, with specks dropped, taken from their neighbours,
+    nearly filled by it."""
 
     frames: int
     missing: list[int] = field(default_factory=list)
     filled: list[int] = field(default_factory=list)
     specks: list[int] = field(default_factory=list)
     flicker: list[int] = field(default_factory=list)
+    vast: list[int] = field(default_factory=list)
 
     def __str__(self) -> str:
         told = [
@@ -27,6 +30,7 @@ class Report:
                 ("holes filled", self.filled),
                 ("specks removed", self.specks),
                 ("flicker replaced", self.flicker),
+                ("more than half of the picture, so perhaps the background was pointed at,", self.vast),
             )
             if which
         ]
@@ -59,6 +63,8 @@ def clean_masks(masks: np.ndarray, grow: int = 0) -> tuple[np.ndarray, Report]:
         if (whole & ~kept).any():
             report.filled.append(t)
         cleaned[t] = whole
+        if whole.mean() > VAST:
+            report.vast.append(t)
         if grow:
             brush = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * abs(grow) + 1,) * 2)
             cleaned[t] = (cv2.dilate if grow > 0 else cv2.erode)(whole.astype(np.uint8), brush) > 0

@@ -17,10 +17,8 @@ DISC = 0.012  # of the longer side: radius of what a point stands for
 ROUNDS, AGAIN = 5, 2  # of GrabCut: from a prompt; in a frame it was carried to
 DROP = 0.2  # of its last area: an object that shrinks to less within one frame is lost there
 WIDE, CONTEXT = 12.0, 3.0  # bands of surroundings that GrabCut sees: from a prompt; in a frame it was carried to
-# Of a box's shorter side, from the points in it: how far the object surely, probably and at most reaches. A few points
-# say where it is, not how far it goes.
-FEW = 3
-SURE, LIKELY, FARTHEST = 0.06, 0.18, 0.35
+# Of a prompt's reach, from its points: how far the object surely, probably and at most goes.
+SURE, LIKELY, FARTHEST = 0.4, 1.0, 2.5
 PIECE = 0.1  # of the largest piece: smaller ones are something else of the same colour
 PURE = 2.0  # how many times likelier on the object a colour is that is taken for it
 
@@ -28,7 +26,7 @@ PURE = 2.0  # how many times likelier on the object a colour is that is taken fo
 class FlowTracker:
     """Follows objects by colour and motion, on a CPU."""
 
-    spacing = 8  # frames between prompts made from the pose: flow alone drifts
+    spacing = 4  # frames between prompts made from the pose: flow alone drifts
 
     def track(
         self,
@@ -115,12 +113,12 @@ class _Track:
                 labels[~inside] = cv2.GC_BGD
                 if not carried.any():
                     labels[inside] = cv2.GC_PR_FGD
-                if len(prompt.inside) > FEW:
-                    away = self._away(prompt.inside, carried.shape)
-                    side = min(np.ptp(np.argwhere(inside), axis=0))
-                    labels[inside & (away > LIKELY * side) & ~carried] = cv2.GC_PR_BGD
-                    labels[away > FARTHEST * side] = cv2.GC_BGD
-                    labels[away < SURE * side] = cv2.GC_FGD
+                if prompt.reach:
+                    away, reach = self._away(prompt.inside, carried.shape), prompt.reach * self.zoom
+                    likely = away <= LIKELY * reach
+                    labels[inside & likely], labels[inside & ~likely & ~carried] = cv2.GC_PR_FGD, cv2.GC_PR_BGD
+                    labels[away > FARTHEST * reach] = cv2.GC_BGD
+                    labels[away < SURE * reach] = cv2.GC_FGD
             for x, y in prompt.inside:
                 if not carried.any() and prompt.box is None:
                     labels[_alike(picture, (x * self.zoom, y * self.zoom), radius)] = cv2.GC_PR_FGD
@@ -195,7 +193,10 @@ def _cut(picture: np.ndarray, labels: np.ndarray, rounds: int, context: float) -
     _, piece, stats, _ = cv2.connectedComponentsWithStats(np.isin(cut, (cv2.GC_FGD, cv2.GC_PR_FGD)).astype(np.uint8))
     area = stats[:, cv2.CC_STAT_AREA]
     area[0] = 0
-    found[part] = ((area > 0) & (area >= PIECE * area.max()))[piece]
+    kept = (area > 0) & (area >= PIECE * area.max())
+    kept[np.unique(piece[labels[part] == cv2.GC_FGD])] = True  # a head above a collar is no stray piece
+    kept[0] = False
+    found[part] = kept[piece]
     return found
 
 

@@ -34,6 +34,8 @@ def check(case):
         state[name] = case.inputs[name.removeprefix("x_attention_head.")]
     state[head + "expression"] = torch.zeros(1, 10)
     assign(network, state, "the case")
+    windows = "prior.row_col_radius"
+    case.expected[windows] = with_radius(case.expected[windows])
     for name, actual in results(case, network, torch.float32).items():
         expect(case, name, actual)
     exact = case.tensors("expected_float64.safetensors") | {
@@ -99,6 +101,11 @@ def results(case, network, dtype):
 
 
 def window(keypoints, crop):
-    """As the reference writes it: -1 for a radius that is not given, which means RADIUS, and where there is nothing."""
-    row, column, radius = search_window(keypoints, crop) or (-1, -1, -1)
-    return row, column, -1 if radius == RADIUS else radius
+    """-1 where there is nothing."""
+    return search_window(keypoints, crop) or (-1, -1, -1)
+
+
+def with_radius(windows):
+    """The reference writes -1 for a radius that is not given, which means RADIUS."""
+    left_out = (windows[:, :1] >= 0) & (windows == -1)
+    return torch.where(left_out, RADIUS, windows)
