@@ -30,7 +30,8 @@ THICK = 0.04  # m: half of what stands off from the body, at most
 COARSE, RIM = 2, 2  # px between gaussians; the head, and so much along the outline, have one in each pixel
 FINEST, REST = 0.9, 4  # pixels of the person for a gaussian, at most; the part of all that is for what is not seen
 HEAD_SHARE = 3.0  # times as many gaussians on the head, where the photo shows nothing
-SPREAD, FLATNESS, OPACITY = 0.55, 0.2, 0.95  # radius in distances of gaussians; thickness beside the radius
+SPREAD, FLATNESS, OPACITY = 0.55, 0.2, 0.95  # radius in pixels between gaussians; thickness beside the radius
+UNEVEN = 0.7  # radius in mean distances, where gaussians are not in rows
 STEEP = 0.5  # cosine between view and normal, below which gaussians are drawn out no more
 ABOVE_EYES = 0.03  # m: what is lower at the back of the head looks as what is at this height
 OTHER_SIDE = 0.01  # m: the other half of the body is that much farther away, where colours are sought
@@ -124,14 +125,15 @@ def _working_picture(
 ) -> tuple[Camera, torch.Tensor, torch.Tensor, torch.Tensor]:
     """Camera, colours [h,w,3], mask [h,w] and its core of the photo, shrunk until the person has few enough pixels.
 
-    The mask has what is wholly inside, since gaussians are no points. The core is a pixel narrower: at the edge colours
-    are mixed with the background. Beyond the core every pixel has the colour of the nearest inside.
+    The mask lacks its outermost pixels, since gaussians are no points. The core is a pixel narrower still: at the edge
+    colours are mixed with the background. Beyond the core every pixel has the colour of the nearest inside.
     """
     shrunk = min(1.0, (FINEST * gaussians / max(1, int(mask.sum()))) ** 0.5)
     width, height = (max(16, round(side * shrunk)) for side in motion.size)
     motion = motion.resized(width, height)
     picture = cv2.resize(photo.numpy(), (width, height), interpolation=cv2.INTER_AREA)
-    inside = cv2.resize(mask.float().numpy(), (width, height), interpolation=cv2.INTER_AREA) > 0.99
+    inside = cv2.resize(mask.float().numpy(), (width, height), interpolation=cv2.INTER_AREA)
+    inside = cv2.blur(inside, (3, 3), borderType=cv2.BORDER_REPLICATE) > 0.75
     core = torch.from_numpy(cv2.erode(inside.astype(np.uint8), np.ones((3, 3), np.uint8))).bool()
     inside = torch.from_numpy(inside)
     _, nearest = _nearest_true(core if core.any() else inside)
@@ -249,7 +251,7 @@ def _spread(count: int, mesh: _Mesh) -> _Samples:
     corner = mesh.faces[face]
     place, normal, rest = ((weights[..., None] * of[corner]).sum(1) for of in mesh[:2] + (mesh.rest,))
     normal = F.normalize(normal, dim=1)
-    axes, scale = _discs(normal, normal, SPREAD * (share[-1] / count / density[face]).sqrt().float())
+    axes, scale = _discs(normal, normal, UNEVEN * (share[-1] / count / density[face]).sqrt().float())
     vertex = corner.gather(1, weights.argmax(dim=1, keepdim=True))[:, 0]
     return _Samples(place, axes, scale, vertex, rest, torch.full_like(place, torch.nan))
 
