@@ -1,5 +1,8 @@
 """Removing a person: what the published numbers do not say."""
 
+import json
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
@@ -8,7 +11,7 @@ from crafters.models.loaded import Loaded
 from crafters.models.propainter.flow_completion import FlowCompletion
 from crafters.models.propainter.generator import Generator
 from crafters.models.propainter.raft import RAFT
-from crafters.models.propainter.system import ProPainter
+from crafters.models.propainter.system import TRAINING_ONLY, ProPainter
 from crafters.models.propainter.transformer import SparseAttention
 from crafters.models.propainter.warp import deform_conv2d
 from crafters.preprocessors.background.camera import Camera
@@ -55,15 +58,24 @@ def test_deformable_convolution_by_its_definition():
 
 
 @pytest.mark.parametrize(
-    ("network", "tensors", "parameters"),
-    [(RAFT, 179, 5_257_536), (FlowCompletion, 74 - 8, 5_079_555 - 4961), (Generator, 216, 39_429_667)],
+    ("network", "file", "tensors", "parameters"),
+    [
+        (RAFT, "raft-things.pth", 179, 5_257_536),
+        (FlowCompletion, "recurrent_flow_completion.pth", 74 - 8, 5_079_555 - 4961),
+        (Generator, "ProPainter.pth", 216, 39_429_667),
+    ],
 )
-def test_released_layouts(network, tensors, parameters):
-    """Counts of the released files; flow completion's has eight tensors that only training uses."""
+def test_released_layouts(network, file, tensors, parameters):
+    """Name by name and shape by shape; flow completion's file has eight tensors that only training uses."""
     with torch.device("meta"):
         built = network()
     assert len(built.state_dict()) == tensors
     assert sum(p.numel() for p in built.parameters()) == parameters
+    released = json.loads((Path(__file__).parents[1] / "data" / "propainter_keys.json").read_text())[file]
+    released = {name.removeprefix("module."): shape for name, shape in released.items() if TRAINING_ONLY not in name}
+    counters = ("num_batches_tracked", "valid_ind_rolled")  # whole numbers, which the list leaves out
+    own = {name: list(x.shape) for name, x in built.state_dict().items() if not name.endswith(counters)}
+    assert own == released
 
 
 def test_tokens_around_a_window_are_the_released_ones():
