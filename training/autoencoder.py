@@ -27,6 +27,7 @@ class AutoencoderSettings:
     that the decoder learns from, in their deviations, so that it forgives errors. flat: how much a pixel without any
     detail counts; others count more. anchor: weight of the latents' distance to principal components of the pixels,
     which keeps them smooth and of unit variance. train: all, or the decoder alone, while latents stay what they are.
+    cuts: share of clips whose first frame is of another picture, as AniCrafter's still is of another than what follows.
     weights: what another run exported, to start from; else latents start as those principal components."""
 
     pictures: tuple[str, ...]
@@ -37,13 +38,15 @@ class AutoencoderSettings:
     flat: float = 0.5
     anchor: float = 0.05
     train: Literal["all", "decoder"] = "all"
+    cuts: float = 0.0
     weights: Path | None = None
 
     def __post_init__(self):
         if self.side < 8 or self.side % 8:
             raise ValueError(f"side is {self.side}; a multiple of 8 is wanted.")
-        if not 0 <= self.flat <= 1:
-            raise ValueError(f"flat is {self.flat}; 0 … 1 is wanted.")
+        for name in ("flat", "cuts"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; 0 … 1 is wanted.")
 
 
 class AutoencoderTask(ABC):
@@ -109,7 +112,10 @@ class AutoencoderTask(ABC):
         side = self.settings.side
         shape = (self.channels, 1 + (frames - 1) // self.frames, side // 8, side // 8)
         noise = torch.from_numpy(draw.standard_normal(shape, np.float32)) * self.settings.noise
-        return {"clip": self.pictures.window(index, draw, frames, side), "noise": noise}
+        clip = self.pictures.window(index, draw, frames, side)
+        if draw.random() < self.settings.cuts:
+            clip[:, :1] = self.pictures.window(int(draw.integers(len(self))), draw, 1, side)
+        return {"clip": clip, "noise": noise}
 
     def loss(self, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         clips = pixels(batch["clip"])

@@ -23,10 +23,14 @@ def _anchorcrafter():
 
 
 def _anicrafter():
-    _without_amx()
     from .anicrafter import AniCrafterSettings, AniCrafterTask
 
-    return AniCrafterSettings, lambda own, run: AniCrafterTask(own, run.frames, run.seed)
+    def make(own: AniCrafterSettings, run: Settings) -> AniCrafterTask:
+        if "adapters" in own.train:
+            _without_amx()
+        return AniCrafterTask(own, run.frames, run.seed)
+
+    return AniCrafterSettings, make
 
 
 def _yolox():

@@ -319,6 +319,16 @@ def test_windows(data):
     assert pictures.whole(0, 1).shape == (3, 1, 80, 64) and pictures.frame(0, draw).shape == (80, 64, 3)
 
 
+def test_cuts_change_the_first_frame_alone(data):
+    def clips(cuts):
+        _, task = make("wan-vae", data, f"task.cuts={cuts}")
+        return torch.stack([task.sample(i, np.random.default_rng(i), 5)["clip"] for i in range(6)])
+
+    whole, cut = clips(0), clips(1)
+    assert (cut[:, :, 1:] == whole[:, :, 1:]).all()
+    assert ((cut[:, :, 0].float() - whole[:, :, 0].float()).abs().mean((1, 2, 3)) > 10).all()
+
+
 @pytest.mark.parametrize(
     "run, change, words",
     [
@@ -327,6 +337,7 @@ def test_windows(data):
         ("svd-vae", "task.side=60", "side is 60; a multiple of 8"),
         ("svd-vae", "task.widths=[32, 32, 64, 64]", "the first at least 64"),
         ("svd-vae", "task.flat=2", "flat is 2.0; 0 … 1"),
+        ("wan-vae", "task.cuts=-1", "cuts is -1.0; 0 … 1"),
         ("wan-vae", "task.width=20", "width is 20; a multiple of 16"),
         ("clip", "task.projection=0", "projection is the embedding's length"),
         ("wan-clip", "task.layers=2", "layers must be 1 for system wan"),
