@@ -29,6 +29,7 @@ OUTSIDE = 0.06  # m: how far what sticks out of the mask is pulled in; the rest 
 THICK = 0.04  # m: half of what stands off from the body, at most
 COARSE, RIM = 2, 2  # px between gaussians; the head, and so much along the outline, have one in each pixel
 FINEST, REST = 0.9, 4  # pixels of the person for a gaussian, at most; the part of all that is for what is not seen
+MOST = 4  # times that part, over all of the body
 HEAD_SHARE = 3.0  # times as many gaussians on the head, where the photo shows nothing
 SPREAD, FLATNESS, OPACITY = 0.55, 0.2, 0.95  # radius in pixels between gaussians; thickness beside the radius
 UNEVEN = 0.7  # radius in mean distances, where gaussians are not in rows
@@ -106,8 +107,10 @@ def project_photo(
     front, back = _sides(mesh, camera)
 
     layers = _layers(mesh, front, back, mask, colours, camera, gaussians)
-    hidden = _spread(max(gaussians // REST, gaussians - len(layers.place)), mesh)
-    hidden = _unseen(_pulled_in(hidden, core, camera), front, back, camera)
+    left = count = max(gaussians // REST, gaussians - len(layers.place))
+    for _ in range(2):  # how many of them are hidden is known after a first try
+        hidden = _unseen(_pulled_in(_spread(count, mesh), core, camera), front, back, camera)
+        count = min(MOST * left, left * left // max(1, len(hidden.place)))
     samples = _Samples(*(torch.cat(parts) for parts in zip(layers, hidden, strict=True)))
     known = samples.rgb.isfinite().all(1)
     wanted = samples.rest[~known]
