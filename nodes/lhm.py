@@ -25,8 +25,9 @@ class CraftersLoadLHM(io.ComfyNode):
             node_id="CraftersLoadLHM",
             display_name="Load LHM",
             category=CATEGORY,
-            description="LHM makes an avatar from one photo. Needed: its model.safetensors (LHM-1B or LHM-500M) and "
-            "Sapiens-1B, made a plain file by `crafters convert sapiens`. Both are for non-commercial use.",
+            description="LHM makes an avatar from one photo. Needed: its model.safetensors (`crafters download lhm` or "
+            "`lhm-500m`) and Sapiens-1B (`crafters download sapiens`), made a plain file by `crafters convert "
+            "sapiens`. Both are for non-commercial use.",
             inputs=[
                 io.Combo.Input("lhm", options=weights, tooltip="LHM's model.safetensors, in models/crafters."),
                 io.Combo.Input("sapiens", options=weights,

@@ -63,6 +63,12 @@ def _dinov2(file: str, size: float) -> WeightFile:
     return WeightFile("facebook/dinov2-large", file, "clip_vision", f"dinov2-large/{file}", size)
 
 
+def _lhm(name: str, model: str, size: float) -> WeightSet:
+    """Size: reckoned, of its learned parameters and of what it holds of SMPL-X."""
+    file = WeightFile(f"3DAIGC/{model}-HF", "model.safetensors", "crafters", f"{model}.safetensors", size)
+    return WeightSet(name, f"{model}, which makes an avatar of one photo", "CC BY-NC 4.0", (file,))
+
+
 CATALOGUE = (
     WeightSet(
         "anchorcrafter",
@@ -152,6 +158,22 @@ CATALOGUE = (
         "Wan's text encoder, needed once: `crafters cache-prompt` keeps the prompt in a small file",
         "Apache-2.0",
         (_wan("text_encoders", "umt5_xxl_fp16.safetensors", 11.4e9),),
+    ),
+    _lhm("lhm", "LHM-1B", 6.85e9),
+    _lhm("lhm-500m", "LHM-500M", 3.83e9),
+    WeightSet(
+        "sapiens",
+        "Sapiens-1B, which looks at the body for LHM: `crafters convert sapiens` makes it a plain file",
+        "Sapiens, non-commercial",
+        (
+            WeightFile(
+                "facebook/sapiens-pretrain-1b-torchscript",
+                "sapiens_1b_epoch_173_torchscript.pt2",
+                "crafters",
+                "sapiens_1b_epoch_173_torchscript.pt2",
+                4.68e9,
+            ),
+        ),
     ),
 )
 
