@@ -143,26 +143,30 @@ def joint_errors(scene: Scene, motion: BodyMotion) -> tuple[float, float]:
     return float((at - seen(found, motion)).norm(dim=-1)[inside].mean()), float(angle[both].mean())
 
 
-def sheet(scene: Scene, found: Found, columns: int = 4) -> np.ndarray:
-    """uint8 picture: `columns` frames of the clip; then, of each stage, what was found above the truth."""
-    picked = np.linspace(0, len(scene.frames) - 1, columns).round().astype(int)
+def sheet(scene: Scene, found: Found, frame: int) -> np.ndarray:
+    """uint8 picture of one frame [2·H,n·W,3], what was found above the truth: the clip, the person's and the product's
+    mask, hand mesh, object depth, body mesh over the person, background."""
+    picture = scene.frames[frame]
 
-    def over(mask: np.ndarray) -> np.ndarray:
-        tinted = scene.frames[picked].copy()
-        tinted[mask[picked]] = (tinted[mask[picked]] // 2 + np.array([127, 0, 127])).astype(np.uint8)
-        return tinted
+    def tinted(mask: np.ndarray) -> np.ndarray:
+        return np.where(mask[frame][..., None], picture // 2 + np.array([127, 0, 127], np.uint8), picture)
 
-    rows = [scene.frames[picked], over(found.person)]
+    def over(motion: BodyMotion) -> np.ndarray:
+        if frame not in motion.frames:
+            return picture // 2
+        at = motion.frames.index(frame)
+        mesh, mask = (shown[at] for shown in render_body(anny_body(), motion, *scene.size))
+        return np.where(mask.bool().numpy()[..., None], (mesh * 255).byte().numpy(), picture // 2)
+
+    pairs = [(picture, picture), (tinted(found.person), tinted(scene.objects > 0))]
     if scene.product is not None:
-        rows += [over(found.held), found.hands[picked], scene.hand_mesh[picked]]
-        rows += [found.depth[picked], scene.object_depth[picked]]
-    width, height = scene.size
-    mesh = render_body(anny_body(), found.motion, width, height)[0]
-    shown = np.zeros((len(scene.frames), height, width, 3), np.uint8)
-    shown[list(found.motion.frames)] = (mesh * 255).byte().numpy()
-    rows += [np.where(shown[picked].any(-1, keepdims=True), shown[picked], scene.frames[picked] // 2)]
-    rows += [found.background[picked], scene.background[picked]]
-    return np.concatenate([np.concatenate(list(row), 1) for row in rows])
+        pairs += [
+            (tinted(found.held), tinted(scene.product_mask)),
+            (found.hands[frame], scene.hand_mesh[frame]),
+            (found.depth[frame], scene.object_depth[frame]),
+        ]
+    pairs += [(over(found.motion), over(scene.motion)), (found.background[frame], scene.background[frame])]
+    return np.concatenate([np.concatenate(row, 1) for row in zip(*pairs, strict=True)])
 
 
 def _levels(colours: np.ndarray) -> np.ndarray:

@@ -37,7 +37,7 @@ def main() -> None:
             tables.setdefault((presents, name), []).append(value)
         print(f"{seed} {scene.kind}:", ", ".join(f"{name} {value:.3g}" for name, value in scores.items()), flush=True)
         if seed < 2:
-            pictures.append(sheet(scene, found))
+            pictures.append(sheet(scene, found, args.frames // 2))
     for (presents, name), values in tables.items():
         print(f"{'presenting' if presents else 'moving':>10} {name:>20} {np.nanmean(values):8.3g}")
     if args.sheet:

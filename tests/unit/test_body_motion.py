@@ -52,6 +52,14 @@ def test_elbows_and_knees_bend_one_way():
         assert (beyond_limits(pose) < 1e-9) == healthy
 
 
+def test_fingers_close_but_hardly_bend_back():
+    down = torch.tensor([[0.0, 1, 0], [-1, 0, 0], [0, 0, 1]])  # −90° about z, as a left finger closes
+    for joint, turn, healthy in ((22, down, True), (22, down.T, False), (37, down.T, True), (37, down, False)):
+        pose = torch.eye(3).repeat(1, 53, 1, 1)
+        pose[:, joint] = turn
+        assert (beyond_limits(pose) < 1e-9) == healthy, joint
+
+
 def test_shaking_is_an_acceleration():
     t = torch.arange(10, dtype=torch.float64) / 30
     falling = torch.stack([t * 0, 4.905 * t * t, t], -1)[:, None]
