@@ -2,14 +2,18 @@ from dataclasses import replace
 
 import pytest
 import torch
+from crafters.demo.scenes.scene import make_scene
 from crafters.models.avatar.anny_body import anny_body
 from crafters.models.avatar.gaussians import kept_avatar
 from crafters.models.avatar.mesh import visible_surface
-from crafters.models.avatar.motion import BodyMotion
+from crafters.models.avatar.motion import BodyMotion, MotionError
 from crafters.models.avatar.projection import project_photo
 from crafters.models.avatar.rasterize import Camera
 from crafters.models.avatar.render import render_avatar
 from crafters.models.avatar.rig import rig_from_body
+from crafters.preprocessors.body_motion.estimate import estimate_motion
+from crafters.preprocessors.character import prepare_character
+from crafters.preprocessors.keypoints import Pose
 
 WIDTH, HEIGHT = 192, 288
 LOW_ARMS = {16: (0, 0, -1.1), 17: (0, 0, 1.1)}
@@ -219,3 +223,18 @@ def test_a_kept_avatar_is_made_once(shot, tmp_path):
     first, second = kept_avatar(path, make), kept_avatar(path, make)
     assert len(made) == 1 and first.rgb.equal(second.rgb) and first.rgb.equal(avatar.rgb)
     assert [file.name for file in path.parent.iterdir()] == ["a.safetensors"]
+
+
+def test_photo_and_keypoints_are_enough(body):
+    """In a room, which the mask is cut out of roughly; a photo is a clip of one frame."""
+    scene = make_scene(4, "test", (192, 320), 1)
+    character = prepare_character(torch.from_numpy(scene.person_photo).float()[None] / 255, [scene.person_pose])
+    motion, report = estimate_motion(body, [character.pose], (192, 320), 30.0)
+    assert len(motion) == 1 and report.error < 4
+    avatar = project_photo(character.photo, character.mask, body, motion, 12_000, character.visible_ratio)
+    picture, alpha = seen(avatar, body, motion)
+    assert overlap(alpha, character.mask) > 0.9
+    inside = character.mask & (alpha > 0.9)
+    assert (picture - character.photo)[inside].square().mean() < 10**-2
+    with pytest.raises(MotionError, match="The photo does not show the person's pose: four points"):
+        estimate_motion(body, [Pose.empty()], (192, 320), 30.0)
