@@ -112,14 +112,7 @@ def project_photo(
         hidden = _unseen(_pulled_in(_spread(count, mesh), core, camera), front, back, camera)
         count = min(MOST * left, left * left // max(1, len(hidden.place)))
     samples = _Samples(*(torch.cat(parts) for parts in zip(layers, hidden, strict=True)))
-    known = samples.rgb.isfinite().all(1)
-    wanted = samples.rest[~known]
-    # Where the face was, hair goes on: as it is above the eyes.
-    joints = body.skeleton.rest(motion.betas[0]).float()
-    hair = torch.isin(joint[samples.vertex[~known]], torch.tensor(HEAD)) & (wanted[:, 2] < joints[HEAD[0], 2])
-    height = wanted[:, 1].clamp(min=float(joints[list(EYES), 1].mean()) + ABOVE_EYES)
-    wanted[:, 1] = torch.where(hair, height, wanted[:, 1])
-    samples.rgb[~known] = _nearest_colours(wanted, samples.rest[known], samples.rgb[known])
+    samples = _filled_in(samples, joint[samples.vertex], body.skeleton.rest(motion.betas[0]).float())
     return _canonical(samples, body, affine, motion, visible_ratio)
 
 
@@ -277,6 +270,19 @@ def _unseen(samples: _Samples, front: _Side, back: _Side, camera: Camera) -> _Sa
     at, z = project(samples.place, camera), samples.place[:, 2]
     first, last = (looked_up(side.depth, at, outside=0) for side in (front, back))
     return samples.only((z <= NEAR) | (first == 0) | ((z > first + SKIN) & (z < last - SKIN)))
+
+
+def _filled_in(samples: _Samples, joint: torch.Tensor, joints: torch.Tensor) -> _Samples:
+    """With colours everywhere. joint [N]: which one moves each most; joints [55,3] m of the unposed body."""
+    known = samples.rgb.isfinite().all(1)
+    wanted = samples.rest[~known]
+    # Where the face is on the other side, hair goes on: as it is above the eyes.
+    hair = torch.isin(joint[~known], torch.tensor(HEAD)) & (wanted[:, 2] < joints[HEAD[0], 2])
+    above = wanted[:, 1].clamp(min=float(joints[list(EYES), 1].mean()) + ABOVE_EYES)
+    wanted[:, 1] = torch.where(hair, above, wanted[:, 1])
+    rgb = samples.rgb.clone()
+    rgb[~known] = _nearest_colours(wanted, samples.rest[known], rgb[known])
+    return samples._replace(rgb=rgb)
 
 
 def _nearest_colours(wanted: torch.Tensor, known: torch.Tensor, rgb: torch.Tensor) -> torch.Tensor:
