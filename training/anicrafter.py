@@ -44,7 +44,8 @@ class AniCrafterSettings:
 
     dropout: share of samples that see what guidance's negative pass sees: the negative text, no added tokens.
     timesteps: how noise shares are drawn before the `shift`: evenly, or as the sigmoid of N(mean, std).
-    person_weight: how much more the loss counts where the person is. export_dtype: of LoRA and base in the files.
+    person_weight: how much more the loss counts where the person is. export_dtype: of LoRA and base in the files; fp8
+    is for the base's matrices alone, as in ComfyUI's files, and fp16 the rest.
     """
 
     data: Path
@@ -66,7 +67,7 @@ class AniCrafterSettings:
     shift: float = SHIFT
     person_weight: float = 1.0
     gradient_checkpointing: bool = False
-    export_dtype: Literal["fp32", "fp16", "bf16"] = "bf16"
+    export_dtype: Literal["fp32", "fp16", "bf16", "fp8"] = "bf16"
     preview_steps: int = 8
 
     def __post_init__(self):
@@ -211,13 +212,18 @@ class AniCrafterTask:
     def save(self, folder: Path, weights: dict[str, torch.Tensor]) -> None:
         from safetensors.torch import save_file
 
-        dtype = DTYPES[self.settings.export_dtype]
+        fp8 = self.settings.export_dtype == "fp8"
+        dtype = torch.float16 if fp8 else DTYPES[self.settings.export_dtype]
 
         def of(part: str) -> dict[str, torch.Tensor]:
             return {k.removeprefix(f"{part}."): t.contiguous() for k, t in weights.items() if k.startswith(f"{part}.")}
 
         if "base" in self.trained:
-            save_file({native_name(k): t.to(dtype) for k, t in of("base").items()}, folder / BASE_FILE)
+            base = {native_name(name): tensor.to(dtype) for name, tensor in of("base").items()}
+            for name, tensor in base.items():
+                if fp8 and tensor.ndim == 2 and not name.startswith("head."):
+                    base[name] = tensor.to(torch.float8_e4m3fn)
+            save_file(base, folder / BASE_FILE)
         if "lora" in self.trained:
             lora = {name: tensor.to(dtype) for name, tensor in released_lora(of("lora")).items()}
             save_file({**of("embedders"), **lora}, folder / ADAPTER_FILE)

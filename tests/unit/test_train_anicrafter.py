@@ -188,6 +188,22 @@ def test_exported_base_is_the_trained_one(files, tmp_path):
     assert torch.equal(again.velocity(batch_of(again)), trained.velocity(batch))
 
 
+@torch.no_grad()
+def test_base_in_fp8_is_a_fp8_file_of_comfyuis_kind(files, tmp_path):
+    trained = task(
+        files, transformer=None, model=WanSizes(**SIZES, **CODE), prompt=None, train=("base",), export_dtype="fp8"
+    )
+    randomise(trained.trained)
+    trained.save(tmp_path, trained.trained.state_dict())
+    state = load_file(tmp_path / "wan.safetensors")
+    kinds = {name: tensor.dtype for name, tensor in state.items()}
+    assert kinds["blocks.0.ffn.0.weight"] == torch.float8_e4m3fn and kinds["head.head.weight"] == torch.float16
+    assert {kinds[name] for name in kinds if state[name].ndim != 2} == {torch.float16}
+    again = load_transformer(tmp_path / "wan.safetensors", torch.float32).state_dict()
+    for name, tensor in trained.base.state_dict().items():
+        torch.testing.assert_close(again[name], tensor, rtol=2**-4, atol=2**-10)
+
+
 def test_adapters_go_on_from_a_file(files, tmp_path):
     first = task(files)
     randomise(first.trained)
