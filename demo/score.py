@@ -48,7 +48,7 @@ def find_conditions(scene: Scene, on_stage: Callable[[str], None] = lambda stage
     Keypoints are the scene's, a little wrong (`NOISE`); the product is shown by a box on the first frame.
     """
     images, poses = torch.from_numpy(scene.frames).float() / 255, noisy(scene.poses, scene.size)
-    degrees = float(np.degrees(2 * np.arctan(max(scene.size) / 2 / scene.motion.focal[0, 0])))
+    degrees = float(np.degrees(2 * np.arctan(max(scene.size) / 2 / float(scene.motion.focal[0, 0]))))
 
     def masks(stage: str, prompts: Sequence[Prompt] = (), find: str | None = None) -> np.ndarray:
         on_stage(stage)
