@@ -1,5 +1,8 @@
 """Every stage on clips that nobody plans for: one frame, 4K, things that are not there, a user who cancels."""
 
+import weakref
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 import torch
@@ -104,6 +107,27 @@ def test_a_person_who_leaves_ends_there():
     for there in hands.there.values():
         assert there.tolist() == [True] * 6 + [False] * 6
     assert motion.frames == tuple(range(6)) and report.missing == ()
+
+
+def test_300_frames_are_looked_at_one_by_one():
+    images, mask = clip(1, 40, 60)
+    picture, box = (images[0].numpy() * 255).astype(np.uint8), (17.0, 10.0, 33.0, 29.0)
+    alive, most = set(), []
+
+    class Clip(Sequence):
+        def __len__(self):
+            return 300
+
+        def __getitem__(self, frame):
+            made = picture.copy()
+            alive.add(id(made))
+            weakref.finalize(made, alive.discard, id(made))
+            most.append(len(alive))
+            return made
+
+    masks = FlowTracker().track(Clip(), [Prompt(0, box=box)])[1]
+    assert masks[:, mask[0].bool().numpy()].mean() > 0.9
+    assert len(most) >= 300 and max(most) <= 3
 
 
 def test_a_click_on_the_background_is_told():
