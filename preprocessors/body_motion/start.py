@@ -14,6 +14,7 @@ from .terms import robust, second_stage
 STEPS, RATE = 520, 0.04
 _FAITH = 0.03  # in the standing pose, which nothing has seen
 _LIMITS = 60.0
+_SHAPE = 0.5  # without it a person becomes large and far away, as one camera cannot tell
 _BACK = 0.3  # sine of how far fingers bend back
 _CLEARLY = 0.5  # of the hanging arm's misfit, that the other must have
 _TRIAL = 60  # steps, after which it is decided how each arm starts
@@ -112,7 +113,7 @@ def _moved(
         at = body(matrix[:, 1:], shape)
         seen = project(at.points, at, matrix[:, 0], place, camera)
         terms = second_stage(seen, wanted, height, pose, before, shape, place, _FAITH)
-        (terms.total + _LIMITS * beyond_limits(matrix)).backward()
+        (terms.total + _LIMITS * beyond_limits(matrix) + _SHAPE * betas.square().mean()).backward()
         optimiser.step()
         schedule.step()
         on_step()
