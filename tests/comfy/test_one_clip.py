@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import urllib.request
+from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -43,13 +44,15 @@ class Session:
     def __init__(self, comfy: Comfy):
         self.comfy = comfy
 
-    def run(self, prompt: dict, cancel_in: str = "") -> tuple[dict, dict[str, tuple[float, float]]]:
-        """Outputs by node; by title, how far each node got that ran. `cancel_in`: a title, whose first step cancels."""
-        self.steps = steps = {}
+    def run(self, prompt: dict, cancel_in: Collection[str] = ()) -> tuple[dict, dict[str, tuple[float, float]]]:
+        """Outputs by node; by title, how far each node got that ran. The first step of one in `cancel_in` cancels."""
+        self.steps, self.cancelled = {}, ""
+        steps = self.steps
 
         def on_progress(node: str, value: float, maximum: float) -> None:
             title = prompt[node]["_meta"]["title"]
-            if title == cancel_in and value and not steps[title][0]:
+            if title in cancel_in and value and not self.cancelled:
+                self.cancelled = title
                 with ThreadPoolExecutor(1) as thread:
                     thread.submit(self.interrupt).result()
             if value or title not in steps:
