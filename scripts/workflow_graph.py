@@ -176,16 +176,19 @@ class Graph:
         }
 
     def _ui_inputs(self, node: Node, links: list) -> list[dict]:
-        """The node's sockets, then its widgets' sockets, as the frontend orders them; appends the links into them."""
+        """The node's sockets, then those of linked widgets, as the frontend saves them; appends the links into them."""
         entries = []
         for category, name, spec in sorted(input_specs(node.info), key=lambda item: _is_widget(item[2])):
+            value = node.inputs.get(name)
+            linked = isinstance(value, Output)
+            if _is_widget(spec) and not linked:
+                continue
             entry = {"name": name, "type": input_type(spec), "link": None}
             if category == "optional":
                 entry["shape"] = 7
             if _is_widget(spec):
                 entry["widget"] = {"name": name}
-            value = node.inputs.get(name)
-            if isinstance(value, Output):
+            if linked:
                 entry["link"] = len(links) + 1
                 links.append([entry["link"], value.node.id, value.slot, node.id, len(entries), value.type])
             entries.append(entry)
