@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from crafters.demo.run import SMALL
 from crafters.demo.scenes.anicrafter_data import AvatarScene, make_avatar_scene
 from crafters.metrics.pixels import psnr
 from crafters.models.anicrafter import conditions
@@ -96,8 +97,9 @@ def main() -> None:
     parser.add_argument("--anicrafter", type=Path)
     parser.add_argument("--count", type=int, default=8, help="held-out scenes; default: %(default)s")
     parser.add_argument("--frames", type=int, default=8, help="driving frames, a multiple of 4; default: %(default)s")
-    parser.add_argument("--steps", type=int, default=6)
-    parser.add_argument("--guidance", type=float, default=1.0)
+    sampler = SMALL["KSampler"]
+    parser.add_argument("--steps", type=int, default=sampler["steps"])
+    parser.add_argument("--guidance", type=float, default=sampler["cfg"])
     parser.add_argument("--sheet", type=Path, help="write a picture of the scenes there")
     args = parser.parse_args()
     networks = load(args.wan, args.anicrafter, args.vae, args.clip, args.prompt)
