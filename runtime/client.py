@@ -84,11 +84,14 @@ class ComfyClient:
         async with socket:
             try:
                 prompt_id = await self._submit(prompt, prompt_id)
-                await _follow(socket, prompt_id, on_progress, on_preview)
-                return await self._outcome(prompt_id)
+                blocked = await _follow(socket, prompt_id, on_progress, on_preview)
+                outputs = await self._outcome(prompt_id)
             except asyncio.CancelledError:
                 await self.interrupt(prompt_id)
                 raise
+        if blocked:
+            raise blocked
+        return outputs
 
     async def interrupt(self, prompt_id: str) -> None:
         """Take a prompt off the queue, or stop it if it is running."""
@@ -195,8 +198,13 @@ async def _follow(
     prompt_id: str,
     on_progress: OnProgress | None,
     on_preview: OnPreview | None,
-) -> None:
-    """Hand on progress and previews until the run ends or the websocket closes."""
+) -> ComfyError | None:
+    """Hand on progress and previews until the run ends or the websocket closes.
+
+    Returns what a node said that gave nothing to those behind it: the server goes on with the others, and its history
+    does not know of it.
+    """
+    blocked = None
     async for message in socket:
         if message.type == aiohttp.WSMsgType.BINARY:
             # Event 1: four bytes of event, four of image format, then a JPEG or PNG.
@@ -204,20 +212,25 @@ async def _follow(
                 on_preview(message.data[8:])
             continue
         if message.type != aiohttp.WSMsgType.TEXT:
-            return
+            break
         event = json.loads(message.data)
         data = event.get("data") or {}
         if data.get("prompt_id") != prompt_id:
             continue
+        if data.get("exception_type") == "ExecutionBlocked":
+            told = data["exception_message"].removeprefix("Execution Blocked: ")
+            blocked = blocked or ComfyError(told, data.get("node_id"), data.get("node_type"))
+            continue
         if event["type"] in ("execution_success", "execution_error", "execution_interrupted"):
-            return
+            break
         if event["type"] == "executing":
             if data.get("node") is None:
-                return
+                break
             if on_progress:
                 on_progress(data.get("display_node") or data["node"], 0, 0)
         elif event["type"] == "progress" and on_progress and data.get("node"):
             on_progress(data["node"], data["value"], data["max"])
+    return blocked
 
 
 def _validation_error(error: dict[str, Any], node_errors: dict[str, Any]) -> ComfyError:
