@@ -98,7 +98,7 @@ def _parser() -> argparse.ArgumentParser:
         module.register(commands)
 
     demo = commands.add_parser("demo", help="make both systems' videos of made-up scenes with small networks")
-    demo.add_argument("--seed", type=int, default=0, help="of the scenes, which no network was trained on")
+    demo.add_argument("--seed", type=int, default=1, help="of the scenes, which no network was trained on")
     demo.add_argument("--out", type=Path, default=Path("output"), metavar="DIR", help="default: %(default)s")
     demo.add_argument("--embedded", action="store_true", help="run the nodes' code here, without a ComfyUI")
     demo.set_defaults(command=_demo)

@@ -28,4 +28,6 @@ def test_demo_makes_both_videos(comfy_dir, tmp_path, monkeypatch):
     assert len(list(tmp_path.glob("*-sheet.png"))) == 2
     found = measures((tmp_path / "demo.md").read_text())
     assert all(math.isfinite(value) for value in found.values())
-    assert found["product PSNR, dB"] > found["product PSNR, person photo"]
+    assert found["product PSNR, dB"] > found["product PSNR, person photo"] + 4
+    assert found["PSNR, dB"] > found["PSNR, person photo"] and found["Obj-IoU"] > 0.6
+    assert found["person PSNR, dB"] > found["person PSNR, composite"] + 0.4
