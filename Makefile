@@ -11,7 +11,7 @@ demo: setup
 	.venv/bin/crafters demo
 
 check: lint
-	.venv/bin/python -m pytest -q -m "not comfy and not slow"
+	.venv/bin/python -m pytest -q -m "not comfy and not slow" -n auto --dist loadfile
 
 test: browser lint
 	.venv/bin/python -m pytest

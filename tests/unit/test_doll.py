@@ -12,6 +12,8 @@ from stand_ins import figure
 from stand_ins.doll import PERSON_SIZE, make_scene, scene_joints
 from stand_ins.doll_pose import write_doll_pose
 
+pytestmark = pytest.mark.slow
+
 FRAMES = 6
 SIZE = (360, 640)
 JOINTS = [index for index in range(18) if index != NECK]  # of OpenPose's body

@@ -15,6 +15,8 @@ from crafters.preprocessors.body_motion.estimate import estimate_motion
 from crafters.preprocessors.character import prepare_character
 from crafters.preprocessors.keypoints import Pose
 
+pytestmark = pytest.mark.slow
+
 WIDTH, HEIGHT = 192, 288
 LOW_ARMS = {16: (0, 0, -1.1), 17: (0, 0, 1.1)}
 STAND = {0: (3.14159, 0, 0), **LOW_ARMS}
