@@ -177,6 +177,13 @@ def test_films_from_the_cache_and_from_the_file_are_the_same(folder, seen):
         torch.testing.assert_close(calls[0][name], calls[1][name], rtol=2e-3, atol=2e-3)
 
 
+def test_the_frozen_vae_in_bf16_says_nearly_the_same_under_its_own_key(folder):
+    exact, fast = (AnchorTask(anchor_settings(folder, vae_dtype=dtype), FRAMES) for dtype in ("fp32", "bf16"))
+    assert fast.encoders.vae.dtype == torch.bfloat16 and exact.encoders.keys["clip"] != fast.encoders.keys["clip"]
+    (a, b) = (task.encoders.clip_moments(task.clips[0], np.arange(2))[:, :4] for task in (exact, fast))
+    assert not torch.equal(a, b) and (a - b).norm() < 0.03 * a.norm()
+
+
 def gradients(task, batch):
     task.trained.zero_grad()
     task.loss(batch)[0].backward()

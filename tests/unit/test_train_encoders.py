@@ -1,6 +1,7 @@
 """The recipes of small autoencoders and image encoders, each shortened to seconds."""
 
 import csv
+import os
 import subprocess
 import sys
 
@@ -308,6 +309,15 @@ def test_dinov2_loads(trained):
     assert tokens.shape == (1, 3 * 197, 64)
     torch.testing.assert_close(tokens, expected.flatten(0, 1)[None], rtol=0, atol=0.02)
     torch.testing.assert_close(tokens, single)
+
+
+def test_where_3d_convolutions_learn_amx_is_off_unless_asked_for(monkeypatch):
+    for given, expected in ((None, "AVX512_CORE_BF16"), ("DEFAULT", "DEFAULT")):
+        monkeypatch.delenv("ONEDNN_MAX_CPU_ISA", raising=False)
+        if given:
+            monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", given)
+        TASKS["wan-vae"]()
+        assert os.environ["ONEDNN_MAX_CPU_ISA"] == expected
 
 
 def test_windows(data):
