@@ -1,5 +1,8 @@
 """What the demo's videos are worth: measured against the scenes they are made of, and shown beside them."""
 
+from collections.abc import Iterable, Iterator
+from functools import reduce
+
 import cv2
 import numpy as np
 
@@ -10,51 +13,65 @@ from ..preprocessors.dwpose import DWPose
 from .scenes.anicrafter_data import AvatarScene
 from .scenes.scene import Scene
 
-BINS = 16  # of a colour channel
 REACH = 0.25  # of the short side: how far from its place the product is looked for
+SHADES = 12  # colours that a product's photos are reduced to
+SHIFT = 3  # px that the person may be off from where they should be
+NOTICED, ALIKE = 3.0, 20.0  # of Lab: how much nearer the product's colours a pixel has to be, and how near
 
 
 def find_product(frames: np.ndarray, scene: Scene) -> np.ndarray:
     """Where a generated clip shows the scene's product, bool [F, H, W].
 
-    By colour: of the product's photos against those of the same frame away from it, cut along edges (GrabCut). It is
-    looked for around where it should be, not only there.
+    What looks rather like the product's photos than like the same scene without a product, pixel by pixel in Lab; the
+    largest such piece of a frame, its holes filled. It is looked for around where it should be, not only there.
     """
-    photos = scene.product_views.reshape(-1, 3)
-    product = _histogram(photos[photos.any(1)])
+    shades = _shades(scene.product_views)
     reach = round(REACH * min(scene.size))
     found = np.zeros(frames.shape[:3], dtype=bool)
-    for number, (frame, mask) in enumerate(zip(frames, scene.product_mask, strict=True)):
-        near = cv2.dilate(mask.astype(np.uint8), np.ones((2 * reach + 1,) * 2, np.uint8)).astype(bool)
-        if mask.any() and not near.all():
-            found[number] = _cut(frame, near, product)
+    for number, (frame, bare, mask) in enumerate(zip(frames, scene.without_product, scene.product_mask, strict=True)):
+        if mask.any():
+            near = cv2.dilate(mask.astype(np.uint8), np.ones((2 * reach + 1,) * 2, np.uint8))
+            colours = _lab(frame)
+            away, away_bare = (_away_from_any(colours, others) for others in (shades, _around(_lab(bare))))
+            found[number] = _largest(near * ((away < ALIKE) & (away_bare - away > NOTICED)))
     return found
 
 
-def _cut(frame: np.ndarray, near: np.ndarray, product: np.ndarray) -> np.ndarray:
-    likely = _look_up(product, frame) > _look_up(_histogram(frame[~near]), frame)
-    labels = np.where(near, np.where(likely, cv2.GC_PR_FGD, cv2.GC_PR_BGD), cv2.GC_BGD).astype(np.uint8)
-    if not (labels == cv2.GC_PR_FGD).any():
-        return np.zeros(near.shape, dtype=bool)
+def _lab(pixels: np.ndarray) -> np.ndarray:
+    return cv2.cvtColor(pixels.astype(np.float32) / 255, cv2.COLOR_RGB2Lab)
+
+
+def _shades(views: np.ndarray) -> list[np.ndarray]:
+    """SHADES colours [3] of pictures on black."""
+    pixels = views[views.any(-1)]
     cv2.setRNGSeed(0)
-    cv2.grabCut(
-        np.ascontiguousarray(frame), labels, None, np.zeros((1, 65)), np.zeros((1, 65)), 3, cv2.GC_INIT_WITH_MASK
-    )
-    shown = np.isin(labels, (cv2.GC_FGD, cv2.GC_PR_FGD)).astype(np.uint8)
-    _, pieces, sizes, _ = cv2.connectedComponentsWithStats(shown)
-    return pieces == 1 + sizes[1:, cv2.CC_STAT_AREA].argmax() if len(sizes) > 1 else shown.astype(bool)
+    criteria = (cv2.TERM_CRITERIA_COUNT, 20, 0)
+    _, _, centres = cv2.kmeans(_lab(pixels[None])[0], SHADES, None, criteria, 1, cv2.KMEANS_PP_CENTERS)
+    return list(centres)
 
 
-def _histogram(pixels: np.ndarray) -> np.ndarray:
-    """Blurred, of colours [N, 3]: the probability of each of BINS³ colours."""
-    counts, _ = np.histogramdd(pixels, bins=(BINS,) * 3, range=((0, 256),) * 3)
-    for axis in range(3):
-        counts = (np.roll(counts, 1, axis) + 2 * counts + np.roll(counts, -1, axis)) / 4
-    return counts / counts.sum()
+def _around(picture: np.ndarray) -> Iterator[np.ndarray]:
+    """The picture [H, W, 3], moved by up to SHIFT pixels in every direction."""
+    height, width = picture.shape[:2]
+    padded = np.pad(picture, ((SHIFT, SHIFT), (SHIFT, SHIFT), (0, 0)), mode="edge")
+    for top, left in np.ndindex(2 * SHIFT + 1, 2 * SHIFT + 1):
+        yield padded[top : top + height, left : left + width]
 
 
-def _look_up(histogram: np.ndarray, frame: np.ndarray) -> np.ndarray:
-    return histogram[tuple((frame // (256 // BINS)).reshape(-1, 3).T)].reshape(frame.shape[:2])
+def _away_from_any(colours: np.ndarray, others: Iterable[np.ndarray]) -> np.ndarray:
+    """[H, W]: how far a pixel is from the nearest of others, each [H, W, 3] or [3]."""
+    return np.sqrt(reduce(np.minimum, (np.square(colours - other).sum(-1) for other in others)))
+
+
+def _largest(mask: np.ndarray) -> np.ndarray:
+    """bool [H, W]: the largest piece of uint8 [H, W], with small gaps and all holes closed."""
+    mask = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8))
+    mask = cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
+    outlines, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    filled = np.zeros_like(mask)
+    if outlines:
+        cv2.drawContours(filled, [max(outlines, key=cv2.contourArea)], -1, 1, cv2.FILLED)
+    return filled.astype(bool)
 
 
 def judge_presenting(scene: Scene, result: np.ndarray, dwpose: DWPose) -> dict[str, float]:

@@ -130,7 +130,6 @@ def _stack(images: list[np.ndarray]) -> torch.Tensor:
     return stacked
 
 
-
 def write_video(path: Path, frames: Sequence[np.ndarray], fps: float, kind: str = "film") -> None:
     """uint8 RGB frames [H, W, 3] as H.264: "exact" without any loss, "fine" nearly so, "film" for every player.
 

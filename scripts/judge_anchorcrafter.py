@@ -3,10 +3,11 @@
     python scripts/judge_anchorcrafter.py [--weights FILE] [--count N] [--sheet PNG]
 
 One line per scene and their mean. "no product" is the same network with the product's tokens and latent zeroed.
-Encoders and DWPose are the demo's unless named.
+Encoders and DWPose are the demo's unless named. --ablate hides from the network what it was trained without.
 """
 
 import argparse
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,19 +24,31 @@ from crafters.models.loaded import Loaded
 from crafters.preprocessors.draw_pose import draw_pose
 
 OWN = WEIGHTS / "crafters"
+ABLATIONS = "view_fusion", "hand_mesh"
 
 
 @torch.inference_mode()
 def generate(
-    model: Loaded, nets: tuple, scene: Scene, steps: int, guidance: float, window: int, product: bool = True
+    model: Loaded,
+    nets: tuple,
+    scene: Scene,
+    steps: int,
+    guidance: float,
+    window: int,
+    product: bool = True,
+    ablate: Collection[str] = (),
 ) -> np.ndarray:
-    """The clip, uint8 [F, H, W, 3], from the scene's exact conditions. nets: FrameVAE, ClipVision, DINOv2."""
+    """The clip, uint8 [F, H, W, 3], from the scene's exact conditions. nets: FrameVAE, ClipVision, DINOv2.
+
+    ablate: of ABLATIONS, as in `AnchorSettings`.
+    """
     vae, clip_vision, dinov2 = nets
 
     def images(pictures: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(pictures).float() / 255
 
-    views = images(scene.product_views)
+    views = images(scene.product_views[[1, 1, 1]] if "view_fusion" in ablate else scene.product_views)
+    hands = np.zeros_like(scene.hand_mesh) if "hand_mesh" in ablate else scene.hand_mesh
     person_pose = draw_pose(scene.person_pose, *scene.size, antialias=True)
     condition = anchor_condition(
         model,
@@ -46,7 +59,7 @@ def generate(
         images(scene.pose_frames),
         ProductTokens(views, dinov2.tokens(views)),
         images(scene.object_depth),
-        images(scene.hand_mesh),
+        images(hands),
     )
     if not product:
         context = torch.cat([condition.context[:, :1], torch.zeros_like(condition.context[:, 1:])], 1)
@@ -68,6 +81,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=sampler["steps"])
     parser.add_argument("--guidance", type=float, default=sampler["guidance_min"])
     parser.add_argument("--window", type=int, default=sampler["window"])
+    parser.add_argument("--ablate", nargs="+", choices=ABLATIONS, default=())
     parser.add_argument("--sheet", type=Path, help="write a picture of the scenes there")
     args = parser.parse_args()
 
@@ -82,8 +96,8 @@ def main() -> None:
     for seed in range(args.count):
         scene = make_scene(seed, "test", PORTRAIT, args.frames)
         settings = args.steps, args.guidance, args.window
-        result = generate(model, nets, scene, *settings)
-        without = generate(model, nets, scene, *settings, product=False)
+        result = generate(model, nets, scene, *settings, ablate=args.ablate)
+        without = generate(model, nets, scene, *settings, product=False, ablate=args.ablate)
         row = judge_presenting(scene, result, dwpose)
         pairs = zip(scene.frames, without, scene.product_mask, strict=True)
         row["product PSNR, no product"] = float(np.nanmean([psnr(*pair) for pair in pairs]))

@@ -215,7 +215,9 @@ class AnchorTask:
         from safetensors.torch import save_file
 
         config = self.trained.config
-        shown = {name: getattr(config, name) for name in ("num_attention_heads", "view_heads", "whole_view")}
+        shown = {
+            name: getattr(config, name) for name in ("num_attention_heads", "view_heads", "whole_view", "norm_groups")
+        }
         tensors = {name: tensor.to(DTYPES[self.settings.export_dtype]).contiguous() for name, tensor in weights.items()}
         save_file(tensors, folder / EXPORT, {"config": json.dumps(shown)})
 

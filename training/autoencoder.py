@@ -146,6 +146,24 @@ class AutoencoderTask(ABC):
         return {"pictures": np.concatenate(columns, 1)}
 
 
+def hardly_spread(conv: nn.Module, channels: int) -> None:
+    """Let an encoder's last convolution, of which the first `channels` answer the mean, answer LOG_VARIANCE always."""
+    conv.bias[channels:] = LOG_VARIANCE
+    for parameter in (conv.weight, conv.bias):
+        freeze(parameter, slice(channels, None))
+
+
+def freeze(parameter: nn.Parameter, rows: slice) -> None:
+    """Keep some rows of a parameter, from gradients that go through them to others."""
+
+    def without(gradient: torch.Tensor) -> torch.Tensor:
+        gradient = gradient.clone()
+        gradient[rows] = 0
+        return gradient
+
+    parameter.register_hook(without)
+
+
 def pixels(clips: torch.Tensor) -> torch.Tensor:
     """uint8 → −1…1."""
     return clips.float() / 127.5 - 1

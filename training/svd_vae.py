@@ -8,7 +8,7 @@ from torch import nn
 
 from ..models.anchorcrafter.encoders import SCALING_FACTOR, load_vae
 from . import principal
-from .autoencoder import LOG_VARIANCE, AutoencoderSettings, AutoencoderTask
+from .autoencoder import AutoencoderSettings, AutoencoderTask, freeze, hardly_spread
 
 # The decoder ends in a group normalisation, which takes level and contrast from a picture unless what it meets is well
 # below its epsilon's root and comes as pairs of opposite sign: thus colours pass it unchanged.
@@ -71,7 +71,7 @@ class SvdVaeTask(AutoencoderTask):
         encoder(images)
         hook.remove()
         principal.fit(encoder.conv_out, seen[0], self.anchor(images[:, :, None])[:, :, 0])
-        encoder.conv_out.bias[self.channels :] = LOG_VARIANCE
+        hardly_spread(encoder.conv_out, self.channels)
         vae.quant_conv.weight.copy_(torch.eye(2 * self.channels)[..., None, None])
         vae.quant_conv.weight[: self.channels] /= SCALING_FACTOR
         vae.quant_conv.bias.zero_()
@@ -98,7 +98,7 @@ class SvdVaeTask(AutoencoderTask):
         # Channels 0 … 5 of the last level: red, −red, green, … , faint.
         for parameter in (first.conv_shortcut.weight, first.conv_shortcut.bias, first.conv2.weight, first.conv2.bias):
             parameter[:6] = 0
-            parameter.register_hook(_without_first_six)
+            freeze(parameter, slice(6))
         decoder.conv_norm_out.weight[:6] = EPSILON**0.5 / FAINT
         decoder.conv_out.weight.mul_(principal.QUIET)
         decoder.conv_out.weight[:, :6] = 0
@@ -133,9 +133,3 @@ def _still(resnet: nn.Module) -> None:
     principal.silence(resnet.temporal_res_block)
     resnet.time_mixer.requires_grad_(False)
     resnet.time_mixer.forward = lambda x_spatial, x_temporal, image_only_indicator: x_spatial
-
-
-def _without_first_six(gradient: torch.Tensor) -> torch.Tensor:
-    gradient = gradient.clone()
-    gradient[:6] = 0
-    return gradient

@@ -9,7 +9,7 @@ from torch import nn
 
 from ..models.anicrafter.encoders import MEAN, STD, load_vae
 from . import principal
-from .autoencoder import LOG_VARIANCE, AutoencoderSettings, AutoencoderTask
+from .autoencoder import AutoencoderSettings, AutoencoderTask, hardly_spread
 
 FILE = "wan_small_vae.safetensors"
 # Wan's normalisation divides a pixel's channels by their length. A channel that is large and always the same makes that
@@ -78,7 +78,7 @@ class WanVaeTask(AutoencoderTask):
         vae.encode(clips)
         hook.remove()
         principal.fit(encoder.conv_out, torch.cat(seen, 2), self.anchor(clips))
-        encoder.conv_out.bias[self.channels :] = LOG_VARIANCE
+        hardly_spread(encoder.conv_out, self.channels)
         vae.quant_conv.weight.copy_(torch.eye(2 * self.channels)[..., None, None, None])
         vae.quant_conv.bias.zero_()
         vae.quant_conv.weight[: self.channels] *= torch.tensor(STD).view(-1, 1, 1, 1, 1)

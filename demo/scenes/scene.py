@@ -77,6 +77,17 @@ class Scene:
         return None if self.product is None else views(self.product)
 
     @cached_property
+    def without_product(self) -> np.ndarray:
+        """The same clip, had nobody anything in hand: uint8 [F, H, W, 3]."""
+        person = self.person
+        posed = (
+            Mesh(points, person.faces, person.colours)
+            for points in person.vertices(self.motion.pose, self.motion.trans)
+        )
+        pictures = (render([[mesh]], _camera(self.motion, frame)) for frame, mesh in enumerate(posed))
+        return np.stack([picture.over(room) for picture, room in zip(pictures, self.background, strict=True)])
+
+    @cached_property
     def pose_frames(self) -> np.ndarray:
         """The poses as drawn for the model, [F, H, W, 3]."""
         return np.stack([draw_pose(pose, *self.size, antialias=True) for pose in self.poses])

@@ -18,6 +18,8 @@ class AnchorConfig:
     `product=False` is MimicMotion: no dual adapter, track net or object nets; 8 instead of 12 UNet input channels.
     `adapter=False`: the object tokens join the CLIP token in the UNet's own cross-attention (the paper's ablation).
     `whole_view`: in frames smaller than the frontal view the VAE sees it shrunk, where the released system cuts it.
+    `norm_groups`: of the UNet's group norms. With as many groups as channels each loses its level, and with it the
+    colours that the network is to carry over, so narrow networks want fewer.
     """
 
     block_out_channels: tuple[int, ...] = (320, 640, 1280, 1280)
@@ -25,6 +27,7 @@ class AnchorConfig:
     layers_per_block: int = 2
     cross_attention_dim: int = 1024
     addition_time_embed_dim: int = 256
+    norm_groups: int = 32
     product: bool = True
     adapter: bool = True
     whole_view: bool = False
@@ -47,6 +50,8 @@ class AnchorConfig:
                 raise ValueError(f"{name} is {getattr(self, name)}; true or false is wanted.")
         if any(width % 32 for width in widths):
             raise ValueError(f"block_out_channels is {widths}; multiples of 32 are wanted.")
+        if 32 % self.norm_groups:
+            raise ValueError(f"norm_groups is {self.norm_groups}; a divisor of 32 is wanted.")
         if any(width % count for width, count in zip(widths, heads, strict=True)):
             raise ValueError(f"num_attention_heads {heads} do not divide the widths {widths}.")
         if self.view_dim % self.view_heads:
@@ -56,9 +61,9 @@ class AnchorConfig:
     def infer(cls, state: dict[str, torch.Tensor], given: dict) -> "AnchorConfig":
         """Sizes read off the tensors; `given` (from the file's header or the caller) goes before them.
 
-        Head counts leave no trace in tensors: 64 channels a head in the UNet and 32 in the object net are taken, as
-        in the released model, unless given. Raises ValueError when a tensor that shows a size is missing or misshaped,
-        and for sizes that do not go together.
+        Head counts and norm groups leave no trace in tensors: 64 channels a head in the UNet, 32 in the object net and
+        32 groups are taken, as in the released model, unless given. Raises ValueError when a tensor that shows a size
+        is missing or misshaped, and for sizes that do not go together.
         """
         unknown = set(given) - {field.name for field in fields(cls)}
         if unknown:
@@ -104,6 +109,9 @@ class AnchorCrafter(nn.Module):
             addition_time_embed_dim=config.addition_time_embed_dim,
             projection_class_embeddings_input_dim=3 * config.addition_time_embed_dim,
         ).adapt(config.product and config.adapter)
+        for module in self.unet.modules():
+            if isinstance(module, nn.GroupNorm):  # diffusers knows 32 groups only
+                module.num_groups = config.norm_groups
         self.pose_net = MapNet(6 if config.product else 3, maps)
         if config.product:
             out = config.cross_attention_dim

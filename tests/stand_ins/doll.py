@@ -56,12 +56,28 @@ def _cast(seed: int) -> _Cast:
     grow = rng.uniform(0.97, 1.03)
     skirt, bun = rng.random(2) < 0.5
     presenter = Doll(
-        head=90, shoulder=92 * grow, hip=48, torso=236, leg=308 * grow, upper_arm=120, forearm=110,
-        skirt=bool(skirt), bun=bool(bun), **look,
+        head=90,
+        shoulder=92 * grow,
+        hip=48,
+        torso=236,
+        leg=308 * grow,
+        upper_arm=120,
+        forearm=110,
+        skirt=bool(skirt),
+        bun=bool(bun),
+        **look,
     )
     person = Doll(
-        head=82, shoulder=84 / grow, hip=42, torso=204, leg=322 / grow, upper_arm=108, forearm=98,
-        skirt=not skirt, bun=not bun, **other,
+        head=82,
+        shoulder=84 / grow,
+        hip=42,
+        torso=204,
+        leg=322 / grow,
+        upper_arm=108,
+        forearm=98,
+        skirt=not skirt,
+        bun=not bun,
+        **other,
     )
     box = TeaBox.printed(PRODUCT[rng.integers(len(PRODUCT))])
     return _Cast(presenter, person, box, two(WALL), rng.uniform(0.9, 1.1), rng.uniform(0, 2 * np.pi))

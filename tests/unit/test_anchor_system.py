@@ -218,6 +218,7 @@ def test_a_wrong_shape_is_shown_beside_the_right_one(state):
         ({"block_out_channels": [48, 48, 64, 64]}, "multiples of 32"),
         ({"view_heads": 5}, "does not divide view_dim"),
         ({"view_heads": 0}, "a whole number above 0"),
+        ({"norm_groups": 5}, "a divisor of 32"),
         ({"layers_per_block": 1.5}, "a whole number above 0"),
         ({"product": "no"}, "true or false"),
         ({"layers_per_block": 2}, "missing"),
@@ -235,6 +236,16 @@ def test_head_counts_come_from_the_header_or_the_caller(tmp_path, state):
     given = AnchorCrafter.from_file(tmp_path / "w.safetensors", given={"num_attention_heads": (4, 4, 4, 4)})
     assert given.config.num_attention_heads == (4, 4, 4, 4)
     assert given.unet.down_blocks[0].attentions[0].transformer_blocks[0].attn2.heads == 4
+
+
+def test_norm_groups_come_from_the_header(tmp_path, state):
+    assert {norm.num_groups for norm in norms(AnchorCrafter.from_state(dict(state)))} == {32}
+    save_file(state, tmp_path / "w.safetensors", {"config": json.dumps({"norm_groups": 4})})
+    assert {norm.num_groups for norm in norms(AnchorCrafter.from_file(tmp_path / "w.safetensors"))} == {4}
+
+
+def norms(system: AnchorCrafter) -> list[torch.nn.GroupNorm]:
+    return [module for module in system.unet.modules() if isinstance(module, torch.nn.GroupNorm)]
 
 
 def test_condition_maps_start_at_nothing():

@@ -74,7 +74,9 @@ def test_empty_file(tmp_path, name):
 
 
 @pytest.mark.parametrize("name", ["w.pth", "w.safetensors"])
-@pytest.mark.parametrize("text", ["<!doctype html><html>Sign in</html>", "version https://git-lfs.github.com/spec/v1\noid"])
+@pytest.mark.parametrize(
+    "text", ["<!doctype html><html>Sign in</html>", "version https://git-lfs.github.com/spec/v1\noid"]
+)
 def test_text_in_its_place(tmp_path, name, text):
     (tmp_path / name).write_text(text * 20)
     message = refused(tmp_path / name)

@@ -1,6 +1,7 @@
 """The recipes of small autoencoders and image encoders, each shortened to seconds."""
 
 import csv
+import math
 import os
 import subprocess
 import sys
@@ -21,7 +22,7 @@ from crafters.models.anicrafter import encoders as wan
 from crafters.models.checkpoint import CheckpointError
 from crafters.models.loaded import Loaded
 from crafters.preprocessors.clip import write_video
-from crafters.training.autoencoder import detail, pixels
+from crafters.training.autoencoder import LOG_VARIANCE, detail, pixels
 from crafters.training.cli import RECIPES, TASKS
 from crafters.training.loop import train
 from crafters.training.pictures import Pictures
@@ -209,6 +210,9 @@ def test_svd_vae_loads(trained):
     torch.testing.assert_close(frames, each, rtol=0, atol=1e-4)  # frames do not meet in the decoder
     scaled = latents * SCALING_FACTOR
     assert scaled.mean().abs() < 0.5 and 0.5 < scaled.std() < 2
+    with torch.no_grad():
+        drawn = network.encode(images.movedim(-1, 1) * 2 - 1).latent_dist.std
+    torch.testing.assert_close(drawn, torch.full_like(drawn, math.exp(LOG_VARIANCE / 2)), rtol=0.1, atol=0)
 
 
 @pytest.mark.slow

@@ -1,0 +1,46 @@
+"""What the demo's measures see."""
+
+import numpy as np
+import pytest
+from crafters.demo.judge import find_product
+from crafters.demo.scenes.scene import make_scene
+from crafters.metrics.masks import iou, overlap
+
+FRAMES = 2
+
+
+@pytest.fixture(scope="module", params=[0, 1])
+def scene(request):
+    """A black and white bag before a black shirt; a white mug."""
+    return make_scene(request.param, "test", (192, 256), FRAMES)
+
+
+def score(scene, clip) -> float:
+    return iou(*(overlap(*(mask.astype(np.uint8) * 255 for mask in (scene.product_mask, find_product(clip, scene))))))
+
+
+def test_nobody_holds_anything_in_the_clip_without_product(scene):
+    bare = scene.without_product
+    assert bare.shape == scene.frames.shape and bare.dtype == np.uint8
+    changed = np.abs(bare.astype(int) - scene.frames).max(-1) > 30
+    assert changed[scene.product_mask].mean() > 0.6 and changed[~scene.product_mask].mean() < 0.01
+
+
+def test_the_product_is_found_where_it_is(scene):
+    assert score(scene, scene.frames) > 0.85
+
+
+def test_a_product_elsewhere_is_found_elsewhere(scene):
+    moved = scene.without_product.copy()
+    mask = np.roll(scene.product_mask, 20, axis=1)
+    moved[mask] = np.roll(scene.frames, 20, axis=1)[mask]
+    found = find_product(moved, scene)
+    assert iou(*overlap(mask.astype(np.uint8) * 255, found.astype(np.uint8) * 255)) > 0.7
+    assert score(scene, moved) < 0.7
+
+
+def test_no_product_is_found_where_none_is(scene):
+    assert not find_product(scene.without_product, scene).any()
+    grey = scene.frames.copy()
+    grey[scene.product_mask] = (120, 60, 160)  # a thing of another colour in its place
+    assert score(scene, grey) < 0.3
