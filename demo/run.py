@@ -26,7 +26,7 @@ SMALL = {  # by node type, the small networks and what goes with their size
     "CraftersFitPerson": {"short_side": PORTRAIT[0]},
     "CraftersDrawPose": {"antialias": True},
     # So briefly trained, they paint best what they are surest of: in few steps, without guidance.
-    "CraftersAnchorSampler": {"steps": 3, "window": 8, "overlap": 3, "guidance_min": 1.0, "guidance_max": 1.0},
+    "CraftersAnchorSampler": {"steps": 4, "window": 8, "overlap": 3, "guidance_min": 1.0, "guidance_max": 1.0},
     "CraftersLoadBodyModel": {"body": "Anny"},
     "CraftersRenderAvatar": {"width": LANDSCAPE[0], "height": LANDSCAPE[1]},
     "CraftersRenderBodyMesh": {"width": LANDSCAPE[0], "height": LANDSCAPE[1]},

@@ -2,11 +2,13 @@
 
     python scripts/judge_anicrafter.py --wan WAN --vae VAE --clip CLIP --prompt PROMPT [--anicrafter FILE] [--sheet PNG]
 
-One line per scene and their mean: of the avatar's composite that is fed in, of the result, and of the truth itself
-after the VAE, which nothing can exceed by much. Without --anicrafter the transformer is judged alone.
+One line per scene and their mean: of the avatar's composite that is fed in, of the result, and of composite and truth
+after the VAE alone: what a network that changes nothing would answer, and what none can exceed by much. Without
+--anicrafter the transformer is judged alone.
 """
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +26,8 @@ from crafters.models.anicrafter.transformer import load_transformer, merge_lora
 from crafters.models.anicrafter.wan import denoise, initial_noise, wan_condition
 from crafters.models.loaded import Loaded
 
-COLUMNS = ("composite", "result", "truth by VAE", "composite, room", "result, room")
+CLIPS = ("composite", "result", "composite by VAE", "truth by VAE")
+COLUMNS = (*CLIPS, *(f"{name}, room" for name in CLIPS))
 
 
 @dataclass(frozen=True)
@@ -50,8 +53,8 @@ def load(wan: Path, anicrafter: Path | None, vae: Path, clip: Path, prompt: Path
 
 
 @torch.no_grad()
-def generate(networks: Networks, shown: AvatarScene, steps: int, guidance: float) -> tuple[np.ndarray, np.ndarray]:
-    """The result and the truth after the VAE, both uint8 [F, H, W, 3] without the still."""
+def generate(networks: Networks, shown: AvatarScene, steps: int, guidance: float) -> tuple[np.ndarray, ...]:
+    """The result, and composite and truth after the VAE, each uint8 [F, H, W, 3] without the still."""
     blend, mesh, photo, truth = (
         torch.from_numpy(images).float() / 255
         for images in (shown.blend, shown.mesh, shown.photo[None], shown.scene.frames)
@@ -66,19 +69,18 @@ def generate(networks: Networks, shown: AvatarScene, steps: int, guidance: float
     clip = networks.clip.encode_image(conditions.clip_image(reference))
     condition = wan_condition(scene, tokens, networks.vae, clip, *networks.texts)
     latents = denoise(networks.transformer, condition, initial_noise(condition, 0), steps, guidance)
-    known = networks.vae.encode(torch.cat([reference, truth]))
-    return tuple((networks.vae.decode(x)[0, 1:] * 255).round().byte().numpy() for x in (denormalise(latents), known))
+    answers = (denormalise(latents), *(networks.vae.encode(torch.cat([reference, clip])) for clip in (blend, truth)))
+    return tuple((networks.vae.decode(answer)[0, 1:] * 255).round().byte().numpy() for answer in answers)
 
 
-def scores(shown: AvatarScene, result: np.ndarray, truth_by_vae: np.ndarray) -> list[float]:
-    """dB, in the order of COLUMNS: means over the frames."""
+def scores(shown: AvatarScene, clips: Sequence[np.ndarray]) -> list[float]:
+    """dB of the clips where the person is, then in the room: means over the frames."""
     truth, person = shown.scene.frames, shown.scene.person_mask
-
-    def mean(images: np.ndarray, region: np.ndarray) -> float:
-        return float(np.mean([psnr(*frame) for frame in zip(truth, images, region, strict=True)]))
-
-    inside = [mean(images, person) for images in (shown.blend, result, truth_by_vae)]
-    return [*inside, *(mean(images, ~person) for images in (shown.blend, result))]
+    return [
+        float(np.mean([psnr(*frame) for frame in zip(truth, images, region, strict=True)]))
+        for region in (person, ~person)
+        for images in clips
+    ]
 
 
 def sheet(shown: AvatarScene, result: np.ndarray) -> np.ndarray:
@@ -104,14 +106,14 @@ def main() -> None:
     args = parser.parse_args()
     networks = load(args.wan, args.anicrafter, args.vae, args.clip, args.prompt)
     table, sheets = [], []
-    print(f"{'scene':>16}", *(f"{name:>16}" for name in COLUMNS))
+    print(f"{'scene':>16}", *(f"{name:>22}" for name in COLUMNS))
     for seed in range(args.count):
         shown = make_avatar_scene(seed, "test", frames=args.frames, strength=1.0)
-        result, truth_by_vae = generate(networks, shown, args.steps, args.guidance)
-        table.append(scores(shown, result, truth_by_vae))
+        result, *by_vae = generate(networks, shown, args.steps, args.guidance)
+        table.append(scores(shown, (shown.blend, result, *by_vae)))
         sheets.append(sheet(shown, result))
-        print(f"{f'{seed} {shown.scene.kind}':>16}", *(f"{value:16.2f}" for value in table[-1]), flush=True)
-    print(f"{'mean':>16}", *(f"{value:16.2f}" for value in np.mean(table, 0)))
+        print(f"{f'{seed} {shown.scene.kind}':>16}", *(f"{value:22.2f}" for value in table[-1]), flush=True)
+    print(f"{'mean':>16}", *(f"{value:22.2f}" for value in np.mean(table, 0)))
     if args.sheet:
         from PIL import Image
 
