@@ -517,5 +517,7 @@ def test_the_recipes_are_sound(name):
     if own.weights is None:
         with torch.device("meta"):
             assert sum(p.numel() for p in AnchorCrafter(own.model).parameters()) < 8e6
+        longest = max(stage.frames for stage in settings.stages)
+        assert (longest - own.reference_frame - 1) * own.stride < 16  # frames of a demo clip
     else:
         assert (settings.learning_rate, settings.warmup, own.stride) == (1e-5, 100, 2)
