@@ -77,9 +77,9 @@ def _largest(mask: np.ndarray) -> np.ndarray:
 def judge_presenting(scene: Scene, result: np.ndarray, dwpose: DWPose) -> dict[str, float]:
     """AnchorCrafter's clip, uint8 [F, H, W, 3], beside its scene.
 
-    Obj-IoU of the product as `find_product` sees it, and of the true clip seen so, which bounds it; mean distance of
-    the body's joints in % of the short side; PSNR in dB of the product's true pixels and of the whole, and of the
-    person's photo in the result's place.
+    Obj-IoU of the product as `find_product` sees it, and mean distance of the body's joints in % of the short side;
+    both also of the true clip seen so, which bounds them. PSNR in dB of the product's true pixels and of the whole, and
+    of the person's photo in the result's place.
     """
     truth, mask = scene.frames, scene.product_mask
     photo = np.broadcast_to(scene.person_photo, truth.shape)
@@ -87,17 +87,22 @@ def judge_presenting(scene: Scene, result: np.ndarray, dwpose: DWPose) -> dict[s
         iou(*overlap(mask.astype(np.uint8) * 255, find_product(clip, scene).astype(np.uint8) * 255))
         for clip in (result, truth)
     )
-    poses = zip(scene.poses, (dwpose(frame) for frame in result), strict=True)
-    away = [body_distance(*(body(pose, *scene.size) for pose in pair)) for pair in poses]
     return {
         "Obj-IoU": shown,
         "Obj-IoU, true clip": seen,
-        "body LMD, %": 100 * float(np.nanmean(away)) / min(scene.size),
+        "body LMD, %": _body_lmd(scene, result, dwpose),
+        "body LMD, %, true clip": _body_lmd(scene, truth, dwpose),
         "product PSNR, dB": _psnr(truth, result, mask),
         "product PSNR, person photo": _psnr(truth, photo, mask),
         "PSNR, dB": _psnr(truth, result),
         "PSNR, person photo": _psnr(truth, photo),
     }
+
+
+def _body_lmd(scene: Scene, clip: np.ndarray, dwpose: DWPose) -> float:
+    found = (body(dwpose(frame), *scene.size) for frame in clip)
+    pairs = zip((body(pose, *scene.size) for pose in scene.poses), found, strict=True)
+    return 100 * float(np.nanmean([body_distance(*pair) for pair in pairs])) / min(scene.size)
 
 
 def judge_moving(shown: AvatarScene, result: np.ndarray) -> dict[str, float]:

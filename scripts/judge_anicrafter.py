@@ -2,9 +2,9 @@
 
     python scripts/judge_anicrafter.py --wan WAN --vae VAE --clip CLIP --prompt PROMPT [--anicrafter FILE] [--sheet PNG]
 
-One line per scene and their mean: of the avatar's composite that is fed in, of the result, and of composite and truth
-after the VAE alone: what a network that changes nothing would answer, and what none can exceed by much. Without
---anicrafter the transformer is judged alone.
+One line per scene and their mean: of the avatar's composite that is fed in, of an avatar without fault in the same,
+slightly wrong motion, of the result, and of composite and truth after the VAE alone: what a network that changes
+nothing would answer, and what none can exceed by much. Without --anicrafter the transformer is judged alone.
 """
 
 import argparse
@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 import torch
 from crafters.demo.run import SMALL
-from crafters.demo.scenes.anicrafter_data import AvatarScene, make_avatar_scene
+from crafters.demo.scenes.anicrafter_data import AvatarScene, composite, make_avatar_scene
+from crafters.demo.scenes.avatar import scene_avatar
 from crafters.metrics.pixels import psnr
 from crafters.models.anicrafter import conditions
 from crafters.models.anicrafter.checkpoint import AniCrafter
@@ -26,7 +27,8 @@ from crafters.models.anicrafter.transformer import load_transformer, merge_lora
 from crafters.models.anicrafter.wan import denoise, initial_noise, wan_condition
 from crafters.models.loaded import Loaded
 
-CLIPS = ("composite", "result", "composite by VAE", "truth by VAE")
+GAUSSIANS = 20_000  # of the best avatar
+CLIPS = ("composite", "best avatar", "result", "composite by VAE", "truth by VAE")
 COLUMNS = (*CLIPS, *(f"{name}, room" for name in CLIPS))
 
 
@@ -110,7 +112,8 @@ def main() -> None:
     for seed in range(args.count):
         shown = make_avatar_scene(seed, "test", frames=args.frames, strength=1.0)
         result, *by_vae = generate(networks, shown, args.steps, args.guidance)
-        table.append(scores(shown, (shown.blend, result, *by_vae)))
+        best = composite(scene_avatar(shown.scene.person, GAUSSIANS, seed), shown.motion, shown.scene.background)
+        table.append(scores(shown, (shown.blend, best, result, *by_vae)))
         sheets.append(sheet(shown, result))
         print(f"{f'{seed} {shown.scene.kind}':>16}", *(f"{value:22.2f}" for value in table[-1]), flush=True)
     print(f"{'mean':>16}", *(f"{value:22.2f}" for value in np.mean(table, 0)))

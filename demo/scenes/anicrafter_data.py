@@ -69,11 +69,17 @@ def make_avatar_scene(
     scene = make_scene(seed, split, size, frames, fps, kind or chosen, on_step=on_step)
     avatar = degrade(scene_avatar(scene.person, GAUSSIANS, seed), draw, draw.uniform(0.4, 0.9), strength)
     motion = misjudge(scene.motion, draw, strength)
-    clip = render_avatar(avatar, avatar_rig(avatar), motion, *size)
-    blend = compose(clip.image, clip.alpha, torch.from_numpy(scene.background).float() / 255)
+    blend = composite(avatar, motion, scene.background)
     mesh, mask = render_body(anny_body(), motion, *size)
     photo = character_photo(scene.person, size[1] * 4 // 3)
-    return AvatarScene(scene, photo, avatar, motion, _bytes(blend), _bytes(mesh), mask.bool().numpy())
+    return AvatarScene(scene, photo, avatar, motion, blend, _bytes(mesh), mask.bool().numpy())
+
+
+def composite(avatar: Avatar, motion: BodyMotion, background: np.ndarray) -> np.ndarray:
+    """The avatar so moved over a background, both uint8 [F, H, W, 3]."""
+    height, width = background.shape[1:3]
+    clip = render_avatar(avatar, avatar_rig(avatar), motion, width, height)
+    return _bytes(compose(clip.image, clip.alpha, torch.from_numpy(background).float() / 255))
 
 
 def character_photo(person: Person, height: int) -> np.ndarray:
