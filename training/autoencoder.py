@@ -1,6 +1,7 @@
 """Training of small autoencoders of pictures, SVD's and Wan's, to be good on a CPU after minutes."""
 
 from abc import ABC, abstractmethod
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -26,7 +27,8 @@ class AutoencoderSettings:
     larger ones are shrunk to it. side: of the squares that are learned, a multiple of 8. noise: added to the latents
     that the decoder learns from, in their deviations, so that it forgives errors. flat: how much a pixel without any
     detail counts; others count more. anchor: weight of the latents' distance to principal components of the pixels,
-    which keeps them smooth and of unit variance. train: all, or the decoder alone, while latents stay what they are.
+    which keeps them smooth and of unit variance, or to what `weights` answer, so that networks trained on those stay
+    of use. train: all, or the decoder alone, while latents stay what they are.
     cuts: share of clips whose first frame is of another picture, as AniCrafter's still is of another than what follows.
     weights: what another run exported, to start from; else latents start as those principal components."""
 
@@ -66,7 +68,7 @@ class AutoencoderTask(ABC):
         windows = [self.pictures.window(index, draw, longest, settings.side) for index in chosen]
         clips = pixels(torch.stack(windows))
         self.anchor = Anchor(clips, self.channels, self.frames)
-        self.trained = self.network()
+        self.trained, self.known = self.network(), None
         with torch.no_grad():
             self.start(clips)
         if settings.weights:
@@ -78,6 +80,8 @@ class AutoencoderTask(ABC):
             for name, parameter in self.trained.named_parameters():
                 if not name.startswith(("decoder.", "post_quant_conv.")):
                     parameter.requires_grad_(False)
+        elif settings.weights:
+            self.known = deepcopy(self.trained).requires_grad_(False)
 
     @abstractmethod
     def network(self) -> nn.Module:
@@ -88,8 +92,8 @@ class AutoencoderTask(ABC):
         """Make the autoencoder answer like principal components of clips."""
 
     @abstractmethod
-    def encode(self, clips: torch.Tensor) -> torch.Tensor:
-        """Clips to the posterior's mean, as latents of unit variance."""
+    def encode(self, network: nn.Module, clips: torch.Tensor) -> torch.Tensor:
+        """Clips to the mean of that network's posterior, as latents of unit variance."""
 
     @abstractmethod
     def decode(self, latents: torch.Tensor) -> torch.Tensor: ...
@@ -103,6 +107,8 @@ class AutoencoderTask(ABC):
 
     def prepare(self, device: torch.device, rank: int, ranks: int) -> None:
         self.anchor.to(device)
+        if self.known is not None:
+            self.known.to(device)
 
     def __len__(self) -> int:
         return len(self.pictures)
@@ -119,11 +125,13 @@ class AutoencoderTask(ABC):
 
     def loss(self, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         clips = pixels(batch["clip"])
-        latents = self.encode(clips).float()
+        latents = self.encode(self.trained, clips).float()
         error = self.decode(latents + batch["noise"]).float() - clips
         weighted = (self._weight(clips) * (error.abs() + 2 * error.square())).mean()
         edges = error.diff(dim=-1).abs().mean() + error.diff(dim=-2).abs().mean()
-        drift = (latents - self.anchor(clips)).square().mean()
+        with torch.no_grad():
+            near = self.anchor(clips) if self.known is None else self.encode(self.known, clips).float()
+        drift = (latents - near).square().mean()
         loss = weighted + edges / 2 + self.settings.anchor * drift
         psnr = -10 * torch.log10(error.detach().square().mean() / 4)
         return loss, {"psnr": psnr, "drift": drift.detach()}
@@ -139,7 +147,7 @@ class AutoencoderTask(ABC):
         device = next(self.trained.parameters()).device
         for index in range(min(6, len(self.held_out))):
             clip = pixels(self.held_out.whole(index, self.longest)[None].to(device))
-            both = torch.cat([clip, self.decode(self.encode(clip))], 3)[0, :, -1]
+            both = torch.cat([clip, self.decode(self.encode(self.trained, clip))], 3)[0, :, -1]
             columns.append(((both.clamp(-1, 1) + 1) * 127.5).round().byte().movedim(0, -1).cpu().numpy())
         height = max(len(column) for column in columns)
         columns = [np.pad(column, ((0, height - len(column)), (0, 0), (0, 0))) for column in columns]

@@ -112,8 +112,8 @@ class SvdVaeTask(AutoencoderTask):
         decoder.time_conv_out.bias.zero_()
         decoder.time_conv_out.weight[:, :, 1, 0, 0] = torch.eye(3)
 
-    def encode(self, clips: torch.Tensor) -> torch.Tensor:
-        return self.trained.encode(clips[:, :, 0]).latent_dist.mean[:, :, None] * SCALING_FACTOR
+    def encode(self, network: nn.Module, clips: torch.Tensor) -> torch.Tensor:
+        return network.encode(clips[:, :, 0]).latent_dist.mean[:, :, None] * SCALING_FACTOR
 
     def decode(self, latents: torch.Tensor) -> torch.Tensor:
         return self.trained.decode(latents[:, :, 0] / SCALING_FACTOR, num_frames=1).sample[:, :, None]

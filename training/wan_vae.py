@@ -122,8 +122,8 @@ class WanVaeTask(AutoencoderTask):
                 last.weight[channel] = sign * colours[colour]
                 decoder.conv_out.weight[colour, channel, 2, 1, 1] = sign
 
-    def encode(self, clips: torch.Tensor) -> torch.Tensor:
-        mean = self.trained.encode(clips).latent_dist.mean
+    def encode(self, network: nn.Module, clips: torch.Tensor) -> torch.Tensor:
+        mean = network.encode(clips).latent_dist.mean
         return (mean - _by_channel(MEAN, mean)) / _by_channel(STD, mean)
 
     def decode(self, latents: torch.Tensor) -> torch.Tensor:

@@ -160,7 +160,7 @@ def test_the_start_already_sees(data, run, frames):
     _, task = make(run, data)
     clips = pixels(torch.stack([task.pictures.whole(index, frames) for index in range(4)]))
     with torch.no_grad():
-        latents = task.encode(clips)
+        latents = task.encode(task.trained, clips)
         painted = task.decode(latents)
     anchor = task.anchor(clips)
     assert (latents - anchor).square().mean() < 0.3 * anchor.square().mean()
@@ -192,6 +192,20 @@ def test_a_decoder_learns_on_while_latents_stay(data, trained, tmp_path):
 
 
 @pytest.mark.slow
+def test_latents_stay_near_those_of_the_weights_it_goes_on_from(data, trained):
+    _, out = trained("wan-vae")
+    own = f"task.weights='{out / 'export' / 'wan_small_vae.safetensors'}'"
+    _, task = make("wan-vae", data, own, "task.train=all")
+    clips = pixels(torch.stack([task.pictures.whole(index, 5) for index in range(2)]))
+    batch = {"clip": (clips + 1) * 127.5, "noise": torch.zeros(())}
+    with torch.no_grad():
+        assert (task.encode(task.trained, clips) - task.anchor(clips)).square().mean() > 1e-4
+        assert task.loss(batch)[1]["drift"] == 0
+        task.trained.encoder.conv_in.weight.mul_(1.1)
+        assert task.loss(batch)[1]["drift"] > 1e-4
+
+
+@pytest.mark.slow
 def test_svd_vae_loads(trained):
     task, out = trained("svd-vae")
     network = load_frame_vae(out / "export")
@@ -201,7 +215,7 @@ def test_svd_vae_loads(trained):
     with torch.no_grad():
         latents = vae.encode(images)
         frames = vae.decode(latents)
-        expected = task.encode(pixels(images.movedim(-1, 1)[:, :, None] * 255))[:, :, 0] / SCALING_FACTOR
+        expected = task.encode(task.trained, pixels(images.movedim(-1, 1)[:, :, None] * 255))[:, :, 0] / SCALING_FACTOR
         each = torch.cat([vae.decode(one[None]) for one in latents])
         painted = task.decode(latents[:, :, None] * SCALING_FACTOR)[:, :, 0].movedim(1, -1) / 2 + 0.5
     assert latents.shape == (3, 4, 10, 8) and frames.shape == images.shape
@@ -223,7 +237,7 @@ def test_wan_vae_loads(trained):
     with torch.no_grad():
         latents = vae.encode(clip)
         frames = vae.decode(latents)
-        expected = task.encode(pixels(clip.movedim(-1, 0)[None] * 255))
+        expected = task.encode(task.trained, pixels(clip.movedim(-1, 0)[None] * 255))
         painted = task.decode(wan.normalise(latents)).movedim(1, -1) / 2 + 0.5
     assert latents.shape == (1, 16, 3, 10, 8) and frames.shape == (1, *clip.shape)
     normal = wan.normalise(latents)
