@@ -71,7 +71,7 @@ def generate(networks: Networks, shown: AvatarScene, steps: int, guidance: float
     clip = networks.clip.encode_image(conditions.clip_image(reference))
     condition = wan_condition(scene, tokens, networks.vae, clip, *networks.texts)
     latents = denoise(networks.transformer, condition, initial_noise(condition, 0), steps, guidance)
-    answers = (denormalise(latents), *(networks.vae.encode(torch.cat([reference, clip])) for clip in (blend, truth)))
+    answers = (denormalise(latents), *(networks.vae.encode(torch.cat([reference, film])) for film in (blend, truth)))
     return tuple((networks.vae.decode(answer)[0, 1:] * 255).round().byte().numpy() for answer in answers)
 
 

@@ -192,11 +192,11 @@ def test_a_decoder_learns_on_while_latents_stay(data, trained, tmp_path):
 
 
 @pytest.mark.slow
-def test_latents_stay_near_those_of_the_weights_it_goes_on_from(data, trained):
-    _, out = trained("wan-vae")
-    own = f"task.weights='{out / 'export' / 'wan_small_vae.safetensors'}'"
-    _, task = make("wan-vae", data, own, "task.train=all")
-    clips = pixels(torch.stack([task.pictures.whole(index, 5) for index in range(2)]))
+@pytest.mark.parametrize("run, file, frames", [("svd-vae", ".", 1), ("wan-vae", "wan_small_vae.safetensors", 5)])
+def test_latents_stay_near_those_of_the_weights_it_goes_on_from(data, trained, run, file, frames):
+    own = f"task.weights='{trained(run)[1] / 'export' / file}'"
+    _, task = make(run, data, own, "task.train=all")
+    clips = pixels(torch.stack([task.pictures.whole(index, frames) for index in range(2)]))
     batch = {"clip": (clips + 1) * 127.5, "noise": torch.zeros(())}
     with torch.no_grad():
         assert (task.encode(task.trained, clips) - task.anchor(clips)).square().mean() > 1e-4
