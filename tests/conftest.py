@@ -13,6 +13,12 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 sys.path.append(str(Path(__file__).parent.parent / "scripts"))
 
 
+def pytest_addoption(parser):
+    group = parser.getgroup("parity", "the networks of tests/parity")
+    group.addoption("--device", default="cpu", help="where they compute, such as cuda (default: cpu)")
+    group.addoption("--dtype", default="fp32", choices=("fp32", "bf16"), help="what they compute in (default: fp32)")
+
+
 @pytest.fixture(scope="session")
 def comfy_dir():
     """The folder of a ComfyUI; without one, tests that need it are skipped."""

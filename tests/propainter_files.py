@@ -48,18 +48,3 @@ def load(case, network, file, dtype=torch.float32):
     with TemporaryDirectory() as folder:
         write_files(case.shapes, folder, case.config.get("salt", ""), case.config.get("gains"), [file])
         return load_network(network, Path(folder) / file, dtype)
-
-
-def expect(case, name, actual, expected=None):
-    """Within the tolerance that the case gives for `name`."""
-    expected = case.expected[name] if expected is None else expected
-    allowed = case.config["tolerance"][name]
-    assert actual.shape == expected.shape, f"{name}: shape {tuple(actual.shape)}, expected {tuple(expected.shape)}"
-    error = (actual.double().cpu() - expected.double()).abs()
-    if "max_fraction_different" in allowed:
-        fraction = (error > 0).double().mean()
-        assert fraction <= allowed["max_fraction_different"], f"{name}: {fraction:.2%} differ"
-        return
-    limit = 0 if allowed.get("exact") else allowed.get("atol", allowed.get("max_abs"))
-    outside = (error > limit).double().mean()
-    assert outside <= allowed.get("max_fraction_outside", 0), f"{name}: off by {error.max():.3g}, allowed {limit:.3g}"

@@ -22,7 +22,7 @@ def make_scene(case):
 
 
 @torch.no_grad()
-def check(case, device="cpu"):
+def check(case):
     config, x = case.config, case.inputs
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
@@ -31,14 +31,14 @@ def check(case, device="cpu"):
         for shard in (0, 1):  # two files, as published, with what is cut in the middle in both
             save_file({**dict(own[shard::2]), "pipe.dit.frozen": torch.zeros(2)}, folder / f"{shard}.safetensors")
         weights = AniCrafter.from_files([folder / "0.safetensors", folder / "1.safetensors"])
-        transformer = load_transformer(folder / "wan.safetensors", torch.float32, heads=config["num_heads"])
+        transformer = load_transformer(folder / "wan.safetensors", case.dtype, heads=config["num_heads"])
     merge_lora(transformer, weights)
-    model = Loaded(transformer.to(device))
+    model = Loaded(transformer.to(case.device))
 
     scene = make_scene(case)
     case.check("body_free_mask", scene.free[None, 1:], 0)
     case.check("concat_mask", scene.concat_mask())
-    tokens = embed(Loaded(weights.embedders.to(device)), scene, dtype=torch.float32)
+    tokens = embed(Loaded(weights.embedders.to(case.device, case.dtype)), scene, dtype=case.dtype)
     case.check("tokens", tokens, expected=case.expected["blend_tokens"] + case.expected["smplx_tokens"])
     for name in (name for name in case.expected if name.startswith("sigmas_")):
         steps, shift = name.removeprefix("sigmas_").split("_shift")

@@ -7,6 +7,8 @@ from crafters.preprocessors.dwpose import DWPose, crop, crop_of_box, letterbox
 from crafters.preprocessors.keypoints import VISIBLE, Pose
 from crafters.preprocessors.placement import Placement, fit_placement, place_pose, place_video
 
+CPU_ONLY = "DWPose's networks here are constants, and its drawings are NumPy's and OpenCV's."
+
 
 def check(case):
     expected = case.expected

@@ -6,6 +6,8 @@ from crafters.metrics.landmarks import hand_distance
 from crafters.metrics.masks import extract_object, grey, iou, overlap
 from crafters.metrics.similarity import consistency, cosine, frechet_distance
 
+FP32_ONLY = "Metrics add up in float64, whatever features are in."
+
 
 def check(case):
     x = case.inputs
@@ -15,7 +17,8 @@ def check(case):
     check_consistency(case, cases_of(x, "consistency"))
     check_frechet(case, cases_of(x, "frechet"))
     check_extract_object(case, x["extract_object.frames_bgr"].numpy(), x["extract_object.masks_bgr"].numpy())
-    expect(case, "face_cos.mean", cosine(x["face_cos.frames"], x["face_cos.reference"]).mean())
+    faces = case.on_device({side: x[f"face_cos.{side}"] for side in ("frames", "reference")})
+    expect(case, "face_cos.mean", cosine(faces["frames"], faces["reference"]).mean().item())
 
 
 def cases_of(x, metric):
@@ -48,7 +51,8 @@ def check_obj_iou(case, clips):
 
 
 def check_obj_clip(case, clips):
-    means = {name: cosine(clip["reference"], clip["generated"]).mean() for name, clip in clips.items()}
+    clips = {name: case.on_device(clip) for name, clip in clips.items()}
+    means = {name: cosine(clip["reference"], clip["generated"]).mean().item() for name, clip in clips.items()}
     for name, mean in means.items():
         expect(case, f"obj_clip.{name}", mean)
     expect(case, "obj_clip.mean_over_videos", np.mean(list(means.values())))
@@ -65,7 +69,7 @@ def check_hand_lmd(case, frames):
 
 
 def check_consistency(case, clips):
-    per_frame = [consistency(clips[name]["features"]) for name in sorted(clips)]
+    per_frame = [consistency(case.on_device(clips[name])["features"]).cpu() for name in sorted(clips)]
     for subject in ("subject", "background"):
         expect(case, f"consistency.{subject}.per_video", [frames.mean() for frames in per_frame])
         expect(case, f"consistency.{subject}.mean_over_frames", torch.cat(per_frame).mean())
@@ -75,6 +79,7 @@ def check_frechet(case, sets):
     # The case has no input for `identical`: a set against itself.
     sets = {**sets, "identical": dict.fromkeys("ab", sets["full_rank"]["a"])}
     for name, features in sets.items():
+        features = case.on_device(features)
         for formula in ("clean_fid", "eigenvalue_form", "styleganv", "videogpt"):
             expect(case, f"frechet.{name}.{formula}", frechet_distance(features["a"], features["b"]))
 

@@ -3,6 +3,7 @@
 import torch
 import torch.nn.functional as F
 from crafters.models.avatar.lhm.network import FREQUENCIES, LARGEST, Network
+from crafters.models.avatar.lhm.precision import autocast, matrices_to
 from crafters.models.checkpoint import assign
 
 # Largest error in float32; the noise of sines and cosines of large arguments.
@@ -26,10 +27,14 @@ def check(case):
     with torch.device("meta"):
         network = Network(config["layers"], config["dim"], config["heads"], config["cond_dim"], widths)
     assign(network, case.weights(), case.name)
+    matrices_to(network.transformer, case.dtype)
+    network.to(case.device).eval()
     basis = torch.zeros(3, 3, FREQUENCIES)
     basis[range(3), range(3)] = 2 ** torch.arange(FREQUENCIES) * torch.pi
     assert basis.flatten(1).equal(case.expected["point_embed_basis"])
-    check_numbers(case, network.eval(), torch.float32, case.expected)
+    check_numbers(case, network, torch.float32, case.expected)
+    if case.half:
+        return
     check_numbers(case, network.double(), torch.float64, case.tensors("expected_float64.safetensors"))
 
 
@@ -41,9 +46,7 @@ def check_numbers(case, network, dtype, expected):
         kind = name.split("_")[-1] if name.startswith("layer_") else name
         atol = {"points": 5e-5, "tokens": 3e-5}.get(kind) or ATOL.get(name, 3e-5)
         atol = 1e-9 if dtype == torch.float64 else atol
-        actual = actual.reshape(expected[name].shape)
-        error = (actual.double() - expected[name].double()).abs().max().item()
-        assert error <= atol, f"{name} ({dtype}): off by {error:.3g}, allowed {atol:.3g}"
+        case.compare(f"{name} ({dtype})", actual.reshape(expected[name].shape), expected[name], atol)
 
     seen = {}
 
@@ -64,7 +67,7 @@ def check_numbers(case, network, dtype, expected):
             watch(f"layer_{i}_points", layer, lambda out: out[0]),
             watch(f"layer_{i}_tokens", layer, lambda out: torch.cat(out[1:], dim=1)),
         ]
-    x = {name: tensor.to(dtype) if tensor.is_floating_point() else tensor for name, tensor in case.inputs.items()}
+    x = case.on_device(case.inputs, dtype)
     found = network(x["body_tokens"], x["head_features"], x["query_points"][0], x["is_upper_body"])
     for hook in hooks:
         hook.remove()
@@ -72,7 +75,8 @@ def check_numbers(case, network, dtype, expected):
     padded = F.pad(x["head_features"], (0, x["body_tokens"].shape[-1] - x["head_features"].shape[-1]))
     tokens = torch.cat([x["body_tokens"], padded], dim=1)
     same("conditioning_tokens", tokens)
-    same("projected_tokens", transformer.linear_cond_proj(tokens))
+    with autocast(transformer.linear_cond_proj):
+        same("projected_tokens", transformer.linear_cond_proj(tokens))
     seen["scaling_before_upper_body_clamp"] = seen["raw_scaling"].exp().clamp(0, LARGEST)
     seen |= {name: getattr(found, name) for name in ("offset", "rgb", "opacity", "rotation")} | {"scaling": found.scale}
     for name, actual in seen.items():

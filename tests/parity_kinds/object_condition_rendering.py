@@ -13,16 +13,18 @@ from crafters.preprocessors.object_conditions import (
     inferno,
 )
 
+FP32_ONLY = "Colours are levels of 0…255, made in float32 at least."
+
 
 def check(case):
-    x, expected = case.inputs, case.expected
+    x, expected = case.on_device(case.inputs), case.on_device(case.expected)
     levels = depth_levels(x["inverse_depth"])
     small = inferno(levels)
     depth = depth_condition(x["inverse_depth"], x["object_mask"])
     exact = {
         "depth_levels": levels,
         "depth_colour_small_rgb": small,
-        "inferno_lut_rgb": inferno(torch.arange(256, dtype=torch.uint8)),
+        "inferno_lut_rgb": inferno(torch.arange(256, dtype=torch.uint8, device=case.device)),
         "hand_rgb_from_light": hand_colour(x["hand_light_values"]),
         "hand_rgb_from_normals": hand_colour(hand_light(x["hand_normals"], x["view_direction"])),
         "hand_condition_rgb": hand_condition(x["hand_render"], x["object_mask"]),

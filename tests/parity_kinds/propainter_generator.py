@@ -4,13 +4,13 @@ from crafters.models.propainter.generator import Generator
 from crafters.models.propainter.propagation import propagate_pixels
 from crafters.models.propainter.transformer import PATCH, masked_windows
 from crafters.models.propainter.warp import consistent
-from propainter_files import GENERATOR, expect, load
+from propainter_files import GENERATOR, load
 
 
 @torch.no_grad()
 def check(case):
-    network, x, local = load(case, Generator, GENERATOR), case.inputs, case.config["local_frames"]
-    seen = {}
+    network = load(case, Generator, GENERATOR, case.dtype).to(case.device)
+    x, local, seen = case.on_device(case.inputs), case.config["local_frames"], {}
 
     def watch(name, module):
         module.register_forward_hook(lambda _, inputs, output: seen.update({name: output}))
@@ -23,21 +23,23 @@ def check(case):
 
     frames, masks = x["frames"].float() / 255 * 2 - 1, x["masks"].float()
     flows = x["flow_forward"], x["flow_backward"]
-    expect(case, "forward_valid", consistent(*flows))
+    case.expect("forward_valid", consistent(*flows))
     filled, remaining = propagate_pixels(frames * (1 - masks), *flows, masks)
-    expect(case, "propagated_frames", filled[:: case.config["propagated_frame_stride"]])
-    expect(case, "updated_masks", remaining)
+    case.expect("propagated_frames", filled[:: case.config["propagated_frame_stride"]])
+    case.expect("updated_masks", remaining)
 
-    features = network.encode(frames * (1 - masks) + filled * masks, masks, remaining)
-    expect(case, "encoder_features_every8", features[:, ::8])
+    shown = frames * (1 - masks) + filled * masks
+    shown, masks, remaining = (part.to(case.dtype) for part in (shown, masks, remaining))
+    features = network.encode(shown, masks, remaining)
+    case.expect("encoder_features_every8", features[:, ::8])
     between = [flow[: local - 1] for flow in flows]
     output = network(features, *between, masks[:local], remaining[:local])
-    expect(case, "propagated_local_features_every8", seen["features"][:, ::8])
-    expect(case, "tokens_in_every16", seen["tokens_in"][..., ::16])
-    expect(case, "tokens_block0_every16", seen["block0"][..., ::16])
-    expect(case, "tokens_out_every16", seen["tokens_out"][..., ::16])
-    expect(case, "composed_features_every16", seen["composed"][:, ::16])
-    expect(case, "output_frames", output)
+    case.expect("propagated_local_features_every8", seen["features"][:, ::8])
+    case.expect("tokens_in_every16", seen["tokens_in"][..., ::16])
+    case.expect("tokens_block0_every16", seen["block0"][..., ::16])
+    case.expect("tokens_out_every16", seen["tokens_out"][..., ::16])
+    case.expect("composed_features_every16", seen["composed"][:, ::16])
+    case.expect("output_frames", output)
 
     small = F.interpolate(masks[:local], features.shape[-2:], mode="nearest")
-    expect(case, "window_has_mask", masked_windows(F.max_pool2d(small, **PATCH)[:, 0]))
+    case.expect("window_has_mask", masked_windows(F.max_pool2d(small, **PATCH)[:, 0]))

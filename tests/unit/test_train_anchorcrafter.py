@@ -177,6 +177,19 @@ def test_films_from_the_cache_and_from_the_file_are_the_same(folder, seen):
         torch.testing.assert_close(calls[0][name], calls[1][name], rtol=2e-3, atol=2e-3)
 
 
+@pytest.mark.parametrize("changes", [{"reference_frame": True}, {"ablate": ["hand_mesh", "view_fusion"]}])
+def test_resident_clips_are_the_same(folder, seen, changes):
+    calls = []
+    for resident in (False, True):
+        task = AnchorTask(anchor_settings(folder, augmentation=None, resident=resident, **changes), FRAMES)
+        task.prepare(torch.device("cpu"), 0, 1)
+        with torch.autocast("cpu", torch.bfloat16):
+            calls.append(seen(task, batch_of(task, len(task))))
+    assert len(task) > 2
+    for name in ("sample", "context", "maps", "loss"):
+        torch.testing.assert_close(calls[0][name], calls[1][name], rtol=1e-2, atol=1e-3)  # half precision
+
+
 def test_the_frozen_vae_in_bf16_says_nearly_the_same_under_its_own_key(folder):
     exact, fast = (AnchorTask(anchor_settings(folder, vae_dtype=dtype), FRAMES) for dtype in ("fp32", "bf16"))
     assert fast.encoders.vae.dtype == torch.bfloat16 and exact.encoders.keys["clip"] != fast.encoders.keys["clip"]
@@ -458,6 +471,7 @@ def test_frames_from_the_middle_are_those_counted_from_the_start(tmp_path):
     [
         ({"sise": [64, 64]}, "There is no setting sise"),
         ({"size": [60, 128]}, "size is 60×128; multiples of 64"),
+        ({"resident": True}, "resident is for latents that are made once"),
         ({"dropout": 0.5}, "dropout is 0.5; it must be in 0…1/3"),
         ({"model": None}, "either weights to start from or the sizes"),
         ({"region": "hands"}, "region is 'hands'; one of pretrain, finetune, none"),
