@@ -13,7 +13,8 @@ class AnchorSettings:
 
     data: folder in the published layout (`anchor_data`); held_out: another one, for previews (else `data`). svd: folder
     with vae/ and image_encoder/; dinov2: folder or file. cache: folder that keeps what they answer, shared by runs;
-    cache_films: also for whole films, which need not be decoded and encoded again for every sample. vae_dtype: bf16 is
+    cache_films: also for whole films, which need not be decoded and encoded again for every sample; resident: all of it
+    is on the device that computes besides, which a fast one with room for the clips wants. vae_dtype: bf16 is
     several times faster on CPUs that have it. size: (width, height), multiples of 64. stride: between frames of a
     sample. reference_frame: frame 0 of a sample is the person's photo with its own pose, no hand and no product, as at
     inference; else all are of the film, as published.
@@ -33,6 +34,7 @@ class AnchorSettings:
     cache: Path
     held_out: Path | None = None
     cache_films: bool = True
+    resident: bool = False
     vae_dtype: Literal["fp32", "fp16", "bf16"] = "fp32"
     size: tuple[int, int] = (576, 1024)
     stride: int = 2
@@ -62,6 +64,8 @@ class AnchorSettings:
             raise ValueError(f"dropout is {self.dropout}; it must be in 0…1/3, as three parts of that size are drawn.")
         if self.noise_std < 0 or self.region_rate <= 0:
             raise ValueError("noise_std must be 0 or more and region_rate above 0.")
+        if self.resident and (not self.cache_films or self.augmentation is not None):
+            raise ValueError("resident is for latents that are made once: set cache_films and augmentation: null.")
         if (self.weights is None) == (self.model is None):
             raise ValueError("either weights to start from or the sizes of a new model are wanted.")
         if self.model is not None and not self.model.product:

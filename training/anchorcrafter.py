@@ -3,6 +3,7 @@
 import json
 import re
 from dataclasses import replace
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from ..models.checkpoint import DTYPES
 from .anchor_data import Clip, find_clips
 from .anchor_encode import AnchorEncoders
 from .anchor_preview import preview
+from .anchor_resident import ResidentClips
 from .anchor_settings import AnchorSettings
 
 EXPORT = "anchorcrafter.safetensors"
@@ -107,6 +109,24 @@ class AnchorTask:
             if self.settings.cache_films:
                 self.encoders.clip_moments(clip, np.arange(1))
                 self.encoders.conditions(clip, np.arange(1))
+        if self.settings.resident:
+            self.resident = self._resident(device)
+
+    def _resident(self, device: torch.device) -> ResidentClips:
+        kept, encoders = ResidentClips(device), self.encoders
+        for _, clips in groupby(self.clips, lambda clip: clip.person):
+            clips = list(clips)
+            pose = {"pose": encoders.person_pose(clips[0])} if self.settings.reference_frame else {}
+            kept.add_person([encoders.person(clips[0], frame) | pose for frame in range(clips[0].person_frames)])
+            for clip in clips:
+                every, product = np.arange(clip.frames), encoders.product(clip)
+                kept.add_clip(
+                    encoders.clip_moments(clip, every),
+                    self._ablated(encoders.conditions(clip, every)),
+                    product | {"tokens": self.shown_tokens(product["tokens"])},
+                )
+        kept.settle()
+        return kept
 
     def __len__(self) -> int:
         return len(self.clips)
@@ -117,7 +137,8 @@ class AnchorTask:
         `film` [N, 3, H, W] uint8, or `film_moments` [N, 8, h, w] (mean, deviation); `photos` [2, 3, H, W] of person and
         product in −1…1 with noise, or `photos_moments`; `conditions` [N, 9, H, W] uint8; CLIP's `embedding` [C] and
         DINOv2's `tokens` [3·T, D]; what is drawn: normal `posterior` [N + 2, 4, h, w] and `noise` [N, 4, h, w];
-        `sigma`, `augmentation` and the uniform `u` [].
+        `sigma`, `augmentation` and the uniform `u` []. Of resident clips only that, and the numbers that tell which:
+        `clip`, its person's `photo` [], `frames` [n].
         """
         settings, encoders, clip = self.settings, self.encoders, self.clips[index]
         taken = frames - settings.reference_frame
@@ -125,7 +146,11 @@ class AnchorTask:
             raise ValueError("A sample of 1 frame would be the photo alone: set frames of every stage above 1.")
         first = draw.integers(clip.frames - (taken - 1) * settings.stride)
         numbers = first + settings.stride * np.arange(taken)
-        person, product = encoders.person(clip, int(draw.integers(clip.person_frames))), encoders.product(clip)
+        photo = int(draw.integers(clip.person_frames))
+        if settings.resident:
+            chosen = {"clip": index, "photo": photo, "frames": numbers}
+            return {name: torch.as_tensor(value) for name, value in chosen.items()} | self._drawn(draw, frames, 0.0)
+        person, product = encoders.person(clip, photo), encoders.product(clip)
         batch = {"embedding": person["embedding"], "tokens": self.shown_tokens(product["tokens"])}
 
         if settings.cache_films:
@@ -139,8 +164,6 @@ class AnchorTask:
             film = torch.cat([head[None], film])
         batch |= {name: film, "conditions": self.shown_conditions(clip, conditions)}
 
-        width, height = settings.size
-        latent = (4, height // 8, width // 8)
         strength = 0.0
         if settings.augmentation is None:
             batch["photos_moments"] = torch.stack([person["moments"], product["moments"]])
@@ -148,18 +171,26 @@ class AnchorTask:
             strength = float(np.exp(draw.normal(*settings.augmentation)))
             photos = torch.stack([person["pixels"], product["pixels"]]).float() / 127.5 - 1
             batch["photos"] = photos + strength * _normal(draw, photos.shape[1:])  # the same on both
-        batch["posterior"], batch["noise"] = _normal(draw, (frames + 2, *latent)), _normal(draw, (frames, *latent))
-        drawn = {
+        return batch | self._drawn(draw, frames, strength)
+
+    def _drawn(self, draw: np.random.Generator, frames: int, strength: float) -> dict[str, torch.Tensor]:
+        settings = self.settings
+        latent = (4, settings.size[1] // 8, settings.size[0] // 8)
+        drawn = {"posterior": _normal(draw, (frames + 2, *latent)), "noise": _normal(draw, (frames, *latent))}
+        numbers = {
             "sigma": np.exp(draw.normal(settings.noise_mean, settings.noise_std)),
             "augmentation": strength,
             "u": draw.random(),
         }
-        return batch | {name: torch.tensor(value, dtype=torch.float32) for name, value in drawn.items()}
+        return drawn | {name: torch.tensor(value, dtype=torch.float32) for name, value in numbers.items()}
 
     def shown_conditions(self, clip: Clip, conditions: torch.Tensor) -> torch.Tensor:
         """What the network is shown with `conditions` [F, 9, H, W] of the clip: the photo's first if it is frame 0."""
         if self.settings.reference_frame:
             conditions = torch.cat([self.encoders.person_pose(clip)[None], conditions])
+        return self._ablated(conditions)
+
+    def _ablated(self, conditions: torch.Tensor) -> torch.Tensor:
         if "hand_mesh" in self.settings.ablate:
             conditions[:, 3:6] = 0
         return conditions
@@ -173,6 +204,8 @@ class AnchorTask:
     def loss(self, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """The HOI-region loss; logged beside it, as `plain`, the same without a region's weight."""
         settings, system = self.settings, self.trained
+        if settings.resident:
+            batch = batch | self.resident.show(batch["clip"], batch["photo"], batch["frames"])
         frames = batch["noise"].shape[1]
         drawn = batch["posterior"].split([frames, 2], 1)
         latents = self._latents(batch, "film", drawn[0]) * SCALING_FACTOR
