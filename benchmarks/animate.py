@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 import torch
-from crafters.models.avatar.animate import Animator, animate
+from crafters.models.avatar.animate import Animator, Posed, animate
 from crafters.models.avatar.body import load_body_model
 from crafters.models.avatar.motion import BodyMotion
 from crafters.models.avatar.rig import rig_from_body
@@ -37,6 +37,20 @@ def random_motion(frames: int) -> BodyMotion:
     return BodyMotion(pose, rows(0, 0.4, 3), rows(*[0.0] * 10), *camera, tuple(range(frames)), 25.0)
 
 
+def finished(posed: Posed) -> None:
+    posed.rotation[-1, -1].cpu()  # waits for the device
+
+
+def frames_per_second(avatar, rig, motion: BodyMotion, device: torch.device, count: int, clock=time.perf_counter):
+    """Of the first `count` frames, or some more."""
+    start = clock()
+    for part, posed in animate(avatar, rig, motion, device):
+        finished(posed)
+        if part.stop >= count:
+            break
+    return part.stop / (clock() - start)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--gaussians", type=int, default=40_000)
@@ -57,16 +71,8 @@ def main() -> None:
     motion = random_motion(arguments.frames)
     device = torch.device(arguments.device)
 
-    def finished(posed) -> None:
-        posed.rotation[-1, -1].cpu()  # waits for the device
-
     def together(count: int) -> float:
-        start = clock()
-        for part, posed in animate(avatar, rig, motion, device):
-            finished(posed)
-            if part.stop >= count:
-                break
-        return part.stop / (clock() - start)
+        return frames_per_second(avatar, rig, motion, device, count, clock)
 
     def one_by_one(count: int) -> float:
         start = clock()

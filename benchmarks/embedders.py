@@ -36,6 +36,8 @@ def measure(size: tuple[int, int], frames: int, dtype: str, tile: tuple[int, int
     model = Loaded(Embedders(DIM).to("cuda" if cuda else "cpu", DTYPES[dtype]))
     # The first convolution loads what the library needs, once and for all.
     embed(model, Scene(*(clip[:1, :64, :64] for clip in (scene.blend, scene.mesh, scene.free))))
+    if cuda:
+        torch.cuda.reset_peak_memory_stats()
     before = torch.cuda.memory_allocated() / 2**30 if cuda else resident()[0]
     clock = time.monotonic if cuda else time.process_time  # a CPU may have other work besides
     start = clock()

@@ -34,6 +34,11 @@ CLIP_VIT_H = {
     "patch_size": 14,
     "projection_dim": 1024,
 }
+SVD_VAE = {
+    "block_out_channels": (128, 256, 512, 512),
+    "layers_per_block": 2,
+    "down_block_types": ("DownEncoderBlock2D",) * 4,
+}
 DINOV2_LARGE = {"hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16, "image_size": 518}
 
 
@@ -56,9 +61,7 @@ def write_full_size(models: Path) -> dict[str, str]:
     own.mkdir(parents=True, exist_ok=True)
     with torch.device("meta"):
         system = AnchorCrafter(AnchorConfig())
-        vae = AutoencoderKLTemporalDecoder(
-            block_out_channels=(128, 256, 512, 512), layers_per_block=2, down_block_types=("DownEncoderBlock2D",) * 4
-        )
+        vae = AutoencoderKLTemporalDecoder(**SVD_VAE)
     torch.save(random_half(system).state_dict(), own / "AnchorCrafter.pth")
     random_half(vae).save_pretrained(svd / "vae")
     del system, vae
