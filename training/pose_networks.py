@@ -4,10 +4,12 @@ They hold under a million weights together, learn on one processor core from the
 `preprocessors.dwpose` exactly as the published files do.
 """
 
+import math
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -17,6 +19,7 @@ from ..preprocessors.dwpose import DETECTOR_SIDE, POSE_SIZE, SIMCC_SPLIT, STRIDE
 KEYPOINTS = 133  # COCO-WholeBody
 POSE_WIDTH, POSE_HEIGHT = POSE_SIZE.tolist()
 DETECTOR_CELL = STRIDES[-1]  # pixels: of YOLOX's three grids the coarsest alone answers
+HALVED = 256  # numbers; smaller weights are not worth a cast
 FINER_CELLS = sum((DETECTOR_SIDE // stride) ** 2 for stride in STRIDES[:-1])  # their rows come first
 
 
@@ -139,7 +142,8 @@ def _finer(cells: int, bins: int) -> nn.Linear:
 def write_onnx(network: PersonDetector | WholeBodyPose, path: str | Path) -> None:
     """Write the network, in evaluation mode, as the ONNX file that `preprocessors.dwpose.DWPose` opens.
 
-    Raises RuntimeError if the onnx package is missing.
+    Its weights are kept in half precision, what it computes is float32. Raises RuntimeError if the onnx package is
+    missing.
     """
     try:
         import onnx
@@ -156,4 +160,19 @@ def write_onnx(network: PersonDetector | WholeBodyPose, path: str | Path) -> Non
             network.eval(), (torch.zeros(1, 3, *size),), str(path), dynamo=False, opset_version=13,
             input_names=names[0], output_names=names[1],
         )  # fmt: skip
+    model = onnx.load(path)
+    halve_weights(model)
+    onnx.save(model, path)
     onnx.checker.check_model(str(path), full_check=True)
+
+
+def halve_weights(model) -> None:
+    """Keep an ONNX model's large float32 weights in float16, each with a cast that runtimes do once, at loading."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    graph = model.graph
+    for weight in graph.initializer:
+        if weight.data_type == TensorProto.FLOAT and math.prod(weight.dims) >= HALVED:
+            name = weight.name
+            weight.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(weight).astype(np.float16), f"{name}.half"))
+            graph.node.insert(0, helper.make_node("Cast", [weight.name], [name], to=TensorProto.FLOAT))

@@ -1,6 +1,7 @@
 """The small DWPose: its networks, targets, data and training; and the files that the demo comes with."""
 
 import csv
+import math
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 import torch
 from crafters.preprocessors.dwpose import DWPose, decode_boxes, decode_simcc, to_pose
 from crafters.preprocessors.keypoints import VISIBLE
+from crafters.training import pose_networks
 from crafters.training.loop import train
 from crafters.training.pose import DetectorTask, PoseSettings, WholeBodyTask, cell_targets, simcc_error
 from crafters.training.pose_data import FACE, MIRRORED, Frame, PoseScenes, keypoints_of, mirror, vary
@@ -55,8 +57,10 @@ def tuple_of(frame: Frame) -> tuple[np.ndarray, ...]:
     return frame.image, frame.points, frame.box
 
 
+@pytest.mark.parametrize(("halved", "precision"), [(math.inf, 2e-5), (pose_networks.HALVED, 2e-3)])
 @pytest.mark.parametrize("network", [PersonDetector(), WholeBodyPose()], ids=["detector", "pose"])
-def test_the_file_answers_as_the_network(network, tmp_path):
+def test_the_file_answers_as_the_network(network, halved, precision, tmp_path, monkeypatch):
+    monkeypatch.setattr(pose_networks, "HALVED", halved)
     detector = isinstance(network, PersonDetector)
     size = (640, 640) if detector else (384, 288)
     pictures = torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(0)) * (255 if detector else 3)
@@ -69,7 +73,11 @@ def test_the_file_answers_as_the_network(network, tmp_path):
     with torch.no_grad():
         expected = network.eval()(pictures)
     for a, b in zip(found, (expected,) if detector else expected, strict=True):
-        np.testing.assert_allclose(a, b.numpy(), atol=2e-5)
+        np.testing.assert_allclose(a, b.numpy(), atol=precision * max(1, b.abs().max()))
+    weights = sum(parameter.numel() for parameter in network.parameters())
+    assert (tmp_path / "network.onnx").stat().st_size == pytest.approx(
+        weights * (4 if halved == math.inf else 2), rel=0.2
+    )
 
 
 def test_dwpose_opens_both_files(tmp_path):
