@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
+from .scenes import LANDSCAPE, PORTRAIT
+
 if TYPE_CHECKING:
     from ..preprocessors.dwpose import DWPose
 
@@ -17,7 +19,6 @@ Judgement = tuple[dict[str, float], np.ndarray]
 
 WEIGHTS = Path(__file__).parent / "weights"  # as a ComfyUI's models folder
 FRAMES, FPS = 16, 15.0
-PORTRAIT, LANDSCAPE = (192, 320), (256, 192)
 SMALL = {  # by node type, the small networks and what goes with their size
     "CraftersLoadDWPose": {"detector": "yolox_small.onnx", "pose": "dwpose_small.onnx"},
     "CraftersLoadDINOv2": {"name": "dinov2-small"},

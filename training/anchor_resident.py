@@ -10,7 +10,7 @@ Tensors = Mapping[str, torch.Tensor]
 class ResidentClips:
     """All that samples show, each thing once: what encoders say of films, photos and products, and the conditions.
 
-    A clip of 8 frames of 192×256 takes 3.6 MB, nearly all of it conditions.
+    A clip of 8 frames of 192×320 takes 4.5 MB, nearly all of it conditions.
     """
 
     def __init__(self, device: torch.device):

@@ -55,11 +55,12 @@ class PoseScenes:
         return self.folder / f"{self.split}-{seed:05d}-{self.frames}.npz"
 
     def _scene(self, seed: int) -> dict[str, np.ndarray]:
+        from ..demo.scenes import LANDSCAPE, PORTRAIT
         from ..demo.scenes.exercise import EXERCISES
         from ..demo.scenes.motion import PRESENTATIONS
         from ..demo.scenes.scene import make_scene
 
-        kinds, size = (EXERCISES, (256, 192)) if seed % 3 == 2 else (PRESENTATIONS, (192, 256))
+        kinds, size = (EXERCISES, LANDSCAPE) if seed % 3 == 2 else (PRESENTATIONS, PORTRAIT)
         scene = make_scene(seed, self.split, size, self.frames, FPS, kinds[seed // 3 % len(kinds)])
         room = scene.background[0]
         differs = np.abs(scene.person_photo.astype(int) - room).max(axis=2) > 16

@@ -18,6 +18,7 @@ from ...models.avatar.rasterize import Camera
 from ...models.avatar.render import render_avatar, render_body
 from ...preprocessors.clip import write_video
 from ...training.anicrafter_data import BLEND, MASK, MESH, REFERENCE, SOURCE
+from . import LANDSCAPE
 from .avatar import avatar_rig, degrade, misjudge, scene_avatar
 from .exercise import EXERCISES
 from .motion import photo_pose
@@ -51,7 +52,7 @@ class AvatarScene:
 def make_avatar_scene(
     seed: int,
     split: str,
-    size: tuple[int, int] = (256, 192),
+    size: tuple[int, int] = LANDSCAPE,
     frames: int = 16,
     fps: float = 15.0,
     kind: str | None = None,

@@ -16,7 +16,7 @@ def register(commands) -> None:
     data.add_argument("--system", choices=["anchorcrafter", "anicrafter"], default="anchorcrafter", help="whose layout")
     data.add_argument("--count", type=_count, default=100, metavar="N", help="clips; default: %(default)s")
     data.add_argument("--split", choices=["train", "test"], default="train", help="they share no person and no product")
-    data.add_argument("--size", type=_size, metavar="WxH", help="default: 192x256, anicrafter 256x192")
+    data.add_argument("--size", type=_size, metavar="WxH", help="default: 192x320, anicrafter 256x192")
     data.add_argument("--frames", type=_count, default=16, metavar="N", help="per clip; default: %(default)s")
     data.add_argument("--start", type=int, default=0, metavar="SEED", help="the first clip's; default: %(default)s")
     data.add_argument("--jobs", type=_count, default=1, metavar="J", help="processes; default: %(default)s")

@@ -22,6 +22,7 @@ from PIL import Image
 from ...preprocessors.clip import write_video
 from ...preprocessors.draw_pose import draw_pose
 from ...training.anchor_data import DEPTH, FILM, HAND, PEOPLE, PEOPLE_POSE, POSE, PRODUCTS
+from . import LANDSCAPE, PORTRAIT
 from .anicrafter_data import clip_folder, write_avatar_scene
 from .person import make_person
 from .scene import make_scene
@@ -132,6 +133,6 @@ class Layout(NamedTuple):
 
 
 LAYOUTS = {
-    "anchorcrafter": Layout((192, 256), _clip, _person, _write_clips),
-    "anicrafter": Layout((256, 192), clip_folder, int, _write_avatar_clips),
+    "anchorcrafter": Layout(PORTRAIT, _clip, _person, _write_clips),
+    "anicrafter": Layout(LANDSCAPE, clip_folder, int, _write_avatar_clips),
 }

@@ -17,6 +17,7 @@ from ...preprocessors.dwpose import to_pose
 from ...preprocessors.frames import each_frame
 from ...preprocessors.keypoints import Pose
 from ...preprocessors.object_conditions import draw_hands, hand_condition, inferno
+from . import PORTRAIT
 from .exercise import EXERCISES
 from .motion import make_motion, photo_pose
 from .person import Person, make_person
@@ -116,7 +117,7 @@ class Scene:
 def make_scene(
     seed: int,
     split: str,
-    size: tuple[int, int] = (192, 256),
+    size: tuple[int, int] = PORTRAIT,
     frames: int = 16,
     fps: float = 15.0,
     kind: str | None = None,
