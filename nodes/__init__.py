@@ -2,7 +2,7 @@
 
 from comfy_api.latest import ComfyExtension, io
 
-from ..runtime import files
+from ..runtime import files, notes
 from . import (
     anchorcrafter,
     anicrafter,
@@ -28,6 +28,7 @@ ROOMS = (clips, pose, segment, product, object_depth, motion_capture, background
 class CraftersExtension(ComfyExtension):
     async def on_load(self) -> None:
         files.register()
+        notes.show_under_nodes()
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         files.register()

@@ -1,0 +1,35 @@
+"""What a node has to say of its result: each warning of the pack is shown under the node that is at work."""
+
+import logging
+import sys
+
+PACK = __name__.rpartition(".runtime")[0]  # above all loggers of the pack, whatever name ComfyUI loads it by
+
+
+class _UnderNode(logging.Handler):
+    """Sends warnings to the page; they reach the log as well."""
+
+    def __init__(self):
+        super().__init__(logging.WARNING)
+        self._node, self._told = None, []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        from comfy_execution.utils import get_executing_context
+
+        context, host = get_executing_context(), sys.modules.get("server")
+        if context is None or host is None or getattr(host.PromptServer, "instance", None) is None:
+            return
+        node = context.prompt_id, context.node_id
+        if node != self._node:
+            self._node, self._told = node, []
+        note = record.getMessage()
+        if note not in self._told:
+            self._told.append(note)
+            host.PromptServer.instance.send_progress_text("\n".join(self._told), context.node_id)
+
+
+def show_under_nodes() -> None:
+    """Inside ComfyUI: from now on; any number of calls."""
+    logger = logging.getLogger(PACK)
+    if not any(isinstance(handler, _UnderNode) for handler in logger.handlers):
+        logger.addHandler(_UnderNode())
