@@ -6,6 +6,7 @@ import torch
 from comfy_api.latest import io
 
 from ..models.checkpoint import DTYPES
+from ..models.whole import if_possible
 from ..runtime import files
 from ..runtime.memory import DTYPE_CHOICES, Managed, compute_device, to_output, vae_dtype
 from ..runtime.progress import Previewer, Progress
@@ -228,7 +229,8 @@ class CraftersAniCrafterPrompt(io.ComfyNode):
             texts = load_prompts(files.path(file, files.OWN))
         elif clip is not None:
             texts = [clip.encode_from_tokens(clip.tokenize(text)).float().cpu() for text in (PROMPT, NEGATIVE_PROMPT)]
-            save_prompts(files.new_model(file, files.OWN), *texts)
+            with if_possible("The prompt will be encoded anew in the next session"):
+                save_prompts(files.new_model(file, files.OWN), *texts)
         else:
             raise ValueError(f"There is no {file} in models/crafters: connect the text encoder once (Load CLIP, wan).")
         return io.NodeOutput(*([[text, {}]] for text in texts))

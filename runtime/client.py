@@ -11,6 +11,8 @@ from typing import Any
 
 import aiohttp
 
+from ..models.whole import whole
+
 Prompt = dict[str, dict[str, Any]]
 OnProgress = Callable[[str, float, float], None]
 OnPreview = Callable[[bytes], None]
@@ -102,16 +104,14 @@ class ComfyClient:
         """Fetch one entry of `output_files` into `folder`, under a free name; returns its path."""
         keys = {key: file.get(key, "") for key in ("filename", "subfolder", "type")}
         target = _free_name(Path(folder) / Path(keys["filename"]).name)
-        target.parent.mkdir(parents=True, exist_ok=True)
         try:
             async with self._session.get(f"{self.url}/view", params=keys) as response:
                 if response.status != 200:
                     raise ComfyError(f"The server did not hand out {keys['filename']} ({response.status}).")
-                with target.open("wb") as out:
+                with whole(target) as part, part.open("wb") as out:
                     async for chunk in response.content.iter_chunked(1 << 20):
                         out.write(chunk)
         except aiohttp.ClientError as error:
-            target.unlink(missing_ok=True)
             raise self._unreachable() from error
         return target
 

@@ -1,7 +1,6 @@
 """What frozen encoders answered, kept on disk under the content of encoder and input."""
 
 import hashlib
-import os
 import threading
 import zipfile
 from collections.abc import Callable
@@ -9,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
+
+from ..models.whole import whole
 
 
 def digest(*parts: Path | torch.nn.Module | str) -> str:
@@ -42,7 +43,5 @@ class Cache:
         return np.load(path)
 
     def _write(self, path: Path, arrays: dict[str, np.ndarray]) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f"{path.stem}.{os.getpid()}.part.npz")
-        np.savez_compressed(part, **arrays)
-        os.replace(part, path)
+        with whole(path) as part, part.open("wb") as file:
+            np.savez_compressed(file, **arrays)

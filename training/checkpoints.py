@@ -4,7 +4,7 @@ import os
 import shutil
 from pathlib import Path
 
-PART = ".part"  # ends the name of what is not yet, or no longer, whole
+from ..models.whole import PART
 
 
 def folder_of(checkpoints: Path, step: int) -> Path:

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from ..checkpoint import CheckpointError, read
 from ..loaded import Loaded
 from ..pretrained import from_folder, pretrained
+from ..whole import whole
 from .fp8 import dequantise
 
 PROMPT = "human in a scene"  # both are what every published run used
@@ -47,7 +48,8 @@ def save_prompts(path: str | Path, positive: torch.Tensor, negative: torch.Tenso
 
     used = {"positive": positive, "negative": negative}
     used = {name: x[:, : int(x[0].any(-1).nonzero().max()) + 1].bfloat16().contiguous() for name, x in used.items()}
-    save_file(used, str(path), {"format": "pt"})
+    with whole(path) as part:
+        save_file(used, part, {"format": "pt"})
 
 
 def load_prompts(path: str | Path) -> tuple[torch.Tensor, torch.Tensor]:

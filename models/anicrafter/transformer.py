@@ -72,7 +72,7 @@ def load_transformer(path: str | Path, dtype: torch.dtype = torch.bfloat16, head
     elif path.suffix == ".gguf":
         raise CheckpointError(f"{path.name}: GGUF files are for ComfyUI's own graph, with a GGUF loader.")
     else:
-        state = {name.removeprefix("model.diffusion_model."): tensor for name, tensor in read(path)[0].items()}
+        state, _ = read(path)
         config = _infer(state, heads, path.name)
         state = convert_wan_transformer_to_diffusers(dequantise(state, dtype, path.name))
     if config.get("in_channels") != 36 or not config.get("image_dim"):

@@ -192,7 +192,7 @@ def without(*prefixes):
         (without("head.head.weight"), "not a Wan video model: tensor head.head.weight"),
         (without("blocks.1.ffn.0.bias"), "1 missing"),
         ({**WAN, "vace_blocks.0.after_proj.bias": torch.ones(2)}, "1 unknown"),
-        ({**WAN, "blocks.0.ffn.0.weight": torch.ones(64, 64, dtype=torch.uint8)}, "only ComfyUI reads"),
+        ({**WAN, "blocks.0.ffn.0.weight": torch.ones(64, 64, dtype=torch.uint8)}, "quantised to uint8"),
     ],
 )
 def test_another_wan_is_refused(tmp_path, state, fault):

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from ...checkpoint import CheckpointError, assign, first_sentence
+from ...whole import whole
 from .system import vit_size
 from .vit import VisionTransformer
 
@@ -53,7 +54,8 @@ def convert_sapiens(source: str | Path, out: str | Path, dtype: torch.dtype = to
         name: tensor.to(dtype if tensor.ndim in (2, 4) else torch.float32).contiguous()  # linear and convolution
         for name, tensor in network.state_dict().items()
     }
-    save_file(tensors, str(out), {"config": json.dumps({"padding": network.size.padding})})
+    with whole(out) as part:
+        save_file(tensors, part, {"config": json.dumps({"padding": network.size.padding})})
 
 
 def _plain_names(program: torch.jit.ScriptModule, what: str) -> dict[str, torch.Tensor]:
