@@ -6,6 +6,7 @@ import torch
 from comfy_api.latest import io
 
 from ..models.checkpoint import DTYPES
+from ..models.finite import PICTURES, check_finite
 from ..models.whole import if_possible
 from ..runtime import files
 from ..runtime.memory import DTYPE_CHOICES, Managed, compute_device, to_output, vae_dtype
@@ -256,6 +257,7 @@ class CraftersAniCrafterTrim(io.ComfyNode):
     def execute(cls, images, frames=0):
         if len(images) < 2:
             raise ValueError("There is nothing but the still: the sampler's latent was one frame long.")
+        check_finite(images, PICTURES)
         trimmed = images[1:][: frames or None]
         return io.NodeOutput(trimmed, ui=stills(trimmed))
 
