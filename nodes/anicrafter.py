@@ -7,7 +7,6 @@ from comfy_api.latest import io
 
 from ..models.checkpoint import DTYPES
 from ..models.finite import PICTURES, check_finite
-from ..models.whole import if_possible
 from ..runtime import files
 from ..runtime.memory import DTYPE_CHOICES, Managed, compute_device, to_output, vae_dtype
 from ..runtime.progress import Previewer, Progress
@@ -224,14 +223,13 @@ class CraftersAniCrafterPrompt(io.ComfyNode):
 
     @classmethod
     def execute(cls, file, clip=None):
-        from ..models.anicrafter.prompt import NEGATIVE_PROMPT, PROMPT, load_prompts, save_prompts
+        from ..models.anicrafter.prompt import NEGATIVE_PROMPT, PROMPT, keep_prompts, load_prompts
 
         if files.exists(file, files.OWN):
             texts = load_prompts(files.path(file, files.OWN))
         elif clip is not None:
             texts = [clip.encode_from_tokens(clip.tokenize(text)).float().cpu() for text in (PROMPT, NEGATIVE_PROMPT)]
-            with if_possible("The prompt will be encoded anew in the next session"):
-                save_prompts(files.new_model(file, files.OWN), *texts)
+            keep_prompts(files.new_model(file, files.OWN), *texts)
         else:
             raise ValueError(f"There is no {file} in models/crafters: connect the text encoder once (Load CLIP, wan).")
         return io.NodeOutput(*([[text, {}]] for text in texts))

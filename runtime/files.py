@@ -145,7 +145,6 @@ def new_model(name: str, kind: str) -> Path:
     found = folders(kind)[0] / name
     if found.exists():
         raise FileExistsError(f"There is already a {name} in {found.parent}: choose another name, or remove it.")
-    found.parent.mkdir(parents=True, exist_ok=True)
     return found
 
 

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from ..checkpoint import CheckpointError, read
 from ..loaded import Loaded
 from ..pretrained import from_folder, pretrained
-from ..whole import whole
+from ..whole import if_possible, whole
 from .fp8 import dequantise
 
 PROMPT = "human in a scene"  # both are what every published run used
@@ -50,6 +50,12 @@ def save_prompts(path: str | Path, positive: torch.Tensor, negative: torch.Tenso
     used = {name: x[:, : int(x[0].any(-1).nonzero().max()) + 1].bfloat16().contiguous() for name, x in used.items()}
     with whole(path) as part:
         save_file(used, part, {"format": "pt"})
+
+
+def keep_prompts(path: str | Path, positive: torch.Tensor, negative: torch.Tensor) -> None:
+    """As `save_prompts`; where nothing can be written, a warning says so."""
+    with if_possible("The prompt will be encoded anew in the next session"):
+        save_prompts(path, positive, negative)
 
 
 def load_prompts(path: str | Path) -> tuple[torch.Tensor, torch.Tensor]:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from crafters.models.anicrafter.checkpoint import convert
-from crafters.models.anicrafter.prompt import save_prompts
+from crafters.models.anicrafter.prompt import keep_prompts, save_prompts
 from crafters.models.avatar.gaussians import Avatar, kept_avatar, load_avatar, save_avatar
 from crafters.models.avatar.motion import BodyMotion
 from crafters.models.avatar.motion_files import read_motion, save_motion
@@ -171,6 +171,8 @@ def test_where_nothing_may_be_written(tmp_path, monkeypatch):
 
 def test_work_goes_on_where_nothing_can_be_kept(tmp_path, monkeypatch, caplog):
     closed(monkeypatch)
+    keep_prompts(tmp_path / "kept" / "p.safetensors", *torch.ones(2, 1, 512, 64))
+    assert "The prompt will be encoded anew in the next session: " in caplog.text
     made = kept_avatar(tmp_path / "kept" / "a.safetensors", avatar)
     assert torch.equal(made.points, avatar().points)
     assert "The avatar will be made anew in the next session: " in caplog.text
