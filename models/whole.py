@@ -9,6 +9,12 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
+
+if os.name == "nt":
+    import msvcrt
+else:
+    import fcntl
 
 PART = ".part"  # ends the name of what is not whole yet
 _FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
@@ -41,6 +47,15 @@ def whole(path: str | Path) -> Iterator[Path]:
 
 
 @contextmanager
+def alone(lock: Path) -> Iterator[None]:
+    """Waits until no other process or thread is in a block of the same lock file; the dead hold none."""
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with lock.open("ab") as file:
+        _wait_for(file)
+        yield
+
+
+@contextmanager
 def if_possible(otherwise: str) -> Iterator[None]:
     """Keep something for later; where it cannot be written, as in a container's read-only folder, a warning says what
     follows, and the work goes on."""
@@ -70,6 +85,19 @@ def remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
+
+
+def _wait_for(file: BinaryIO) -> None:
+    """Lock a file until it is closed."""
+    if os.name != "nt":
+        fcntl.flock(file, fcntl.LOCK_EX)
+        return
+    while True:
+        try:
+            msvcrt.locking(file.fileno(), msvcrt.LK_LOCK, 1)
+            return
+        except OSError:  # after ten seconds; others may be at work for longer
+            pass
 
 
 def _unhide(error: BaseException, part: Path) -> None:

@@ -103,6 +103,29 @@ def uploaded(name: str) -> Path | None:
     return found if name and os.path.isfile(found) else None
 
 
+def given(name: str) -> Path | None:
+    """What the user brought that the value of a widget names, an upload or a folder of them; None for other words."""
+    folder = _below(_comfyui().get_input_directory(), name)
+    return uploaded(name) or (Path(folder) if os.path.isdir(folder) else None)
+
+
+def named(name: str) -> Path | None:
+    """What the value of a widget names: `given`, or a model's file or folder of any kind; None for other words."""
+    if found := given(name):
+        return found
+    kinds = [kind for kind in _comfyui().folder_names_and_paths if kind not in ("configs", "custom_nodes")]
+    for path in (_below(folder, name) for kind in kinds for folder in folders(kind)):
+        if os.path.isfile(path) or any(os.path.isfile(os.path.join(path, mark)) for mark in _FOLDER_MARKS):
+            return Path(path)
+    return None
+
+
+def _below(folder: str | Path, name: str) -> str:
+    """The path of a name below a folder, which need not be there; no path at all where it leads elsewhere."""
+    path = os.path.normpath(os.path.join(folder, name.replace("\\", "/")))
+    return path if path.startswith(os.path.join(os.path.normpath(folder), "")) else ""
+
+
 def folder_names(*kinds: str) -> list[str]:
     """The model folders (diffusers or transformers layout) of these kinds, at most two levels down, sorted."""
     found = set()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from crafters.training.prepared import CONDITIONS, UNFINISHED, VIEWS, Prepared, clip_name
+from crafters.training.prepared import CONDITIONS, LOCK, UNFINISHED, VIEWS, Prepared, clip_name
 
 FILE = "clips/a_b/words.txt"
 
@@ -125,7 +125,7 @@ def test_the_manifest_reads_well(prepared):
     prepared.put("a.txt", {}, Writer("two"))
     entries = json.loads((prepared.folder / "manifest.json").read_text())
     assert list(entries) == ["a.txt", FILE] and entries[FILE]["made_of"] == {"film": "ab"}
-    assert os.listdir(prepared.folder / UNFINISHED) == []
+    assert os.listdir(prepared.folder / UNFINISHED) == [LOCK]
 
 
 @pytest.mark.parametrize(
