@@ -6,7 +6,8 @@ from comfy_api.latest import io
 from comfy_execution.graph_utils import ExecutionBlocker
 
 from ..runtime import files, notes
-from ..training.prepared import CONDITIONS, MANIFEST, VIEWS, Prepared, content, read_fps
+from ..training.cache import content
+from ..training.prepared import CONDITIONS, MANIFEST, VIEWS, Prepared, read_fps
 from .previews import stills
 from .product import ProductViews
 from .recipes import Graph, digest, is_link

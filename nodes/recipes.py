@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..runtime import files
-from ..training.prepared import content
+from ..training.cache import content
 
 Link = list  # [number of a node, number of its output]
 

@@ -17,7 +17,8 @@ from ..models.anicrafter.conditions import GRID
 from ..preprocessors.keypoints import Pose, from_openpose, select_person, to_openpose
 from ..preprocessors.photo import read_photo
 from ..runtime.progress import Progress
-from .prepared import CONDITIONS, VIEWS, Prepared, content, read_fps
+from .cache import content
+from .prepared import CONDITIONS, VIEWS, Prepared, read_fps
 
 if TYPE_CHECKING:
     from ..models.avatar.motion import BodyMotion

@@ -9,14 +9,12 @@ A file whose content is not what the manifest notes, or that it does not know, i
 for the clip it was made for and for no other, and never overwritten, and what is made of it is made again.
 """
 
-import hashlib
 import json
 import os
 import shutil
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +26,7 @@ from ..models.avatar.motion_files import read_motion, save_motion
 from ..models.whole import alone, writing
 from ..preprocessors.clip import read_clip, write_video
 from . import anchor_data, anicrafter_data
+from .cache import content
 
 MANIFEST, UNFINISHED, LOCK = "manifest.json", ".part", "lock"
 
@@ -134,24 +133,6 @@ class Prepared:
         except (ValueError, AttributeError):
             pass
         raise ValueError(f"{path} is damaged: delete it together with what was made in {self.folder}.")
-
-
-def content(path: Path) -> str:
-    """A digest of a file, or of all files in a folder with their names."""
-    if path.is_dir():
-        files = sorted((file.relative_to(path).as_posix(), file) for file in path.rglob("*") if file.is_file())
-        return hashlib.sha256(json.dumps([(name, content(file)) for name, file in files]).encode()).hexdigest()[:32]
-    status = path.stat()
-    return _content(path, status.st_size, status.st_mtime_ns)
-
-
-@lru_cache(10_000)
-def _content(path: Path, size: int, changed: int) -> str:
-    whole = hashlib.sha256()
-    with path.open("rb") as file:
-        while piece := file.read(1 << 22):
-            whole.update(piece)
-    return whole.hexdigest()[:32]
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from crafters.training.prepared import CONDITIONS, LOCK, UNFINISHED, VIEWS, Prepared, clip_name, content
+from crafters.training.cache import content
+from crafters.training.prepared import CONDITIONS, LOCK, UNFINISHED, VIEWS, Prepared, clip_name
 
 FILE = "clips/a_b/words.txt"
 
