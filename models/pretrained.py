@@ -1,10 +1,13 @@
 """Models of diffusers and transformers, loaded so that every tensor is accounted for."""
 
+import re
 from pathlib import Path
 
 import torch
 
 from .checkpoint import CheckpointError, check_fit, first_sentence
+
+WRAPPED = r"^(?:module\.|_orig_mod\.)+"
 
 
 def from_folder(cls, folder: Path, dtype: torch.dtype | None, **options):
@@ -18,7 +21,23 @@ def from_folder(cls, folder: Path, dtype: torch.dtype | None, **options):
     half_only = not any(f for f in folder.glob("*.safetensors") if ".fp16." not in f.name)
     if half_only and any(folder.glob("*.fp16.safetensors")):
         options["variant"] = "fp16"
+    if hasattr(cls, "config_class") and _is_wrapped(folder):  # transformers; diffusers knows no other names
+        options["key_mapping"] = {WRAPPED: ""}
     return pretrained(cls, f"{folder.parent.name}/{folder.name}", dtype, str(folder), local_files_only=True, **options)
+
+
+def _is_wrapped(folder: Path) -> bool:
+    """Whether DDP's or torch.compile's prefix is before every name. Names are read, no tensors."""
+    from safetensors import SafetensorError, safe_open
+
+    names = []
+    for path in folder.glob("*.safetensors"):
+        try:
+            with safe_open(path, "pt") as file:
+                names += file.keys()
+        except (SafetensorError, OSError):  # which loading will say
+            return False
+    return bool(names) and all(re.match(WRAPPED, name) for name in names)
 
 
 def pretrained(cls, what: str, dtype: torch.dtype | None, source: str | None, **options):
