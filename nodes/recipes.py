@@ -31,10 +31,13 @@ class Graph:
     def sources(self, link: Link) -> list[str]:
         """What tells the clip that a condition is of: digests of the nodes that read its video and of their settings.
 
-        Where no video is behind it, those that read pictures or folders tell it.
+        Where no video is behind it, those that read pictures tell it, and without any file all that the graph begins
+        with, but for networks.
         """
         behind = self._parents(link[0])
         found = self._behind(behind) if behind else self._read_by(link[0])
+        if not found:
+            return [digest(sorted(self._of_node(node_id) for node_id in self._begins(link[0])))]
         return sorted(reader for reader, video in found.items() if video or not any(found.values()))
 
     def _of_node(self, node_id: str) -> str:
@@ -65,6 +68,15 @@ class Graph:
                 found = {self._of_node(node_id): any(found.values())}
             self._readers[node_id] = found
         return self._readers[node_id]
+
+    def _begins(self, node_id: str) -> set[str]:
+        """The nodes behind one, itself included, into which no other goes, and that load no network."""
+        seen, waiting = set(), [node_id]
+        while waiting:
+            if (one := waiting.pop()) not in seen:
+                seen.add(one)
+                waiting += self._parents(one)
+        return {one for one in seen if not (self._parents(one) or any(map(_held, self._settings(one))))}
 
     def _only_reads(self, node_id: str) -> bool:
         """Whether nothing but one reader goes into a node, and numbers: it chooses frames, or their size."""

@@ -104,9 +104,14 @@ def uploaded(name: str) -> Path | None:
 
 
 def given(name: str) -> Path | None:
-    """What the user brought that the value of a widget names, an upload or a folder of them; None for other words."""
+    """What the user brought that the value of a widget names: an upload, a folder of them, or a file by its full path.
+
+    None for other words.
+    """
     folder = _below(_comfyui().get_input_directory(), name)
-    return uploaded(name) or (Path(folder) if os.path.isdir(folder) else None)
+    if os.path.isdir(folder) or (os.path.isabs(name) and os.path.isfile(name)):
+        return Path(folder or name)
+    return uploaded(name)
 
 
 def named(name: str) -> Path | None:

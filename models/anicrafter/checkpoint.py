@@ -128,7 +128,7 @@ def _alpha(file: Path) -> torch.Tensor | None:
     try:
         if adapter:
             told = {**told, **{name.rpartition(".")[2]: value for name, value in json.loads(adapter).items()}}
-        if told.get("use_rslora"):
+        if str(told.get("use_rslora")).lower() == "true":
             raise CheckpointError(f"{file.name} has a rank-stabilised LoRA (use_rslora): save it as plain LoRA.")
         found = next((told[name] for name in ALPHAS if told.get(name) not in (None, "None")), None)
         return None if found is None else torch.tensor(float(found))

@@ -43,6 +43,15 @@ class Read(Base):
         return (torch.full((4, 16, 16, 3), level),)
 
 
+class Draw(Base):
+    """Stands for a clip that no file holds."""
+
+    RETURN_TYPES, INPUTS = ("IMAGE",), {"seed": ("INT", {})}
+
+    def run(self, seed):
+        return (torch.full((4, 16, 16, 3), seed / 255),)
+
+
 class Cut(Base):
     RETURN_TYPES, INPUTS = ("IMAGE",), {"images": ("IMAGE",), "first": ("INT", {})}
 
@@ -94,10 +103,14 @@ class Server:
 
 
 def run(file="a.mp4", first=0, level=0.5, clip="person_product"):
-    """A fresh session; the mask that goes on, the report, and what was made. Raises AssertionError with the fault."""
+    """A fresh session; the mask that goes on, the report, and what was made. Raises AssertionError with the fault.
+
+    file: a name, or the seed of a clip that is drawn.
+    """
+    drawn = {"class_type": "Draw", "inputs": {"seed": file}}
     keep = {"class_type": "CraftersKeepConditions"}
     graph = {
-        "video": {"class_type": "Read", "inputs": {"file": file}},
+        "video": drawn if isinstance(file, int) else {"class_type": "Read", "inputs": {"file": file}},
         "frames": {"class_type": "Cut", "inputs": {"images": ["video", 0], "first": first}},
         "network": {"class_type": "Network", "inputs": {"name": "net.safetensors"}},
         "segment": {
@@ -136,7 +149,7 @@ def kept(tmp_path, monkeypatch):
     monkeypatch.setattr(folder_paths, "models_dir", str(tmp_path / "models"))
     monkeypatch.delitem(folder_paths.folder_names_and_paths, files.OWN, raising=False)
     files.register()
-    for node in (Read, Cut, Network, Segment, Depth, Sink, CraftersKeepConditions):
+    for node in (Read, Draw, Cut, Network, Segment, Depth, Sink, CraftersKeepConditions):
         monkeypatch.setitem(nodes.NODE_CLASS_MAPPINGS, node.__name__, node)
     return Prepared(tmp_path / "output" / "kept")
 
@@ -169,6 +182,15 @@ def test_a_mask_by_hand_goes_with_its_clip_only(kept, caplog):
     kept.path(MASK.of("person_product")).unlink()
     used, _, made = run("b.mp4")
     assert made == ALL and not torch.equal(used, mask)
+
+
+def test_clips_that_no_file_holds_are_told_apart(kept):
+    run(1)
+    mask = correct(kept)
+    assert torch.equal(run(1)[0], mask)
+    for other in (2, "a.mp4"):
+        with pytest.raises(AssertionError, match=QUESTION):
+            run(other)
 
 
 def test_the_clip_is_told_by_its_content(kept):

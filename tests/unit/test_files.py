@@ -165,6 +165,8 @@ def test_what_a_widget_names(host, tmp_path):
     touch(tmp_path / "models" / "crafters" / "deep" / "x.txt")
     assert [files.given(name) for name in ("a.png", "walk", "net.onnx", "sam")] == [photo, folder, None, None]
     assert [files.named(name) for name in ("a.png", "walk", "net.onnx", "sam")] == [photo, folder, network, sam]
+    elsewhere = touch(tmp_path / "elsewhere" / "b.mp4")
+    assert files.given(str(elsewhere)) == elsewhere and files.given(str(elsewhere.parent)) is None
     for name in ("", ".", "..", "../input", "deep", "fp32", "/etc", "a\0b", "x" * 5000):
         assert files.given(name) is files.named(name) is None
 
