@@ -114,7 +114,9 @@ def test_a_quantised_file(tmp_path, state):
     scales = {f"{name}_scale": torch.ones(1) for name in whole if name.endswith(".weight")}
     for more in ({}, scales):
         save_file({**whole, **more}, tmp_path / "w.safetensors")
-        with pytest.raises(CheckpointError, match=r"^w\.safetensors is quantised to int8: use its fp16 or bf16 file\.$"):
+        with pytest.raises(
+            CheckpointError, match=r"^w\.safetensors is quantised to int8: use its fp16 or bf16 file\.$"
+        ):
             AnchorCrafter.from_file(tmp_path / "w.safetensors")
 
 
