@@ -104,7 +104,7 @@ def project_photo(
     gaussians: about as many it has. Raises ValueError when mask and body do not meet, or the motion is of a picture of
     another shape.
     """
-    motion = fit_camera(motion.looped(1), photo.shape[1], photo.shape[0])
+    motion = fit_camera(motion.still(), photo.shape[1], photo.shape[0])
     rest = body.template + body.shape_dirs @ motion.betas[0].float()
     affine = blend(body.skinning, body.skeleton.transforms(motion.pose, body.skeleton.rest(motion.betas[0]))[0])
     vertices = move(affine, rest) + motion.trans[0].float()
