@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ..models.anicrafter.conditions import GRID
-from ..preprocessors.keypoints import Pose, from_openpose, select_person, to_openpose
+from ..preprocessors.follow import follow_person
+from ..preprocessors.keypoints import Pose, from_openpose, to_openpose
 from ..preprocessors.photo import read_photo
 from ..runtime.progress import Progress
 from .prepared import CONDITIONS, VIEWS, Prepared, content, read_fps
@@ -116,7 +117,7 @@ class Clip:
 
     def poses(self) -> list[Pose]:
         """Of one person, as many as frames. Raises ValueError."""
-        poses = select_person(from_openpose(self.read("keypoints"))[0])
+        poses = follow_person(from_openpose(self.read("keypoints"))[0])
         if len(poses) != len(self.images):
             raise ValueError(f"{self.path('keypoints')} has {len(poses)} frames, the clip {len(self.images)}.")
         return poses
