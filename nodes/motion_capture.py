@@ -74,14 +74,14 @@ class CraftersHandMesh(io.ComfyNode):
             ],
             outputs=[
                 io.Image.Output("image", display_name="images", tooltip="For Place Condition Video."),
-                io.String.Output("report", display_name="report", tooltip="In how many frames each hand was found."),
+                io.String.Output("report", display_name="report", tooltip="In how many frames each hand is drawn."),
             ],
         )  # fmt: skip
 
     @classmethod
     def execute(cls, images, keypoints, product=None, hamer=None, fps=30.0, field_of_view=60.0):
         from ..preprocessors.frames import resize
-        from ..preprocessors.hand_mesh.hands import fit_hands, render_hands
+        from ..preprocessors.hand_mesh.hands import fit_hands, hands_report, render_hands
 
         height, width = images.shape[1:3]
         poses = _one_person(keypoints, len(images))
@@ -99,8 +99,9 @@ class CraftersHandMesh(io.ComfyNode):
                 )
             product = product.cpu().expand(len(images), -1, -1)
             product = resize(product.permute(1, 2, 0), width, height).permute(2, 0, 1)
-        drawn = to_output(render_hands(meshes, product, Progress("Hand Mesh, drawing")).float() / 255)
-        return io.NodeOutput(drawn, str(meshes), ui=stills(drawn))
+        drawn, seen = render_hands(meshes, product, Progress("Hand Mesh, drawing"))
+        drawn = to_output(drawn.float() / 255)
+        return io.NodeOutput(drawn, hands_report(seen), ui=stills(drawn))
 
 
 class CraftersLoadMultiHMR(io.ComfyNode):

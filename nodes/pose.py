@@ -61,8 +61,8 @@ class CraftersExtractPose(io.ComfyNode):
                 PoseDetector.Input("detector", tooltip="From Load DWPose."),
                 io.Image.Input("images", tooltip="Frames, or the person photo."),
                 io.Int.Input("person", default=0, min=0, max=20, optional=True,
-                             tooltip="Which person: 0 the largest over the clip, 1 the next largest, and so on. They are "
-                             "followed from frame to frame."),
+                             tooltip="Which person: 0 the largest over the clip, 1 the next largest, and so on. The same "
+                             "one is followed through it."),
                 io.String.Input("click", default="", optional=True,
                                 tooltip="In place of the number: x,y in pixels on the person, in the first frame in "
                                 "which somebody is there."),

@@ -20,7 +20,8 @@ FEWEST = 3  # joints seen in both that tell how far apart two figures are
 
 @dataclass
 class _Seen:
-    """Somebody in one frame: joints xy [18,2], NaN where not seen; their scores' mean; the root of their box's area inside the picture."""
+    """Somebody in one frame: joints xy [18,2], NaN where not seen; their scores' mean; size: the root of the area that
+    their box has inside the picture."""
 
     person: int
     xy: np.ndarray

@@ -254,7 +254,7 @@ def _object_depth(clip: Clip) -> dict:
 
 
 def _hand(clip: Clip) -> dict:
-    from ..preprocessors.hand_mesh.hands import fit_hands, render_hands
+    from ..preprocessors.hand_mesh.hands import fit_hands, hands_report, render_hands
     from ..preprocessors.hand_mesh.recover import recover_hands
 
     hamer, poses, on_step = clip.tool("hamer"), clip.poses(), clip.progress("hand")
@@ -262,7 +262,9 @@ def _hand(clip: Clip) -> dict:
         meshes = fit_hands(poses, clip.size, clip.fps, clip.options.field_of_view, on_step)
     else:
         meshes = recover_hands(*hamer, clip.images, poses, clip.fps, on_step)
-    return {"hand": render_hands(meshes, clip.read("product_mask"), clip.progress("hand, drawing"))}
+    drawn, seen = render_hands(meshes, clip.read("product_mask"), clip.progress("hand, drawing"))
+    hands_report(seen)
+    return {"hand": drawn}
 
 
 def _pose(clip: Clip) -> dict:
