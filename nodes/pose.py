@@ -6,6 +6,7 @@ from ..preprocessors.extract import extract_poses
 from ..preprocessors.follow import follow_person
 from ..preprocessors.frames import each_frame
 from ..preprocessors.keypoints import from_openpose, to_openpose
+from ..preprocessors.placement import FITS, VISIBLE_JOINTS
 from ..runtime import files
 from ..runtime.progress import Progress
 from .types import Placement, PoseDetector, PoseKeypoint
@@ -61,8 +62,8 @@ class CraftersExtractPose(io.ComfyNode):
                 PoseDetector.Input("detector", tooltip="From Load DWPose."),
                 io.Image.Input("images", tooltip="Frames, or the person photo."),
                 io.Int.Input("person", default=0, min=0, max=20, optional=True,
-                             tooltip="Which person: 0 the largest over the clip, 1 the next largest, and so on. The same "
-                             "one is followed through it."),
+                             tooltip="Which person, the same through the clip: 0 the largest, 1 the next largest, and "
+                             "so on."),
                 io.String.Input("click", default="", optional=True,
                                 tooltip="In place of the number: x,y in pixels on the person, in the first frame in "
                                 "which somebody is there."),
@@ -94,6 +95,9 @@ class CraftersPlacePose(io.ComfyNode):
             inputs=[
                 PoseKeypoint.Input("driving", tooltip="Pose of the driving clip. A frame without a person is allowed."),
                 PoseKeypoint.Input("reference", tooltip="Pose of the fitted person photo."),
+                io.Combo.Input("fit", options=list(FITS), default=VISIBLE_JOINTS, optional=True,
+                               tooltip="visible joints: the size of what both show counts, as it does for half bodies "
+                               "and close-ups. published: heights alone, also of joints that the clip only guesses."),
             ],
             outputs=[
                 PoseKeypoint.Output("keypoints", display_name="keypoints", tooltip="The motion on the photo's canvas."),
@@ -102,13 +106,13 @@ class CraftersPlacePose(io.ComfyNode):
         )  # fmt: skip
 
     @classmethod
-    def execute(cls, driving, reference):
+    def execute(cls, driving, reference, fit=VISIBLE_JOINTS):
         from ..preprocessors.placement import fit_placement, place_pose
 
         poses, size = from_openpose(driving)
         photo, photo_size = from_openpose(reference)
         poses, photo = follow_person(poses), follow_person(photo)
-        placement = fit_placement(poses, photo[0], size, photo_size)
+        placement = fit_placement(poses, photo[0], size, photo_size, fit)
         placed = [place_pose(pose, placement) for pose in poses]
         return io.NodeOutput(to_openpose(placed, *photo_size), placement)
 
