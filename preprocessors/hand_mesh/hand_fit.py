@@ -15,7 +15,7 @@ _RATE = 0.05
 _PALM = [0, 1, 2, 5, 9, 13, 17]  # of the 21 points, those that bending moves least
 LEAST, _LEAST_PALM = 8, 3  # points that make a hand
 _VIEWS = 160
-_USUAL = 2000.0
+_USUAL = 2000.0  # how much the usual distance counts
 _CHANGE = 0.15  # of the palm's size, that a half turn from one frame to the next must save
 
 

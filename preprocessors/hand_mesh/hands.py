@@ -17,7 +17,7 @@ from .hand_model import SIDES, hand_model
 
 LONGEST_GAP = 0.2  # s; a hand that is lost for longer is away
 _AT_ARMS_LENGTH = 2.0  # s, in which both hands stay about as far from the camera
-_NEAREST = 0.1  # share of the distances
+_NEAREST = 0.1  # of the distances, which are right
 _BODY_WRIST = {"left": 7, "right": 4}
 _ONE_PLACE = 0.25  # of a hand's size: nearer to each other, two hands are one that was found twice
 
@@ -74,8 +74,8 @@ def fit_hands(
 
 
 def _usual_distance(points: dict[str, torch.Tensor], camera: torch.Tensor, fps: float) -> torch.Tensor:
-    """How far hands are, m [F], of what `hand_distance` finds for both within some time. Bent, hidden or misplaced
-    fingers make a hand look smaller, hardly ever larger: the nearest count."""
+    """How far from the camera hands are, m [F], by what `hand_distance` finds of both within some time. Bent, hidden
+    or misplaced fingers make a hand look smaller, hardly ever larger: the nearest count."""
     found = torch.stack([hand_distance(hand_model(side), points[side], camera) for side in SIDES], 1)
     reach = round(_AT_ARMS_LENGTH * fps)
     around = [found[max(frame - reach, 0) : frame + reach + 1].flatten() for frame in range(len(found))]
@@ -126,20 +126,24 @@ def render_hands(
     """AnchorCrafter's hand condition, uint8 RGB [F,H,W,3]: hands on black, without what the visible product covers;
     and in which frames each hand is to be seen in it, bool [F] by side.
 
-    product: [F,H,W], bool or 0…1, at the meshes' size. The nearer hand covers the other.
+    product: [F,H,W], bool or 0…1, at the meshes' size. The nearer hand covers the other. Raises ValueError for a
+    product of another size.
     """
     width, height = meshes.camera.size
     frames = len(next(iter(meshes.there.values())))
+    if product is not None and product.shape != (frames, height, width):
+        raise ValueError(
+            f"The hands fill {frames} frames of {width}x{height} pixels, the product mask is {list(product.shape)}."
+        )
     seen = {side: torch.zeros(frames, dtype=torch.bool) for side in meshes.there}
 
     def draw(frame: int) -> torch.Tensor:
         sides = [side for side, there in meshes.there.items() if there[frame]]
         if not sides:
             return torch.zeros(height, width, 3, dtype=torch.uint8)
-        counts = [0] + [len(meshes.vertices[side][frame]) for side in sides][:-1]
-        faces = [meshes.faces[side] + count for side, count in zip(sides, counts, strict=True)]
-        vertices = torch.cat([meshes.vertices[side][frame] for side in sides])
-        picture, face = draw_hands(vertices, torch.cat(faces), meshes.camera)
+        vertices = [meshes.vertices[side][frame] for side in sides]
+        faces = [meshes.faces[side] + count for side, count in zip(sides, (0, len(vertices[0])), strict=False)]
+        picture, face = draw_hands(torch.cat(vertices), torch.cat(faces), meshes.camera)
         shown = face if product is None else face[product[frame] < 0.5]
         for side, first in zip(sides, (0, len(faces[0])), strict=False):
             seen[side][frame] = ((shown >= first) & (shown < first + len(meshes.faces[side]))).any()
