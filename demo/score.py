@@ -62,8 +62,9 @@ def find_conditions(scene: Scene, on_stage: Callable[[str], None] = lambda stage
         on_stage("object depth")
         depth = object_depth(images, torch.from_numpy(scene.product_mask)).numpy()
         on_stage("hand mesh")
-        meshes = fit_hands(poses, scene.size, scene.fps, degrees)
-        hands = render_hands(meshes, torch.from_numpy(scene.product_mask))[0].numpy()
+        hands = render_hands(
+            fit_hands(poses, scene.size, scene.fps, degrees), torch.from_numpy(scene.product_mask)
+        ).numpy()
     on_stage("body motion")
     motion, report = estimate_motion(anny_body(), poses, scene.size, scene.fps, degrees)
     on_stage("background")

@@ -81,7 +81,7 @@ class CraftersHandMesh(io.ComfyNode):
     @classmethod
     def execute(cls, images, keypoints, product=None, hamer=None, fps=30.0, field_of_view=60.0):
         from ..preprocessors.frames import resize
-        from ..preprocessors.hand_mesh.hands import fit_hands, hands_report, render_hands
+        from ..preprocessors.hand_mesh.hands import fit_hands, render_hands
 
         height, width = images.shape[1:3]
         poses = _one_person(keypoints, len(images))
@@ -99,9 +99,8 @@ class CraftersHandMesh(io.ComfyNode):
                 )
             product = product.cpu().expand(len(images), -1, -1)
             product = resize(product.permute(1, 2, 0), width, height).permute(2, 0, 1)
-        drawn, seen = render_hands(meshes, product, Progress("Hand Mesh, drawing"))
-        drawn = to_output(drawn.float() / 255)
-        return io.NodeOutput(drawn, hands_report(seen), ui=stills(drawn))
+        drawn = to_output(render_hands(meshes, product, Progress("Hand Mesh, drawing")).float() / 255)
+        return io.NodeOutput(drawn, str(meshes), ui=stills(drawn))
 
 
 class CraftersLoadMultiHMR(io.ComfyNode):

@@ -255,7 +255,7 @@ def _object_depth(clip: Clip) -> dict:
 
 
 def _hand(clip: Clip) -> dict:
-    from ..preprocessors.hand_mesh.hands import fit_hands, hands_report, render_hands
+    from ..preprocessors.hand_mesh.hands import fit_hands, render_hands
     from ..preprocessors.hand_mesh.recover import recover_hands
 
     hamer, poses, on_step = clip.tool("hamer"), clip.poses(), clip.progress("hand")
@@ -263,9 +263,7 @@ def _hand(clip: Clip) -> dict:
         meshes = fit_hands(poses, clip.size, clip.fps, clip.options.field_of_view, on_step)
     else:
         meshes = recover_hands(*hamer, clip.images, poses, clip.fps, on_step)
-    drawn, seen = render_hands(meshes, clip.read("product_mask"), clip.progress("hand, drawing"))
-    hands_report(seen)
-    return {"hand": drawn}
+    return {"hand": render_hands(meshes, clip.read("product_mask"), clip.progress("hand, drawing"))}
 
 
 def _pose(clip: Clip) -> dict:

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -24,12 +24,20 @@ _ONE_PLACE = 0.25  # of a hand's size: nearer to each other, two hands are one t
 
 @dataclass(frozen=True)
 class HandMeshes:
-    """`vertices` [F,V,3] m before `camera`, `there` [F] bool and `faces` [f,3] by side."""
+    """`vertices` [F,V,3] m before `camera`, `there` [F] bool and `faces` [f,3] by side.
+
+    drawn: in which of the frames `render_hands` found each hand to be seen, bool [F] by side; as a text it is counted.
+    """
 
     vertices: dict[str, torch.Tensor]
     there: dict[str, torch.Tensor]
     faces: dict[str, torch.Tensor]
     camera: Camera
+    drawn: dict[str, torch.Tensor] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        shown = {**self.there, **self.drawn}
+        return ", ".join(f"{side} hand in {int(seen.sum())} of {len(seen)} frames" for side, seen in shown.items())
 
 
 @torch.inference_mode(False)  # ComfyUI calls nodes in inference mode, in which nothing can be fitted
@@ -122,12 +130,11 @@ def _whose(hands: dict[str, np.ndarray], wrists: dict[str, np.ndarray]) -> dict[
 
 def render_hands(
     meshes: HandMeshes, product: torch.Tensor | None = None, on_step: Callable[[int, int], None] | None = None
-) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-    """AnchorCrafter's hand condition, uint8 RGB [F,H,W,3]: hands on black, without what the visible product covers;
-    and in which frames each hand is to be seen in it, bool [F] by side.
+) -> torch.Tensor:
+    """AnchorCrafter's hand condition, uint8 RGB [F,H,W,3]: hands on black, without what the visible product covers.
 
-    product: [F,H,W], bool or 0…1, at the meshes' size. The nearer hand covers the other. Raises ValueError for a
-    product of another size.
+    product: [F,H,W], bool or 0…1, at the meshes' size. The nearer hand covers the other. Notes in `meshes.drawn` where
+    each hand is to be seen, and warns of gaps. Raises ValueError for a product of another size.
     """
     width, height = meshes.camera.size
     frames = len(next(iter(meshes.there.values())))
@@ -135,7 +142,7 @@ def render_hands(
         raise ValueError(
             f"The hands fill {frames} frames of {width}x{height} pixels, the product mask is {list(product.shape)}."
         )
-    seen = {side: torch.zeros(frames, dtype=torch.bool) for side in meshes.there}
+    meshes.drawn.update({side: torch.zeros(frames, dtype=torch.bool) for side in meshes.there})
 
     def draw(frame: int) -> torch.Tensor:
         sides = [side for side, there in meshes.there.items() if there[frame]]
@@ -146,22 +153,15 @@ def render_hands(
         picture, face = draw_hands(torch.cat(vertices), torch.cat(faces), meshes.camera)
         shown = face if product is None else face[product[frame] < 0.5]
         for side, first in zip(sides, (0, len(faces[0])), strict=False):
-            seen[side][frame] = ((shown >= first) & (shown < first + len(meshes.faces[side]))).any()
+            meshes.drawn[side][frame] = ((shown >= first) & (shown < first + len(meshes.faces[side]))).any()
         return picture
 
     render = torch.stack(each_frame(range(frames), draw, on_step))
-    return render if product is None else hand_condition(render, product), seen
-
-
-def hands_report(seen: dict[str, torch.Tensor]) -> str:
-    """In how many frames each hand is to be seen, by side, of what `render_hands` tells. Warns of gaps."""
-    told = []
-    for side, frames in seen.items():
-        told.append(f"{side} hand in {int(frames.sum())} of {len(frames)} frames")
-        if frames.any() and not frames.all():
-            missing = frame_ranges(torch.nonzero(~frames)[:, 0].tolist())
+    for side, seen in meshes.drawn.items():
+        if seen.any() and not seen.all():
+            missing = frame_ranges(torch.nonzero(~seen)[:, 0].tolist())
             logging.getLogger(__name__).warning("The %s hand is not drawn in frames %s.", side, missing)
-    return ", ".join(told)
+    return render if product is None else hand_condition(render, product)
 
 
 def stretches(seen: torch.Tensor, longest_gap: int) -> list[slice]:

@@ -5,7 +5,7 @@ import pytest
 import torch
 from crafters.models.avatar.rasterize import Camera
 from crafters.models.hmr.multihmr import intrinsics
-from crafters.preprocessors.hand_mesh.hands import HandMeshes, fit_hands, hand_points, hands_report, render_hands
+from crafters.preprocessors.hand_mesh.hands import HandMeshes, fit_hands, hand_points, render_hands
 from crafters.preprocessors.keypoints import Pose
 
 SIZE = (160, 120)
@@ -57,13 +57,13 @@ def test_the_nearer_hand_covers_the_other_and_the_product_both():
     )
     product = torch.zeros(2, 48, 64)
     product[:, :24] = 1
-    (both, one), seen = render_hands(meshes)
+    both, one = render_hands(meshes)
     assert both[24, 24].sum() > 0 and not both[30, 32].equal(one[30, 32])
-    covered, _ = render_hands(meshes, product)
+    covered = render_hands(meshes, product)
     assert not covered[:, :24].any() and covered[0, 24:].equal(both[24:])
-    assert hands_report(seen) == "left hand in 2 of 2 frames, right hand in 1 of 2 frames"
-    _, seen = render_hands(meshes, torch.ones(2, 48, 64))
-    assert hands_report(seen) == "left hand in 0 of 2 frames, right hand in 0 of 2 frames"
+    assert str(meshes) == "left hand in 2 of 2 frames, right hand in 1 of 2 frames"
+    render_hands(meshes, torch.ones(2, 48, 64))
+    assert str(meshes) == "left hand in 0 of 2 frames, right hand in 0 of 2 frames"
 
 
 def test_hamers_hands_lie_where_the_crop_was(tmp_path):
@@ -83,13 +83,13 @@ def test_hamers_hands_lie_where_the_crop_was(tmp_path):
     a, b = hand_at(100, 60), hand_at(40, 60)
     frames = [pose(a, b), pose(a, None), pose(a, None), pose(a, b)]
     meshes = recover_hands(Loaded(network), mano, torch.rand(4, SIZE[1], SIZE[0], 3), frames, 10.0)
-    assert meshes.there["left"].all() and meshes.there["right"].all()  # over a gap of two
+    assert str(meshes) == "left hand in 4 of 4 frames, right hand in 4 of 4 frames"  # over a gap of two
     for side, points in (("left", a), ("right", b)):
         middle = meshes.vertices[side].mean(1)
         seen = middle[:, :2] / middle[:, 2:] * meshes.camera.focal[0] + torch.tensor(meshes.camera.principal)
         centre = torch.from_numpy((points.min(0) + points.max(0)) / 2)
         assert (seen - centre).norm(dim=-1).max() < 15, side
-    assert render_hands(meshes)[0].any()
+    assert render_hands(meshes).any()
 
 
 OPEN = np.array([[0, 0], [-9, -6], [-15, -14], [-20, -20], [-24, -25], [-9, -28], [-11, -40], [-12, -48], [-13, -54],
@@ -106,9 +106,9 @@ def test_a_frame_without_a_hand_costs_no_other_frame(lost, caplog):
         hand[:, [0, 1, 2, 5, 9, 13, 17] if lost == "palm" else slice(None)] = (np.nan, np.nan, 0)
     meshes = fit_hands(frames, SIZE, 10.0)  # bridges two frames
     assert all(vertices.isfinite().all() for vertices in meshes.vertices.values())
-    render, seen = render_hands(meshes)
-    assert torch.nonzero(~seen["left"])[:, 0].tolist() == [6, 7, 8, 9] and not seen["right"].any()
-    assert hands_report(seen) == "left hand in 8 of 12 frames, right hand in 0 of 12 frames"
+    render = render_hands(meshes)
+    assert torch.nonzero(~render.bool().flatten(1).any(1))[:, 0].tolist() == [6, 7, 8, 9]
+    assert str(meshes) == "left hand in 8 of 12 frames, right hand in 0 of 12 frames"
     assert "left hand is not drawn in frames 6-9" in caplog.text and "right" not in caplog.text
     middle = [torch.nonzero(frame.any(-1)).float().mean(0) for frame in render[2:5]]
     assert (middle[1] - (middle[0] + middle[2]) / 2).norm() < 1, "the bridged hand lies between its neighbours"
