@@ -75,7 +75,7 @@ def _largest(mask: np.ndarray) -> np.ndarray:
 
 
 def judge_presenting(scene: Scene, result: np.ndarray, dwpose: DWPose) -> dict[str, float]:
-    """AnchorCrafter's clip, uint8 [F, H, W, 3], beside its scene.
+    """AnchorCrafter's clip, uint8 [F, H, W, 3], beside its scene, placed as the clip's conditions were.
 
     Obj-IoU of the product as `find_product` sees it, and mean distance of the body's joints in % of the short side;
     both also of the true clip seen so, which bounds them. PSNR in dB of the product's true pixels and of the whole, and

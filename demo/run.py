@@ -7,12 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from PIL import Image
 
 from .scenes import LANDSCAPE, PORTRAIT
 
 if TYPE_CHECKING:
     from ..preprocessors.dwpose import DWPose
+    from ..preprocessors.placement import Placement
+    from .scenes.scene import Scene
 
 Prompt = dict[str, dict[str, Any]]
 Judgement = tuple[dict[str, float], np.ndarray]
@@ -66,6 +69,7 @@ def presenting(folder: Path, prompt: Prompt, seed: int) -> Demo:
     """AnchorCrafter: a scene of `demo.scenes.scene`, its inputs written into `folder`."""
     from ..preprocessors.clip import write_video
     from .judge import judge_presenting, sheet_presenting
+    from .scenes.placed import place_scene
     from .scenes.scene import make_scene
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -78,9 +82,20 @@ def presenting(folder: Path, prompt: Prompt, seed: int) -> Demo:
     paths = {title: folder / f"{title}.mp4" for title in clips}
 
     def judge(result: np.ndarray) -> Judgement:
-        return judge_presenting(scene, result, small_dwpose()), sheet_presenting(scene, result)
+        dwpose = small_dwpose()
+        shown = place_scene(scene, _placement(scene, dwpose))
+        return judge_presenting(shown, result, dwpose), sheet_presenting(shown, result)
 
     return Demo("AnchorCrafter", judge, *fill(prompt, {**_save(folder, pictures), **paths}))
+
+
+def _placement(scene: "Scene", dwpose: "DWPose") -> "Placement":
+    """As the workflow finds it, which places the clip's movement on the photo's person."""
+    from ..preprocessors.extract import extract_poses
+    from ..preprocessors.placement import fit_placement
+
+    clip, photo = (torch.from_numpy(pictures).float() / 255 for pictures in (scene.frames, scene.person_photo[None]))
+    return fit_placement(extract_poses(dwpose, clip), extract_poses(dwpose, photo)[0], scene.size, scene.size)
 
 
 def moving(folder: Path, prompt: Prompt, seed: int) -> Demo:

@@ -165,9 +165,9 @@ def _detector(metrics: list[str] | None) -> tuple[Callable | None, dict[str, str
 
 
 def _poses(detector: Callable, frames: Sequence[np.ndarray]) -> list[Pose]:
-    """The largest person of each frame; a frame without one is empty."""
+    """The largest person of a clip; a frame without them is empty."""
+    from ..preprocessors.follow import follow_person
     from ..preprocessors.frames import each_frame
-    from ..preprocessors.keypoints import select_person
     from ..runtime.progress import Progress
 
-    return select_person(each_frame(frames, detector, Progress("Poses")))
+    return follow_person(each_frame(frames, detector, Progress("Poses")))

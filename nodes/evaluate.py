@@ -89,10 +89,11 @@ def _levels(images):
 
 
 def _poses(keypoints):
-    """The largest person of each frame."""
-    from ..preprocessors.keypoints import from_openpose, select_person
+    """The largest person of the clip."""
+    from ..preprocessors.follow import follow_person
+    from ..preprocessors.keypoints import from_openpose
 
-    return None if keypoints is None else select_person(from_openpose(keypoints)[0])
+    return None if keypoints is None else follow_person(from_openpose(keypoints)[0])
 
 
 def _show_below(node_id: str | None, text: str) -> None:

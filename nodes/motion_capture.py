@@ -2,7 +2,8 @@
 
 from comfy_api.latest import io
 
-from ..preprocessors.keypoints import from_openpose, select_person
+from ..preprocessors.follow import follow_person
+from ..preprocessors.keypoints import from_openpose
 from ..runtime import files
 from ..runtime.memory import Managed, to_output
 from ..runtime.progress import Progress
@@ -73,7 +74,7 @@ class CraftersHandMesh(io.ComfyNode):
             ],
             outputs=[
                 io.Image.Output("image", display_name="images", tooltip="For Place Condition Video."),
-                io.String.Output("report", display_name="report", tooltip="In how many frames each hand was found."),
+                io.String.Output("report", display_name="report", tooltip="In how many frames each hand is drawn."),
             ],
         )  # fmt: skip
 
@@ -169,7 +170,7 @@ def _one_person(keypoints: list, count: int) -> list:
     poses, _ = from_openpose(keypoints)
     if len(poses) != count:
         raise ValueError(f"There are {count} frames but poses for {len(poses)}: extract the pose from the same clip.")
-    return select_person(poses)
+    return follow_person(poses)
 
 
 NODES = [CraftersLoadHaMeR, CraftersHandMesh, CraftersLoadMultiHMR, CraftersBodyMotionFromVideo]

@@ -3,8 +3,10 @@
 from comfy_api.latest import io
 
 from ..preprocessors.extract import extract_poses
+from ..preprocessors.follow import follow_person
 from ..preprocessors.frames import each_frame
-from ..preprocessors.keypoints import from_openpose, select_person, to_openpose
+from ..preprocessors.keypoints import from_openpose, to_openpose
+from ..preprocessors.placement import FITS, VISIBLE_JOINTS
 from ..runtime import files
 from ..runtime.progress import Progress
 from .types import Placement, PoseDetector, PoseKeypoint
@@ -55,20 +57,29 @@ class CraftersExtractPose(io.ComfyNode):
             node_id="CraftersExtractPose",
             display_name="Extract Pose",
             category=CATEGORY,
-            description="Finds body, face and hands of one person in every frame.",
+            description="Finds body, face and hands of one person, chosen once for the whole clip, in every frame.",
             inputs=[
                 PoseDetector.Input("detector", tooltip="From Load DWPose."),
                 io.Image.Input("images", tooltip="Frames, or the person photo."),
                 io.Int.Input("person", default=0, min=0, max=20, optional=True,
-                             tooltip="Which person: 0 the largest in the frame, 1 the next largest, and so on."),
+                             tooltip="Which person, the same through the clip: 0 the largest, 1 the next largest, and "
+                             "so on."),
+                io.String.Input("click", default="", optional=True,
+                                tooltip="In place of the number: x,y in pixels on the person, in the first frame in "
+                                "which somebody is there."),
             ],
             outputs=[PoseKeypoint.Output("keypoints", display_name="keypoints",
                                          tooltip="OpenPose JSON with each point's confidence.")],
         )  # fmt: skip
 
     @classmethod
-    def execute(cls, detector, images, person=0):
-        poses = extract_poses(detector, images, person, Progress("Extract Pose"))
+    def execute(cls, detector, images, person=0, click=""):
+        from ..preprocessors.segment.prompts import read_points
+
+        points = read_points(click)
+        if len(points) > 1:
+            raise ValueError(f"Extract Pose follows one person, but {len(points)} points were given as its click.")
+        poses = extract_poses(detector, images, person, Progress("Extract Pose"), points[0] if points else None)
         return io.NodeOutput(to_openpose(poses, images.shape[2], images.shape[1]))
 
 
@@ -84,6 +95,9 @@ class CraftersPlacePose(io.ComfyNode):
             inputs=[
                 PoseKeypoint.Input("driving", tooltip="Pose of the driving clip. A frame without a person is allowed."),
                 PoseKeypoint.Input("reference", tooltip="Pose of the fitted person photo."),
+                io.Combo.Input("fit", options=list(FITS), default=VISIBLE_JOINTS, optional=True,
+                               tooltip="visible joints: the size of what both show counts, as it does for half bodies "
+                               "and close-ups. published: heights alone, also of joints that the clip only guesses."),
             ],
             outputs=[
                 PoseKeypoint.Output("keypoints", display_name="keypoints", tooltip="The motion on the photo's canvas."),
@@ -92,13 +106,13 @@ class CraftersPlacePose(io.ComfyNode):
         )  # fmt: skip
 
     @classmethod
-    def execute(cls, driving, reference):
+    def execute(cls, driving, reference, fit=VISIBLE_JOINTS):
         from ..preprocessors.placement import fit_placement, place_pose
 
         poses, size = from_openpose(driving)
         photo, photo_size = from_openpose(reference)
-        poses, photo = select_person(poses), select_person(photo)
-        placement = fit_placement(poses, photo[0], size, photo_size)
+        poses, photo = follow_person(poses), follow_person(photo)
+        placement = fit_placement(poses, photo[0], size, photo_size, fit)
         placed = [place_pose(pose, placement) for pose in poses]
         return io.NodeOutput(to_openpose(placed, *photo_size), placement)
 

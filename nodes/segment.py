@@ -3,7 +3,8 @@
 import torch
 from comfy_api.latest import io
 
-from ..preprocessors.keypoints import from_openpose, select_person
+from ..preprocessors.follow import follow_person
+from ..preprocessors.keypoints import from_openpose
 from ..preprocessors.segment.prompts import Prompt, read_box, read_points
 from ..preprocessors.segment.video import FINDERS, segment_video
 from ..runtime import files
@@ -117,7 +118,7 @@ class CraftersSegmentVideo(io.ComfyNode):
             from ..preprocessors.segment.flow import FlowTracker
 
             segmenter = FlowTracker()
-        poses = None if keypoints is None else select_person(from_openpose(keypoints)[0])
+        poses = None if keypoints is None else follow_person(from_openpose(keypoints)[0])
         by_pose = None if find == PROMPTED else find
         masks, reports = segment_video(segmenter, images, prompts, poses, by_pose, grow, Progress("Segment Video"))
         together = torch.stack(list(masks.values())).any(0)

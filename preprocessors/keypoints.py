@@ -59,20 +59,6 @@ class Pose:
         return Pose(*(part[index : index + 1] for part in self.parts))
 
 
-def select_person(poses: Sequence[Pose], index: int = 0) -> list[Pose]:
-    """In every frame the person whose visible body has the `index`-th largest bounding box (0 = the largest)."""
-    selected = []
-    for pose in poses:
-        order = sorted(range(pose.people), key=lambda person: -_visible_area(pose.body[person]))
-        selected.append(pose.person(order[index]) if index < len(order) else Pose.empty())
-    return selected
-
-
-def _visible_area(body: np.ndarray) -> float:
-    xy = body[body[:, 2] > VISIBLE, :2]
-    return float(np.prod(np.ptp(xy, axis=0))) if len(xy) else -1.0
-
-
 def to_openpose(poses: Sequence[Pose], width: int, height: int) -> list[dict]:
     """OpenPose's JSON, one dict per frame, in pixels of a `width` x `height` canvas, third value = score.
 

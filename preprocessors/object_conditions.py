@@ -100,12 +100,15 @@ def hand_condition(render: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     return render.masked_fill((mask >= 0.5)[..., None], 0)
 
 
-def draw_hands(vertices: torch.Tensor, faces: torch.Tensor, camera: Camera) -> torch.Tensor:
-    """Hand meshes, vertices [V,3] m in camera space and faces [F,3], in the published light on black: uint8 [H,W,3]."""
+def draw_hands(vertices: torch.Tensor, faces: torch.Tensor, camera: Camera) -> tuple[torch.Tensor, torch.Tensor]:
+    """Hand meshes, vertices [V,3] m in camera space and faces [F,3], in the published light on black: uint8 [H,W,3],
+    and the face that each pixel shows, [H,W], -1 for none."""
     width, height = camera.size
     picture = torch.zeros(height * width, 3, dtype=torch.uint8)
+    shown = torch.full((height * width,), -1)
     normals = vertex_normals(vertices, faces)
     for seen in visible_surface(vertices, faces, camera):
         normal, point = ((seen.weights[..., None] * of[faces[seen.face]]).sum(1) for of in (normals, vertices))
         picture[seen.pixel] = hand_colour(hand_light(F.normalize(normal, dim=-1), F.normalize(-point, dim=-1)))
-    return picture.view(height, width, 3)
+        shown[seen.pixel] = seen.face
+    return picture.view(height, width, 3), shown.view(height, width)

@@ -5,7 +5,8 @@ from collections.abc import Iterable
 import numpy as np
 
 from ..preprocessors.dwpose import DWPose
-from ..preprocessors.keypoints import VISIBLE, select_person
+from ..preprocessors.follow import follow_person
+from ..preprocessors.keypoints import VISIBLE
 from .pose_data import Frame, keypoints_of
 
 PARTS = {"body": slice(0, 17), "face": slice(23, 91), "hands": slice(91, 133)}
@@ -33,5 +34,6 @@ def score_pose(dwpose: DWPose, frames: Iterable[Frame]) -> dict[str, float]:
 
 
 def _largest(dwpose: DWPose, image: np.ndarray) -> np.ndarray:
-    (pose,) = select_person([dwpose(image)])
-    return keypoints_of(pose, *image.shape[1::-1])
+    pose = dwpose(image)
+    (largest,) = follow_person([pose])
+    return keypoints_of(largest if largest.people else pose.person(0), *image.shape[1::-1])

@@ -11,10 +11,12 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
 from ..models.anicrafter.conditions import GRID
-from ..preprocessors.keypoints import Pose, from_openpose, select_person, to_openpose
+from ..preprocessors.follow import follow_person
+from ..preprocessors.keypoints import VISIBLE, Pose, from_openpose, to_openpose
 from ..preprocessors.photo import read_photo
 from ..runtime.progress import Progress
 from .cache import content
@@ -121,7 +123,7 @@ class Clip:
 
     def poses(self) -> list[Pose]:
         """Of one person, as many as frames. Raises ValueError."""
-        poses = select_person(from_openpose(self.read("keypoints"))[0])
+        poses = follow_person(from_openpose(self.read("keypoints"))[0])
         if len(poses) != len(self.images):
             raise ValueError(f"{self.path('keypoints')} has {len(poses)} frames, the clip {len(self.images)}.")
         return poses
@@ -299,7 +301,8 @@ def _person(clip: Clip) -> dict:
 
 def _photogenic(poses: list[Pose], hidden: torch.Tensor | None = None) -> int:
     """The frame in which most of the person is seen; among equals, least of `hidden` [F, H, W]."""
-    sure = [float(pose.body[0, :, 2].clip(0, 1).sum()) if pose.people else 0.0 for pose in poses]
+    scores = (pose.body[0, :, 2] if pose.people else np.zeros(1) for pose in poses)
+    sure = [float(score[score > VISIBLE].clip(0, 1).sum()) for score in scores]
     good = [frame for frame, value in enumerate(sure) if value >= AS_GOOD * max(sure)]
     return max(good, key=lambda frame: sure[frame] if hidden is None else -float(hidden[frame].sum()))
 

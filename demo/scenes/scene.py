@@ -110,7 +110,7 @@ class Scene:
         """AnchorCrafter's hand condition [F, H, W, 3]: both hands, light blue, without what the product covers."""
         vertices, faces = self.person.hand_mesh(self.motion.pose, self.motion.trans)
         cameras = (_camera(self.motion, frame) for frame in range(len(vertices)))
-        shown = [draw_hands(points, faces, camera) for points, camera in zip(vertices, cameras, strict=True)]
+        shown = [draw_hands(points, faces, camera)[0] for points, camera in zip(vertices, cameras, strict=True)]
         return hand_condition(torch.stack(shown), torch.from_numpy(self.product_mask)).numpy()
 
 

@@ -46,11 +46,12 @@ _COCO = ("nose", *(f"{side}_{point}"
                    for point in ("eye", "ear", "shoulder", "elbow", "wrist", "hip", "knee", "ankle")
                    for side in ("left", "right")))  # fmt: skip
 _SAMPLES, _NEAR = 192, 800
+_WRIST = 0.022  # m of the forearm that belong to a hand, as MANO's has them
 
 
 @dataclass(frozen=True)
 class AnnyBody:
-    """`model`: the body. `hands`: faces [f,3] of the `left` and the `right` hand, closed at the wrist. `parts`: [F]
+    """`model`: the body. `hands`: faces [f,3] of the `left` and the `right` hand, closed behind the wrist. `parts`: [F]
     bool per name: which faces are of the `head` (its skin), `left_hand`, `right_hand`, `left_foot`, `right_foot`,
     `left_eye`, `right_eye` (the balls), `left_socket`, `right_socket`, `mouth` (inside). `keypoints` [23,V]: regressor
     of the 17 body and 6 foot points of COCO-WholeBody from the vertices."""
@@ -98,7 +99,7 @@ def anny() -> AnnyBody:
         Skeleton.regress(regressor, template, shape_dirs, PARENTS),
     )  # fmt: skip
     parts = _parts(source)
-    hands = {side: _closed(faces[parts[f"{side}_hand"]]) for side in ("left", "right")}
+    hands = {side: _closed(faces[parts[f"{side}_hand"] | _wrist(model, side)]) for side in ("left", "right")}
     return AnnyBody(model, hands, parts, _keypoints(source))
 
 
@@ -243,6 +244,13 @@ def _keypoints(source: "Anny") -> torch.Tensor:
 
     feet = [f"{side}_{point}" for side in ("left", "right") for point in ("big_toe", "small_toe", "heel")]
     return KeypointsRegressor.coco(source, labels=[*_COCO, *feet]).regression_weights.float()
+
+
+def _wrist(model: BodyModel, side: str) -> torch.Tensor:
+    """[F] bool: the faces around the wrist up to `_WRIST` along the forearm."""
+    joint, out = (20, 1.0) if side == "left" else (21, -1.0)
+    from_joint = (model.template - model.skeleton.joints[joint])[model.faces]
+    return (from_joint[..., 0] * out > -_WRIST).all(1) & (from_joint.norm(dim=-1).amin(1) < 0.1)
 
 
 def _closed(faces: torch.Tensor) -> torch.Tensor:

@@ -13,7 +13,9 @@ from .hand_model import HandModel
 STEPS = 120
 _RATE = 0.05
 _PALM = [0, 1, 2, 5, 9, 13, 17]  # of the 21 points, those that bending moves least
+LEAST, _LEAST_PALM = 8, 3  # points that make a hand
 _VIEWS = 160
+_USUAL = 2000.0  # how much the usual distance counts
 _CHANGE = 0.15  # of the palm's size, that a half turn from one frame to the next must save
 
 
@@ -30,11 +32,19 @@ class HandPose(NamedTuple):
 
 
 def fit_hand(
-    model: HandModel, wanted: torch.Tensor, camera: torch.Tensor, on_step: Callable[[int, int], None] | None = None
-) -> HandPose:
-    """wanted [F,21,3]: x, y px, score (0 where it does not count); frames that follow one another. camera [3,3]."""
-    turn, place = _views(model, wanted, camera)
-    sixd, free = matrix_to_sixd(turn), wanted.new_zeros(len(wanted), 15, 3)
+    model: HandModel, wanted: torch.Tensor, camera: torch.Tensor, usual: torch.Tensor,
+    on_step: Callable[[int, int], None] | None = None,
+) -> HandPose:  # fmt: skip
+    """wanted [F,21,3]: x, y px, score (0 where it does not count); frames that follow one another. camera [3,3].
+
+    usual: the distance in m [F] that hands have, about, which tells a hand that is far away from one seen from the end.
+    A frame without a hand (`shows_hand`) gets what lies between those around it; some frame must show one.
+    """
+    shown = torch.nonzero(shows_hand(wanted))[:, 0]
+    wanted, frames = wanted[shown], len(wanted)
+    turn, place = _views(model, wanted, camera, usual[shown])
+    sixd, place = (_between(x, shown, frames) for x in (matrix_to_sixd(turn), place))
+    free = wanted.new_zeros(frames, 15, 3)
     parameters = [sixd.requires_grad_(), place.requires_grad_(), free.requires_grad_()]
     optimiser = torch.optim.Adam([{"params": [sixd, free]}, {"params": [place], "lr": _RATE / 10}], _RATE)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, STEPS, _RATE / 20)
@@ -42,22 +52,48 @@ def fit_hand(
     for step in range(STEPS):
         optimiser.zero_grad()
         pose = HandPose(model.angles(free), sixd_to_matrix(sixd), place)
-        seen = pose.put(model.points(pose.angles)) @ camera.T
+        seen = (pose.put(model.points(pose.angles)) @ camera.T)[shown]
         # In hundredths of the hand's size, so that small pictures are followed as closely.
         off = robust((seen[..., :2] / seen[..., 2:] - wanted[..., :2]) * (100 / size)[:, None, None]) * wanted[..., 2:]
         trembling = sum(weight * _mean(jitter(x)) for weight, x in ((8, sixd), (4, pose.angles), (60, place)))
-        (off.mean() + trembling + 0.5 * free.square().mean()).backward()
+        unusual = (place[:, 2].clamp(min=1e-3) / usual).log().square()
+        (off.mean() + trembling + _USUAL * unusual.mean() + 0.5 * free.square().mean()).backward()
         optimiser.step()
         schedule.step()
         if on_step is not None:
             on_step(step + 1, STEPS)
-    sixd, place, free = (x.detach() for x in parameters)
+    sixd, place, free = (_between(x.detach()[shown], shown, frames) for x in parameters)
     return HandPose(model.angles(free), sixd_to_matrix(sixd), place)
 
 
-def _views(model: HandModel, wanted: torch.Tensor, camera: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def shows_hand(points: torch.Tensor) -> torch.Tensor:
+    """bool [F]: enough of the points [F,21,3] (x, y, score) count to lay a hand on."""
+    counts = points[..., 2] > 0
+    return (counts.sum(1) >= LEAST) & (counts[:, _PALM].sum(1) >= _LEAST_PALM)
+
+
+def _between(x: torch.Tensor, known: torch.Tensor, frames: int) -> torch.Tensor:
+    """[frames,...] of [K,...] in the frames `known`, in a straight line from each to the next."""
+    frame = torch.arange(frames)
+    after = torch.searchsorted(known, frame).clamp(max=len(known) - 1)
+    before = torch.where(known[after] > frame, after - 1, after).clamp(min=0)
+    part = (frame - known[before]) / (known[after] - known[before]).clamp(min=1)
+    return torch.lerp(x[before], x[after], part.to(x).view(-1, *[1] * (x.dim() - 1)))
+
+
+def hand_distance(model: HandModel, wanted: torch.Tensor, camera: torch.Tensor) -> torch.Tensor:
+    """How far the hand is in each frame by its size alone, m [F]; NaN where there is none. See `fit_hand`."""
+    distance, shown = wanted.new_full((len(wanted),), torch.nan), shows_hand(wanted)
+    if shown.any():
+        distance[shown] = _views(model, wanted[shown], camera)[1][:, 2]
+    return distance
+
+
+def _views(
+    model: HandModel, wanted: torch.Tensor, camera: torch.Tensor, usual: torch.Tensor | None = None
+) -> tuple[torch.Tensor, torch.Tensor]:
     """For every frame how the hand is turned and where it is, by the palm alone: of many views the sequence that fits
-    best and does not jump (Viterbi). [F,3,3], [F,3]."""
+    best, has the usual distance and does not jump (Viterbi). [F,3,3], [F,3]."""
     palm = model.points(model.angles(wanted.new_zeros(1, 15, 3)))[0, _PALM]
     views = _turns()
     flat = torch.einsum("vrc,pc->vpr", views, palm)[..., :2]  # seen from afar
@@ -70,6 +106,8 @@ def _views(model: HandModel, wanted: torch.Tensor, camera: torch.Tensor) -> tupl
     scale = ((away * out * of).sum((-1, -2)) / (out * out * of).sum((-1, -2))).clamp(min=1e-3)  # px per m
     spread = (away * away * of).sum((-1, -2)).sqrt()
     cost = ((away - scale[..., None, None] * out).square() * of).sum((-1, -2)).sqrt() / spread.clamp(min=1e-3)
+    if usual is not None:
+        cost = cost + (camera[0, 0] / scale / usual[:, None]).log().abs()
     angle = (((views.flatten(1) @ views.flatten(1).T) - 1) / 2).clamp(-1, 1).acos()
     step = _CHANGE * angle / torch.pi * 4
 

@@ -1,37 +1,43 @@
 """The hand-mesh condition of a clip: which keypoints are whose hand, meshes on them, and their picture."""
 
+import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 
 from ...models.avatar.rasterize import Camera
 from ...models.hmr.multihmr import intrinsics
-from ..frames import each_frame
+from ..frames import each_frame, frame_ranges
 from ..keypoints import VISIBLE, Pose
 from ..object_conditions import draw_hands, hand_condition
-from .hand_fit import STEPS, fit_hand
+from .hand_fit import LEAST, STEPS, fit_hand, hand_distance, shows_hand
 from .hand_model import SIDES, hand_model
 
-LEAST = 8  # points that make a hand
 LONGEST_GAP = 0.2  # s; a hand that is lost for longer is away
+_AT_ARMS_LENGTH = 2.0  # s, in which both hands stay about as far from the camera
+_NEAREST = 0.1  # of the distances, which are right
 _BODY_WRIST = {"left": 7, "right": 4}
 _ONE_PLACE = 0.25  # of a hand's size: nearer to each other, two hands are one that was found twice
 
 
 @dataclass(frozen=True)
 class HandMeshes:
-    """`vertices` [F,V,3] m before `camera`, `there` [F] bool and `faces` [f,3] by side."""
+    """`vertices` [F,V,3] m before `camera`, `there` [F] bool and `faces` [f,3] by side.
+
+    drawn: in which of the frames `render_hands` found each hand to be seen, bool [F] by side; as a text it is counted.
+    """
 
     vertices: dict[str, torch.Tensor]
     there: dict[str, torch.Tensor]
     faces: dict[str, torch.Tensor]
     camera: Camera
+    drawn: dict[str, torch.Tensor] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        frames = len(next(iter(self.there.values())))
-        return ", ".join(f"{side} hand in {int(seen.sum())} of {frames} frames" for side, seen in self.there.items())
+        shown = {**self.there, **self.drawn}
+        return ", ".join(f"{side} hand in {int(seen.sum())} of {len(seen)} frames" for side, seen in shown.items())
 
 
 @torch.inference_mode(False)  # ComfyUI calls nodes in inference mode, in which nothing can be fitted
@@ -46,7 +52,7 @@ def fit_hands(
     carried over; otherwise it is missing. Raises ValueError when no frame shows a hand.
     """
     points = hand_points(poses, size)
-    runs = {side: stretches((points[side][..., 2] > 0).sum(1) >= LEAST, int(fps * LONGEST_GAP)) for side in SIDES}
+    runs = {side: stretches(shows_hand(points[side]), int(fps * LONGEST_GAP)) for side in SIDES}
     if not any(runs.values()):
         raise ValueError(
             f"None of {len(poses)} frames shows a hand: at least {LEAST} of its 21 points must be found. Check the "
@@ -62,16 +68,27 @@ def fit_hands(
             on_step(done, total)
 
     vertices, there, faces = {}, {}, {}
+    usual = _usual_distance(points, camera, fps)
     for side in SIDES:
         model = hand_model(side)
         vertices[side] = torch.zeros(len(poses), *model.template.shape)
         there[side], faces[side] = torch.zeros(len(poses), dtype=torch.bool), model.faces
         for run in runs[side]:
-            pose = fit_hand(model, points[side][run], camera, step)
+            pose = fit_hand(model, points[side][run], camera, usual[run], step)
             vertices[side][run] = pose.put(model.vertices(pose.angles))
             there[side][run] = True
     focal, principal = camera.diagonal()[:2].tolist(), camera[:2, 2].tolist()
     return HandMeshes(vertices, there, faces, Camera(tuple(focal), tuple(principal), size))
+
+
+def _usual_distance(points: dict[str, torch.Tensor], camera: torch.Tensor, fps: float) -> torch.Tensor:
+    """How far from the camera hands are, m [F], by what `hand_distance` finds of both within some time. Bent, hidden
+    or misplaced fingers make a hand look smaller, hardly ever larger: the nearest count."""
+    found = torch.stack([hand_distance(hand_model(side), points[side], camera) for side in SIDES], 1)
+    reach = round(_AT_ARMS_LENGTH * fps)
+    around = [found[max(frame - reach, 0) : frame + reach + 1].flatten() for frame in range(len(found))]
+    usual = torch.stack([distances.nanquantile(_NEAREST) for distances in around])
+    return usual.where(usual.isfinite(), found.flatten().nanquantile(_NEAREST))  # no hand for long
 
 
 def hand_points(poses: Sequence[Pose], size: tuple[int, int]) -> dict[str, torch.Tensor]:
@@ -116,22 +133,34 @@ def render_hands(
 ) -> torch.Tensor:
     """AnchorCrafter's hand condition, uint8 RGB [F,H,W,3]: hands on black, without what the visible product covers.
 
-    product: [F,H,W], bool or 0…1, at the meshes' size. The nearer hand covers the other.
+    product: [F,H,W], bool or 0…1, at the meshes' size. The nearer hand covers the other. Notes in `meshes.drawn` where
+    each hand is to be seen, and warns of gaps. Raises ValueError for a product of another size.
     """
     width, height = meshes.camera.size
+    frames = len(next(iter(meshes.there.values())))
+    if product is not None and product.shape != (frames, height, width):
+        raise ValueError(
+            f"The hands fill {frames} frames of {width}x{height} pixels, the product mask is {list(product.shape)}."
+        )
+    meshes.drawn.update({side: torch.zeros(frames, dtype=torch.bool) for side in meshes.there})
 
     def draw(frame: int) -> torch.Tensor:
-        parts, count = [], 0
-        for side, there in meshes.there.items():
-            if there[frame]:
-                parts.append((meshes.vertices[side][frame], meshes.faces[side] + count))
-                count += len(parts[-1][0])
-        if not parts:
+        sides = [side for side, there in meshes.there.items() if there[frame]]
+        if not sides:
             return torch.zeros(height, width, 3, dtype=torch.uint8)
-        return draw_hands(*(torch.cat(x) for x in zip(*parts, strict=True)), meshes.camera)
+        vertices = [meshes.vertices[side][frame] for side in sides]
+        faces = [meshes.faces[side] + count for side, count in zip(sides, (0, len(vertices[0])), strict=False)]
+        picture, face = draw_hands(torch.cat(vertices), torch.cat(faces), meshes.camera)
+        shown = face if product is None else face[product[frame] < 0.5]
+        for side, first in zip(sides, (0, len(faces[0])), strict=False):
+            meshes.drawn[side][frame] = ((shown >= first) & (shown < first + len(meshes.faces[side]))).any()
+        return picture
 
-    frames = len(next(iter(meshes.there.values())))
     render = torch.stack(each_frame(range(frames), draw, on_step))
+    for side, seen in meshes.drawn.items():
+        if seen.any() and not seen.all():
+            missing = frame_ranges(torch.nonzero(~seen)[:, 0].tolist())
+            logging.getLogger(__name__).warning("The %s hand is not drawn in frames %s.", side, missing)
     return render if product is None else hand_condition(render, product)
 
 

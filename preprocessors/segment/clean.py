@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ..frames import frame_ranges
+
 HOLE, SPECK = 0.02, 0.02  # of the object's area in the frame: smaller holes are filled, smaller pieces dropped
 STEADY = 0.7  # overlap (IoU) of the frames before and after that makes what differs between them a flicker
 VAST = 0.6  # of the picture: what covers more of it is hardly an object
@@ -24,7 +26,7 @@ class Report:
 
     def __str__(self) -> str:
         told = [
-            f"{what} in {len(which)} of {self.frames} frames ({_ranges(which)})"
+            f"{what} in {len(which)} of {self.frames} frames ({frame_ranges(which)})"
             for what, which in (
                 ("not visible", self.missing),
                 ("holes filled", self.filled),
@@ -86,14 +88,3 @@ def _small(area: np.ndarray, share: float, whole: int, inner: bool) -> np.ndarra
 def _iou(a: np.ndarray, b: np.ndarray) -> float:
     union = int((a | b).sum())
     return int((a & b).sum()) / union if union else 1.0
-
-
-def _ranges(frames: list[int]) -> str:
-    """12, 14-17, …"""
-    spans: list[list[int]] = []
-    for frame in frames:
-        if spans and frame == spans[-1][1] + 1:
-            spans[-1][1] = frame
-        else:
-            spans.append([frame, frame])
-    return ", ".join(f"{a}-{b}" if b > a else str(a) for a, b in spans)

@@ -5,7 +5,7 @@ import torch
 from crafters.preprocessors.draw_pose import draw_pose
 from crafters.preprocessors.dwpose import DWPose, crop, crop_of_box, letterbox
 from crafters.preprocessors.keypoints import VISIBLE, Pose
-from crafters.preprocessors.placement import Placement, fit_placement, place_pose, place_video
+from crafters.preprocessors.placement import PUBLISHED, Placement, fit_placement, place_pose, place_video
 
 CPU_ONLY = "DWPose's networks here are constants, and its drawings are NumPy's and OpenCV's."
 
@@ -39,7 +39,7 @@ def check_placement(x):
     reference = Pose(body, *(np.zeros((1, *part.shape[1:])) for part in reference.parts[1:]))
     source, target = ([int(side) for side in x[name].flip(0)] for name in ("frame_hw", "reference_hw"))
 
-    placement = fit_placement(driving, reference, source, target)
+    placement = fit_placement(driving, reference, source, target, PUBLISHED)
     np.testing.assert_allclose(placement.scale, x["scale_xy"], rtol=1e-9)
     np.testing.assert_allclose(placement.bias, x["bias_xy"], rtol=1e-9, atol=1e-12)
     for pose, drawing in zip(driving, x["pose_video_nchw"], strict=True):

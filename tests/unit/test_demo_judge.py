@@ -2,9 +2,12 @@
 
 import numpy as np
 import pytest
-from crafters.demo.judge import find_product
+from crafters.demo.judge import find_product, judge_presenting
+from crafters.demo.scenes.placed import place_scene
 from crafters.demo.scenes.scene import make_scene
+from crafters.metrics.landmarks import body, body_distance
 from crafters.metrics.masks import iou, overlap
+from crafters.preprocessors.placement import Placement
 
 FRAMES = 1
 
@@ -44,3 +47,16 @@ def test_no_product_is_found_where_none_is(scene):
     other = scene.frames.copy()
     other[scene.product_mask] = (120, 60, 160)  # a thing of another colour in its place
     assert score(scene, other) < 0.3
+
+
+def test_a_movement_placed_on_the_photo_is_judged_by_where_it_belongs(scene):
+    """The shipped graph moves the clip's person to the photo's: a perfect video is not where the clip was."""
+    placement = Placement((0.9, 0.9), (0.08, 0.06), scene.size, scene.size)
+    placed = place_scene(scene, placement)
+
+    values = judge_presenting(placed, placed.frames, lambda frame: placed.poses[0])
+    assert values["body LMD, %"] == 0 and values["PSNR, dB"] == 100 and values["Obj-IoU"] > 0.75
+    where = [body(poses[0], *scene.size) for poses in (scene.poses, placed.poses)]
+    assert body_distance(*where) > 0.03 * min(scene.size)
+    corner = placed.frames[:, :5, :5]
+    assert (corner == scene.background[:1, :5, :5]).all(), "the room is the photo's, and everywhere"

@@ -62,6 +62,8 @@ def test_the_nearer_hand_covers_the_other_and_the_product_both():
     covered = render_hands(meshes, product)
     assert not covered[:, :24].any() and covered[0, 24:].equal(both[24:])
     assert str(meshes) == "left hand in 2 of 2 frames, right hand in 1 of 2 frames"
+    render_hands(meshes, torch.ones(2, 48, 64))
+    assert str(meshes) == "left hand in 0 of 2 frames, right hand in 0 of 2 frames"
 
 
 def test_hamers_hands_lie_where_the_crop_was(tmp_path):
@@ -90,10 +92,39 @@ def test_hamers_hands_lie_where_the_crop_was(tmp_path):
     assert render_hands(meshes).any()
 
 
+OPEN = np.array([[0, 0], [-9, -6], [-15, -14], [-20, -20], [-24, -25], [-9, -28], [-11, -40], [-12, -48], [-13, -54],
+                 [-1, -30], [-1, -43], [-1, -52], [-1, -59], [6, -28], [8, -40], [9, -48], [10, -54],
+                 [12, -24], [16, -33], [19, -39], [21, -44]]) * 0.6  # fmt: skip
+
+
+@pytest.mark.parametrize("lost", ["points", "palm"])
+def test_a_frame_without_a_hand_costs_no_other_frame(lost, caplog):
+    """It is bridged where it is short, and empty where it is long."""
+    frames = [pose(OPEN + (100 + i, 90)) for i in range(12)]
+    for frame in (3, 6, 7, 8, 9):
+        hand = frames[frame].left_hand
+        hand[:, [0, 1, 2, 5, 9, 13, 17] if lost == "palm" else slice(None)] = (np.nan, np.nan, 0)
+    meshes = fit_hands(frames, SIZE, 10.0)  # bridges two frames
+    assert all(vertices.isfinite().all() for vertices in meshes.vertices.values())
+    render = render_hands(meshes)
+    assert torch.nonzero(~render.bool().flatten(1).any(1))[:, 0].tolist() == [6, 7, 8, 9]
+    assert str(meshes) == "left hand in 8 of 12 frames, right hand in 0 of 12 frames"
+    assert "left hand is not drawn in frames 6-9" in caplog.text and "right" not in caplog.text
+    middle = [torch.nonzero(frame.any(-1)).float().mean(0) for frame in render[2:5]]
+    assert (middle[1] - (middle[0] + middle[2]) / 2).norm() < 1, "the bridged hand lies between its neighbours"
+
+
+def test_misplaced_points_do_not_make_a_hand_tiny():
+    """Of two hands beside each other one looks half as large: it is seen from its end, not twice as far away."""
+    meshes = fit_hands([pose(OPEN + (120, 90), OPEN * (0.8, 0.24) + (40, 90))] * 6, SIZE, 10.0)
+    far = {side: float(meshes.vertices[side][..., 2].mean()) for side in meshes.vertices}
+    assert far["right"] < 1.4 * far["left"]
+
+
 @pytest.mark.slow
 def test_a_known_hand_is_found_again_within_the_limits_of_its_joints():
     from crafters.models.avatar.rotation import axis_angle_to_matrix
-    from crafters.preprocessors.hand_mesh.hand_fit import HandPose, fit_hand
+    from crafters.preprocessors.hand_mesh.hand_fit import HandPose, fit_hand, hand_distance
     from crafters.preprocessors.hand_mesh.hand_model import hand_model
 
     camera, frames = intrinsics(*SIZE).float(), 5
@@ -106,7 +137,7 @@ def test_a_known_hand_is_found_again_within_the_limits_of_its_joints():
         seen = truth.put(model.points(angles)) @ camera.T
         wanted = torch.cat([seen[..., :2] / seen[..., 2:], torch.ones(frames, 21, 1)], -1)
         wanted[2, 8, :2] += 80  # one point is wrong
-        found = fit_hand(model, wanted, camera)
+        found = fit_hand(model, wanted, camera, hand_distance(model, wanted, camera))
         assert ((found.angles >= model.least - 1e-5) & (found.angles <= model.greatest + 1e-5)).all()
         back = found.put(model.points(found.angles)) @ camera.T
         off = (back[..., :2] / back[..., 2:] - seen[..., :2] / seen[..., 2:]).norm(dim=-1)

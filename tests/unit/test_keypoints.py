@@ -2,7 +2,7 @@ import json
 
 import numpy as np
 import pytest
-from crafters.preprocessors.keypoints import Pose, from_openpose, select_person, to_openpose
+from crafters.preprocessors.keypoints import Pose, from_openpose, to_openpose
 from poses import standing, together, with_joint
 
 
@@ -102,18 +102,6 @@ def change(**values):
 def test_nonsense_is_refused(frames, words):
     with pytest.raises(ValueError, match=words):
         from_openpose(frames)
-
-
-def test_select_person_by_visible_size():
-    small, large = standing((0.2, 0.5), 0.3), standing((0.7, 0.5), 0.6)
-    huge_but_unseen = standing(size=0.9, score=0.1)
-    poses = [together(small, huge_but_unseen, large), together(large, small), Pose.empty()]
-    for index, expected in enumerate([large, small]):
-        selected = select_person(poses, index)
-        assert [pose.people for pose in selected] == [1, 1, 0]
-        assert_same(selected[0], expected)
-        assert_same(selected[1], expected)
-    assert [pose.people for pose in select_person(poses, 2)] == [1, 0, 0]
 
 
 def test_pose_refuses_wrong_shapes():

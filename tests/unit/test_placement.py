@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from crafters.preprocessors.keypoints import Pose
-from crafters.preprocessors.placement import Placement, fit_placement, place_pose, place_video
+from crafters.preprocessors.placement import FITS, PUBLISHED, Placement, fit_placement, place_pose, place_video
 from poses import standing, together, with_joint
 from real_data import real_file
 
@@ -21,10 +21,11 @@ def test_fit_recovers_a_known_placement():
 
 
 def test_scale_is_the_same_in_pixels_both_ways():
-    placement = fit_placement([standing()], standing(size=0.6), LANDSCAPE, PORTRAIT)
-    x, y = placement.scale
-    assert y == pytest.approx(0.75)
-    assert x * PORTRAIT[0] / LANDSCAPE[0] == pytest.approx(y * PORTRAIT[1] / LANDSCAPE[1])
+    for fit in FITS:
+        placement = fit_placement([standing()], standing(size=0.6), LANDSCAPE, PORTRAIT, fit)
+        x, y = placement.scale
+        assert x * PORTRAIT[0] / LANDSCAPE[0] == pytest.approx(y * PORTRAIT[1] / LANDSCAPE[1])
+    assert y == pytest.approx(0.75), "by heights alone, whatever the widths are"
 
 
 def test_placed_pose_lies_on_the_reference():
@@ -54,11 +55,51 @@ def test_hidden_reference_joints_and_arms_do_not_count():
         assert placement.scale + placement.bias == pytest.approx(plain.scale + plain.bias)
 
 
-def test_uncertain_driving_joints_count():
-    """As published: only the reference's scores choose the joints."""
-    moved = with_joint(standing(size=0.5), 8, (0.1, 0.1, 0.1))
-    sizes = PORTRAIT, PORTRAIT
-    assert fit_placement([moved], standing(), *sizes) != fit_placement([standing(size=0.5)], standing(), *sizes)
+def test_uncertain_driving_joints_count_in_the_published_fit_only():
+    """There only the reference's scores choose the joints."""
+    moved, plain = with_joint(standing(size=0.5), 8, (0.1, 0.1, 0.1)), standing(size=0.5)
+    for fit in FITS:
+        here, there = (fit_placement([pose], standing(), PORTRAIT, PORTRAIT, fit) for pose in (moved, plain))
+        assert (here.scale == pytest.approx(there.scale)) == (fit != PUBLISHED)
+
+
+def cut(pose, bottom):
+    """As DWPose tells a body below the picture's edge: guessed at the edge, hardly scored."""
+    body = pose.body.copy()
+    body[body[..., 1] > bottom] = np.nan
+    guessed = np.isnan(body[..., 0])
+    body[guessed] = np.column_stack(
+        [pose.body[guessed][:, 0], np.full(guessed.sum(), 0.985), np.full(guessed.sum(), 0.15)]
+    )
+    return Pose(body, *pose.parts[1:])
+
+
+def seated(pose):
+    """The thighs point at the camera."""
+    height = pose.body[0, 9, 1] - pose.body[0, 8, 1]
+    body = pose.body.copy()
+    body[0, [9, 10, 12, 13], 1] -= 0.8 * height
+    return Pose(body, *pose.parts[1:])
+
+
+@pytest.mark.parametrize(
+    "driving",
+    [
+        [cut(standing((0.5, 0.87), 1.9), 1.0)] * 8,  # to the hips
+        [cut(standing((0.5, 1.7), 3.2), 1.0)] * 8,  # head and shoulders
+        [seated(standing((0.5, 0.6), 1.1))] * 8,
+        [standing((0.2 + 0.08 * i, 0.5), 0.6) for i in range(8)],  # walks across
+    ],
+    ids=["half body", "head and shoulders", "seated", "walking"],
+)
+def test_what_both_show_gives_the_scale(driving):
+    photo = standing((0.5, 0.5), 0.9)
+    placement = fit_placement(driving, photo, PORTRAIT, PORTRAIT)
+    placed = [place_pose(pose, placement).body[0] for pose in driving]
+    shoulders, wanted = ([body[5, 0] - body[2, 0] for body in bodies] for bodies in (placed, photo.body))
+    assert np.mean(shoulders) == pytest.approx(wanted[0], rel=0.03)
+    neck = np.mean([body[1, :2] for body in placed], axis=0)
+    np.testing.assert_allclose(neck, photo.body[0, 1, :2], atol=0.01)
 
 
 def only(pose, *joints):
@@ -69,23 +110,31 @@ def only(pose, *joints):
 
 
 @pytest.mark.parametrize(
-    "driving, reference, words",
+    "driving, reference, words, fits",
     [
-        ([standing()], Pose.empty(), "No person was found in the reference photo"),
-        ([standing()], standing(score=0.2), "The reference photo shows no shoulder"),
-        ([standing()], only(standing(), 4, 7), "The reference photo shows no shoulder"),
-        ([], standing(), "None of the 0 driving frames"),
-        ([Pose.empty(), together(standing(), standing())], standing(), "None of the 2 driving frames"),
-        ([standing()], only(standing(), 0), "scale of 0"),
-        ([standing(), standing((0.5, 0.6))], only(standing(), 0), "scale of 0"),
-        ([standing(size=-0.8)], standing(), "scale of -1"),
-        ([standing(size=0.01)], standing(), "scale of 80"),
-        ([with_joint(standing(), 0, (np.nan, np.nan, 0))], only(standing(), 0), "found in any driving frame"),
+        ([standing()], Pose.empty(), "No person was found in the reference photo", FITS),
+        ([standing()], standing(score=0.2), "The reference photo shows no shoulder", FITS),
+        ([standing()], only(standing(), 4, 7), "The reference photo shows no shoulder", FITS),
+        ([], standing(), "None of the 0 driving frames", FITS),
+        ([Pose.empty(), together(standing(), standing())], standing(), "None of the 2 driving frames", FITS),
+        ([standing()], only(standing(), 0), "scale of 0", [PUBLISHED]),
+        ([standing(), standing((0.5, 0.6))], only(standing(), 0), "scale of 0", [PUBLISHED]),
+        ([standing(size=-0.8)], standing(), "scale of -1", FITS),
+        ([standing(size=0.01)], standing(), "scale of 80", FITS),
+        (
+            [with_joint(standing(), 0, (np.nan, np.nan, 0))],
+            only(standing(), 0),
+            "found in any driving frame",
+            [PUBLISHED],
+        ),
+        ([standing()], only(standing(), 0, 1), "too few of the same joints", ["visible joints"]),
+        ([only(standing(), 0, 1, 4, 7)], standing(), "too few of the same joints", ["visible joints"]),
     ],
 )
-def test_what_cannot_be_placed_is_told(driving, reference, words):
-    with pytest.raises(ValueError, match=words):
-        fit_placement(driving, reference, PORTRAIT, PORTRAIT)
+def test_what_cannot_be_placed_is_told(driving, reference, words, fits):
+    for fit in fits:
+        with pytest.raises(ValueError, match=words):
+            fit_placement(driving, reference, PORTRAIT, PORTRAIT, fit)
 
 
 def test_video_warp_is_the_truncating_nearest_one():
