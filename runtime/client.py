@@ -12,6 +12,8 @@ from typing import Any
 
 import aiohttp
 
+from .names import inside, plain
+
 Prompt = dict[str, dict[str, Any]]
 OnProgress = Callable[[str, float, float], None]
 OnPreview = Callable[[bytes], None]
@@ -122,8 +124,12 @@ class ComfyClient:
 
     async def download(self, file: dict[str, str], folder: Path) -> Path:
         """Fetch one entry of `output_files` into `folder`, under a free name; returns its path."""
-        keys = {key: file.get(key, "") for key in ("filename", "subfolder", "type")}
-        target = _free_name(Path(folder) / Path(keys["filename"]).name)
+        keys = {key: str(file.get(key, "")) for key in ("filename", "subfolder", "type")}
+        try:
+            inside(folder, plain(keys["filename"]))
+        except ValueError as error:
+            raise ComfyError(f"The server calls a file what is not written here: {error}") from error
+        target = _free_name(Path(folder) / keys["filename"])
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
             async with self._session.get(f"{self.url}/view", params=keys) as response:
@@ -135,6 +141,9 @@ class ComfyClient:
         except aiohttp.ClientError as error:
             target.unlink(missing_ok=True)
             raise self._unreachable() from error
+        except OSError as error:
+            target.unlink(missing_ok=True)
+            raise ComfyError(f"{target} could not be written ({error.strerror}): free some space.") from error
         return target
 
     async def _submit(self, prompt: Prompt, prompt_id: str) -> str:
@@ -313,7 +322,7 @@ def _sentence(problem: dict[str, Any]) -> str:
 def _free_name(path: Path) -> Path:
     """`path`, or the first of `name_1`, `name_2`… that is not taken."""
     number, free = 0, path
-    while free.exists():
+    while free.exists() or free.is_symlink():
         number += 1
         free = path.with_name(f"{path.stem}_{number}{path.suffix}")
     return free
