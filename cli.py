@@ -19,6 +19,7 @@ from . import anicrafter_cli, prepare_cli
 from .demo.scenes import cli as demo_cli
 from .metrics import cli as metrics_cli
 from .models.bounded import parse_json
+from .models.whole import whole
 from .runtime.client import TIMEOUT, ComfyClient, ComfyError, Prompt, output_files
 from .runtime.download import DownloadError, download
 from .runtime.files import OWN, new_model
@@ -149,7 +150,8 @@ def _demo(args: argparse.Namespace) -> int:
             for path in paths:
                 print(path)
     report = args.out / "demo.md"
-    report.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    with whole(report) as part:
+        part.write_text("\n".join(lines) + "\n", encoding="utf-8")
     print("\n".join(lines), report, sep="\n")
     return 0
 
@@ -177,7 +179,8 @@ def _judged(demo: Demo, paths: list[Path], out: Path) -> list[str]:
 
     (video,) = (path for path in paths if path.suffix == ".mp4")
     values, sheet = demo.judge(read_clip(video)[0].numpy())
-    Image.fromarray(sheet).save(out / f"{demo.name}-sheet.png")
+    with whole(out / f"{demo.name}-sheet.png") as part:
+        Image.fromarray(sheet).save(part, "PNG")
     print(out / f"{demo.name}-sheet.png")
     table = [f"| {name} | {value:.3g} |" for name, value in values.items()]
     return [f"## {demo.name}", "", "| | |", "|---|---|", *table, ""]

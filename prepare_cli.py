@@ -185,15 +185,9 @@ def _tools(chosen: dict[str, str]) -> dict[str, Any]:
         names = [chosen.get(what) or _likely(what) for what in weights]
         if None not in names and NONE not in names:
             paths = [files.path(name, files.OWN) for name in names]
-            # By name and size: digests of gigabytes would cost more than they tell.
-            told = ", ".join(f"{name} ({_bytes(path)})" for name, path in zip(names, paths, strict=True))
-            tools[tool] = Tool(told, cache(lambda load=load, paths=paths: load(*paths)))
+            load_it = cache(lambda load=load, paths=paths: load(*paths))
+            tools[tool] = Tool(", ".join(names), load_it, tuple(paths))
     return tools
-
-
-def _bytes(path: Path) -> int:
-    found = path.rglob("*") if path.is_dir() else [path]
-    return sum(file.stat().st_size for file in found)
 
 
 def _likely(what: str) -> str | None:

@@ -73,12 +73,14 @@ def _evaluate(args: argparse.Namespace) -> int:
 def _write(report: Report, out: Path) -> None:
     from PIL import Image
 
+    from ..models.whole import whole
     from .plot import plot
 
-    out.mkdir(parents=True, exist_ok=True)
     for suffix, text in (("md", report.markdown()), ("csv", report.csv()), ("json", report.json())):
-        (out / f"report.{suffix}").write_text(text, encoding="utf-8")
-    Image.fromarray(plot(report)).save(out / "report.png")
+        with whole(out / f"report.{suffix}") as part:
+            part.write_text(text, encoding="utf-8")
+    with whole(out / "report.png") as part:
+        Image.fromarray(plot(report)).save(part, "PNG")
 
 
 def find_pairs(

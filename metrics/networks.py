@@ -129,8 +129,8 @@ def _weights(network: type[nn.Module], only: str = "", without: str = "\0") -> C
 
     def open_file(path: Path) -> nn.Module:
         state, _ = read(path, _LIGHTNING)
-        state = {name.removeprefix("module."): tensor for name, tensor in state.items()}
-        state = {name.removeprefix(only): tensor for name, tensor in state.items() if name.startswith(only)}
+        if any(name.startswith(only) for name in state):  # `read` takes off what all names share
+            state = {name.removeprefix(only): tensor for name, tensor in state.items() if name.startswith(only)}
         state = {name: tensor.float() for name, tensor in state.items() if not name.startswith(without)}
         with torch.device("meta"):
             module = network()

@@ -12,6 +12,7 @@ from .bounded import RefusedError, brief, parse_json
 from .pickles import ForeignCodeError, Table
 from .pickles import read_torch as read_torch_file
 
+WRAPPERS = ("module.", "diffusion_model.", "model.")
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
@@ -24,9 +25,11 @@ def read(path: str | Path, stand_ins: Table | None = None) -> tuple[dict[str, to
 
     Takes safetensors (metadata: the header's `config` entry parsed from JSON, else `{}`) and what `torch.save` writes
     of tensors: a flat dict, or one wrapped in `module` (DeepSpeed) or `state_dict`; the content tells which, not the
-    file's name. Tensors stay on the CPU, memory-mapped where the format allows. stand_ins: see `pickles.read_torch`.
+    file's name. Names are `unwrapped`. Tensors stay on the CPU, memory-mapped where the format allows. stand_ins: see
+    `pickles.read_torch`.
 
-    Raises CheckpointError for a file that is missing, truncated, holds anything but tensors, or needs code to unpickle.
+    Raises CheckpointError for a file that is missing, truncated, quantised to whole numbers, holds anything but
+    tensors, or needs code to unpickle.
     """
     path = Path(path)
     if not path.is_file():
@@ -50,7 +53,37 @@ def read(path: str | Path, stand_ins: Table | None = None) -> tuple[dict[str, to
     if strangers or not state:
         fault = f"holds more than tensors ({_few(strangers)})" if state else "holds no tensors"
         raise CheckpointError(f"{path.name} {fault}: it is not a weight file.")
-    return state, config
+    for name, tensor in state.items():
+        if name.endswith(".weight") and not tensor.is_floating_point():
+            kind = str(tensor.dtype).removeprefix("torch.")
+            raise CheckpointError(f"{path.name} is quantised to {kind}: use its fp16 or bf16 file.")
+    return unwrapped(state, path.name), config
+
+
+def unwrapped(state: dict[str, torch.Tensor], what: str) -> dict[str, torch.Tensor]:
+    """The tensors under their own names, without what DDP, torch.compile, ComfyUI and trainers put before them.
+
+    A prefix is a wrapper's only where every name starts with it; `_orig_mod.` is one anywhere. Raises CheckpointError
+    where two names become one.
+    """
+    names = {name: f".{name}".replace("._orig_mod.", ".")[1:] for name in state}
+    while prefix := next((p for p in WRAPPERS if all(name.startswith(p) for name in names.values())), None):
+        names = {name: own.removeprefix(prefix) for name, own in names.items()}
+    if len(set(names.values())) < len(names):
+        twice = next(name for name, own in names.items() if name != own and own in names)
+        raise CheckpointError(f"{what} holds {names[twice]} twice, once as {twice}: save one set of weights.")
+    return {own: state[name] for name, own in names.items()}
+
+
+def notes(path: str | Path) -> dict[str, str]:
+    """What a safetensors file that was read says of itself in its header; nothing of other files."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "pt") as file:
+            return file.metadata() or {}
+    except SafetensorError:
+        return {}
 
 
 def _read_safetensors(path: Path) -> tuple[dict, dict]:

@@ -52,6 +52,8 @@ def _check_numbers(value: Any, where: str, name: str) -> None:
         if not -most <= value <= most:  # NaN is refused too
             raise CheckpointError(f"{where}: {name} is {str(value)[:20]}, which no model has; fetch it again.")
 
+WRAPPED = r"^(?:module\.|_orig_mod\.)+"
+
 
 def from_folder(cls, folder: Path, dtype: torch.dtype | None, **options):
     """A model of class `cls` from its folder as it is on the hub; converted to `dtype` unless None.
@@ -73,6 +75,8 @@ def from_folder(cls, folder: Path, dtype: torch.dtype | None, **options):
     for index in folder.glob(f"*{files[0].suffix}.index*.json"):
         _check_index(index)
     _check_size(cls, config, folder, what, sum(file.stat().st_size for file in files))
+    if hasattr(cls, "config_class") and _is_wrapped(folder):  # transformers; diffusers knows no other names
+        options["key_mapping"] = {WRAPPED: ""}
     return pretrained(cls, what, dtype, str(folder), local_files_only=True, **options)
 
 
@@ -102,6 +106,20 @@ def _check_size(cls, config: dict, folder: Path, what: str, size: int) -> None:
         raise CheckpointError(
             f"{what}/{CONFIG} describes a model of {count} numbers, its weights have {size} bytes: fetch both again."
         )
+
+
+def _is_wrapped(folder: Path) -> bool:
+    """Whether DDP's or torch.compile's prefix is before every name. Names are read, no tensors."""
+    from safetensors import SafetensorError, safe_open
+
+    names = []
+    for path in folder.glob("*.safetensors"):
+        try:
+            with safe_open(path, "pt") as file:
+                names += file.keys()
+        except (SafetensorError, OSError):  # which loading will say
+            return False
+    return bool(names) and all(re.match(WRAPPED, name) for name in names)
 
 
 def pretrained(cls, what: str, dtype: torch.dtype | None, source: str | None, **options):

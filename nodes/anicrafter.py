@@ -227,14 +227,14 @@ class CraftersAniCrafterPrompt(io.ComfyNode):
 
     @classmethod
     def execute(cls, file, clip=None):
-        from ..models.anicrafter.prompt import NEGATIVE_PROMPT, PROMPT, load_prompts, save_prompts
+        from ..models.anicrafter.prompt import NEGATIVE_PROMPT, PROMPT, keep_prompts, load_prompts
 
         if files.exists(file, files.OWN):
             texts = load_prompts(files.path(file, files.OWN))
         elif clip is not None:
             path = files.new_model(file, files.OWN)
             texts = [clip.encode_from_tokens(clip.tokenize(text)).float().cpu() for text in (PROMPT, NEGATIVE_PROMPT)]
-            save_prompts(path, *texts)
+            keep_prompts(path, *texts)
         else:
             raise ValueError(f"There is no {file} in models/crafters: connect the text encoder once (Load CLIP, wan).")
         return io.NodeOutput(*([[text, {}]] for text in texts))

@@ -1,15 +1,16 @@
 """Conditions kept over sessions, in a folder that remembers what each was made of; `crafters prepare` fills it too."""
 
-import hashlib
-import json
+import logging
 
 from comfy_api.latest import io
 from comfy_execution.graph_utils import ExecutionBlocker
 
-from ..runtime import files, names
-from ..training.prepared import CONDITIONS, MANIFEST, VIEWS, Prepared, content, read_fps
+from ..runtime import files, names, notes
+from ..training.cache import content
+from ..training.prepared import CONDITIONS, MANIFEST, VIEWS, Prepared, read_fps
 from .previews import stills
 from .product import ProductViews
+from .recipes import Graph, digest, is_link
 from .types import BodyMotion, PoseKeypoint, Product
 
 CATEGORY = "Crafters/Clips"
@@ -35,12 +36,12 @@ class CraftersKeepConditions(io.ComfyNode):
             category=CATEGORY,
             description="Writes what is connected into a folder and passes it on. Later, also after a restart, it is "
             "read from there, and the nodes before do not run, unless one of their settings or files has changed. A "
-            "file that you change in the folder is used as you left it.",
+            "file that you change in the folder is used as you left it, and for its own clip only.",
             inputs=[
                 io.String.Input("folder", default=FOLDER, tooltip="Below ComfyUI's output folder."),
                 io.String.Input("clip", default="person_product",
                                 tooltip="A name for the clip, best <person>_<product>. Another clip under the same "
-                                "name takes its place."),
+                                "name takes its place, unless you have changed a file of the first."),
                 io.Float.Input("fps", default=15.0, min=1.0, max=240.0, optional=True,
                                tooltip="Frames per second of the clip, for looking at what was kept."),
                 *(type_.Input(what, tooltip=tooltip, optional=True, lazy=True)
@@ -56,14 +57,16 @@ class CraftersKeepConditions(io.ComfyNode):
 
     @classmethod
     def check_lazy_status(cls, folder, clip, **given):
-        prepared, recipes = _prepared(folder, clip), _recipes(cls.hidden)
+        prepared = _prepared(folder, clip)
+        recipes, _ = _connected(cls.hidden, prepared, clip)
         return [what for what, recipe in recipes.items()
                 if given.get(what) is None and not prepared.holds(CONDITIONS[what].of(clip), recipe)]  # fmt: skip
 
     @classmethod
     def execute(cls, folder, clip, fps=15.0, **given):
-        prepared, recipes = _prepared(folder, clip), _recipes(cls.hidden)
-        outputs, report = {}, []
+        prepared = _prepared(folder, clip)
+        recipes, sources = _connected(cls.hidden, prepared, clip)
+        outputs, report = {}, {}
         for what in KEPT:
             if what not in recipes:
                 outputs[what] = ExecutionBlocker(f"Keep Conditions has nothing connected as {what}: connect it.")
@@ -71,14 +74,18 @@ class CraftersKeepConditions(io.ComfyNode):
             condition, recipe = CONDITIONS[what], recipes[what]
             file = condition.of(clip)
             held = prepared.holds(file, recipe)
-            report.append(f"{what}: {'your own' if prepared.is_own(file) else 'kept' if held else 'made'}")
+            report[what] = "your own" if prepared.is_own(file) else "kept" if held else "made"
             if not held:
-                condition.put(prepared, clip, recipe, given[what], fps)
+                condition.put(prepared, clip, recipe, given[what], fps, sources[what])
             # Read also what was just made, so that a later session goes on with the very same.
             outputs[what] = condition.read(prepared.path(file))
         pictures = [outputs[what] for what in recipes if KEPT[what][0] is io.Image]
         shown = {"ui": stills(pictures[-1])} if pictures else {}
-        return io.NodeOutput(*outputs.values(), "\n".join(report), **shown)
+        told = [f"{what}: {state}" for what, state in report.items()]
+        if own := [what for what, state in report.items() if state == "your own"]:
+            logging.getLogger(__name__).warning("Used as you left it in %s: %s.", prepared.folder, ", ".join(own))
+        notes.show(*told)
+        return io.NodeOutput(*outputs.values(), "\n".join(told), **shown)
 
     @classmethod
     def fingerprint_inputs(cls, folder, clip, **_):
@@ -198,46 +205,28 @@ def _stamp(choice: str) -> list[str]:
     return [content(path) for file in _files(clip) if (path := prepared.path(file)).is_file()]
 
 
-def _recipes(hidden) -> dict[str, str]:
-    """Of every connected condition, a digest of the nodes that make it, their settings and the files they read."""
-    prompt, known = hidden.prompt, {}
+def _graph(hidden) -> Graph:
+    def own(inputs: dict, slot: int) -> str | None:
+        prepared = _prepared(inputs["folder"], inputs["clip"])
+        file = CONDITIONS[[*KEPT][slot]].of(inputs["clip"]) if slot < len(KEPT) else None
+        return content(prepared.path(file)) if file and prepared.is_own(file) else None
 
-    def recipe(link: list) -> str:
-        node_id, slot = link
-        node = prompt[node_id]
-        if node["class_type"] == "CraftersKeepConditions":
-            own = _own(node["inputs"], slot)
-            if own is not None:
-                return own
-        if node_id not in known:
-            inputs = {name: recipe(value) if _is_link(value) else [value, _file(value)]
-                      for name, value in sorted(node["inputs"].items())}  # fmt: skip
-            known[node_id] = _digest([node["class_type"], inputs])
-        return f"{known[node_id]} {slot}"
-
-    inputs = prompt[hidden.unique_id]["inputs"]
-    return {what: _digest(recipe(inputs[what])) for what in KEPT if _is_link(inputs.get(what))}
+    return Graph(hidden.prompt, "CraftersKeepConditions", own)
 
 
-def _own(inputs: dict, slot: int) -> str | None:
-    """The content of what a node before passes on, where it is the user's own."""
-    prepared = _prepared(inputs["folder"], inputs["clip"])
-    file = CONDITIONS[[*KEPT][slot]].of(inputs["clip"]) if slot < len(KEPT) else None
-    return content(prepared.path(file)) if file and prepared.is_own(file) else None
+def _connected(hidden, prepared: Prepared, clip: str) -> tuple[dict[str, str], dict[str, list[str]]]:
+    """Of every connected condition its recipe, and what tells its clip.
 
-
-def _file(value: object) -> str | None:
-    """The content of the file that a widget's value names, if it does."""
-    path = files.uploaded(value) if isinstance(value, str) else None
-    return content(path) if path else None
-
-
-def _is_link(value: object) -> bool:
-    return isinstance(value, list) and len(value) == 2 and isinstance(value[0], str)
-
-
-def _digest(value: object) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:32]
+    Raises ValueError where a file of another clip that the user has made would be used.
+    """
+    graph, inputs = _graph(hidden), hidden.prompt[hidden.unique_id]["inputs"]
+    links = {what: inputs[what] for what in KEPT if is_link(inputs.get(what))}
+    sources = {what: graph.sources(link) for what, link in links.items()}
+    prepared.claim({CONDITIONS[what].of(clip): sources.get(what, ()) for what in KEPT})
+    for what, words in sources.items():
+        if question := prepared.question(CONDITIONS[what].of(clip), words):
+            raise ValueError(question)
+    return {what: digest(graph.recipe(link)) for what, link in links.items()}, sources
 
 
 NODES = [CraftersKeepConditions, CraftersLoadAnchorConditions, CraftersLoadAniConditions]

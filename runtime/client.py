@@ -12,6 +12,7 @@ from typing import Any
 
 import aiohttp
 
+from ..models.whole import whole
 from .names import inside, plain
 
 Prompt = dict[str, dict[str, Any]]
@@ -130,20 +131,17 @@ class ComfyClient:
         except ValueError as error:
             raise ComfyError(f"The server calls a file what is not written here: {error}") from error
         target = _free_name(Path(folder) / keys["filename"])
-        target.parent.mkdir(parents=True, exist_ok=True)
         try:
             async with self._session.get(f"{self.url}/view", params=keys) as response:
                 if response.status != 200:
                     raise ComfyError(f"The server did not hand out {keys['filename']} ({response.status}).")
-                with target.open("wb") as out:
+                with whole(target) as part, part.open("wb") as out:
                     async for chunk in response.content.iter_chunked(1 << 20):
                         out.write(chunk)
         except aiohttp.ClientError as error:
-            target.unlink(missing_ok=True)
             raise self._unreachable() from error
         except OSError as error:
-            target.unlink(missing_ok=True)
-            raise ComfyError(f"{target} could not be written ({error.strerror}): free some space.") from error
+            raise ComfyError(str(error)) from error
         return target
 
     async def _submit(self, prompt: Prompt, prompt_id: str) -> str:

@@ -107,6 +107,34 @@ def uploaded(name: str) -> Path | None:
     return found if name and os.path.isfile(found) else None
 
 
+def given(name: str) -> Path | None:
+    """What the user brought that the value of a widget names: an upload, a folder of them, or a file by its full path.
+
+    None for other words.
+    """
+    folder = _below(_comfyui().get_input_directory(), name)
+    if os.path.isdir(folder) or (os.path.isabs(name) and os.path.isfile(name)):
+        return Path(folder or name)
+    return uploaded(name)
+
+
+def named(name: str) -> Path | None:
+    """What the value of a widget names: `given`, or a model's file or folder of any kind; None for other words."""
+    if found := given(name):
+        return found
+    kinds = [kind for kind in _comfyui().folder_names_and_paths if kind not in ("configs", "custom_nodes")]
+    for path in (_below(folder, name) for kind in kinds for folder in folders(kind)):
+        if os.path.isfile(path) or any(os.path.isfile(os.path.join(path, mark)) for mark in _FOLDER_MARKS):
+            return Path(path)
+    return None
+
+
+def _below(folder: str | Path, name: str) -> str:
+    """The path of a name below a folder, which need not be there; no path at all where it leads elsewhere."""
+    path = os.path.normpath(os.path.join(folder, name.replace("\\", "/")))
+    return path if path.startswith(os.path.join(os.path.normpath(folder), "")) else ""
+
+
 def folder_names(*kinds: str) -> list[str]:
     """The model folders (diffusers or transformers layout) of these kinds, at most two levels down, sorted."""
     found = set()
@@ -162,7 +190,6 @@ def new_model(name: str, kind: str, suffix: str = ".safetensors") -> Path:
     found = inside(folders(kind)[0], name, [suffix])
     if found.exists():
         raise FileExistsError(f"There is already a {name} in {found.parent}: choose another name, or remove it.")
-    found.parent.mkdir(parents=True, exist_ok=True)
     return found
 
 

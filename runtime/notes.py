@@ -14,6 +14,9 @@ class _UnderNode(logging.Handler):
         self._node, self._told = None, []
 
     def emit(self, record: logging.LogRecord) -> None:
+        self.show(record.getMessage())
+
+    def show(self, *notes: str) -> None:
         from comfy_execution.utils import get_executing_context
 
         context, host = get_executing_context(), sys.modules.get("server")
@@ -22,10 +25,17 @@ class _UnderNode(logging.Handler):
         node = context.prompt_id, context.node_id
         if node != self._node:
             self._node, self._told = node, []
-        note = record.getMessage()
-        if note not in self._told:
-            self._told.append(note)
+        new = [note for note in notes if note not in self._told]
+        if new:
+            self._told += new
             host.PromptServer.instance.send_progress_text("\n".join(self._told), context.node_id)
+
+
+def show(*notes: str) -> None:
+    """Below the node that is at work, without a place in the log: what is no warning."""
+    for handler in logging.getLogger(PACK).handlers:
+        if isinstance(handler, _UnderNode):
+            handler.show(*notes)
 
 
 def show_under_nodes() -> None:

@@ -17,6 +17,7 @@ from torch.utils.checkpoint import checkpoint_sequential
 from ..models.anicrafter.checkpoint import AniCrafter
 from ..models.anicrafter.conditions import STRIDE
 from ..models.anicrafter.embedders import Embedders
+from ..models.anicrafter.names import native_name
 from ..models.anicrafter.prompt import load_prompts, pad_text, save_prompts
 from ..models.anicrafter.schedule import SHIFT, timesteps
 from ..models.anicrafter.transformer import load_transformer
@@ -25,7 +26,7 @@ from ..models.checkpoint import DTYPES
 from .anicrafter_data import Clip, find_clips, windows
 from .anicrafter_encode import WanEncoders
 from .anicrafter_preview import preview
-from .wan import Lora, WanSizes, native_name, new_transformer, released_lora
+from .wan import Lora, WanSizes, new_transformer, released_lora
 
 PROMPT_FILE, BASE_FILE, ADAPTER_FILE = "anicrafter_prompt.safetensors", "wan.safetensors", "anicrafter.safetensors"
 

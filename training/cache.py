@@ -1,14 +1,17 @@
-"""What frozen encoders answered, kept on disk under the content of encoder and input."""
+"""Digests of content, and what frozen encoders answered, kept on disk under the content of encoder and input."""
 
 import hashlib
-import os
+import json
 import threading
 import zipfile
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import torch
+
+from ..models.whole import whole
 
 
 def digest(*parts: Path | torch.nn.Module | str) -> str:
@@ -21,6 +24,24 @@ def digest(*parts: Path | torch.nn.Module | str) -> str:
                 whole.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
         else:
             whole.update(hashlib.sha256(part.read_bytes() if isinstance(part, Path) else part.encode()).digest())
+    return whole.hexdigest()[:32]
+
+
+def content(path: Path) -> str:
+    """A digest of a file, or of all files in a folder with their names."""
+    if path.is_dir():
+        files = sorted((file.relative_to(path).as_posix(), file) for file in path.rglob("*") if file.is_file())
+        return hashlib.sha256(json.dumps([(name, content(file)) for name, file in files]).encode()).hexdigest()[:32]
+    status = path.stat()
+    return _content(path, status.st_size, status.st_mtime_ns)
+
+
+@lru_cache(10_000)
+def _content(path: Path, size: int, changed: int) -> str:
+    whole = hashlib.sha256()
+    with path.open("rb") as file:
+        while piece := file.read(1 << 22):
+            whole.update(piece)
     return whole.hexdigest()[:32]
 
 
@@ -42,7 +63,5 @@ class Cache:
         return np.load(path)
 
     def _write(self, path: Path, arrays: dict[str, np.ndarray]) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f"{path.stem}.{os.getpid()}.part.npz")
-        np.savez_compressed(part, **arrays)
-        os.replace(part, path)
+        with whole(path) as part, part.open("wb") as file:
+            np.savez_compressed(file, **arrays)

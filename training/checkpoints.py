@@ -1,10 +1,14 @@
 """Checkpoint folders that are whole or not there at all, whenever the process ends."""
 
+import json
 import os
 import shutil
 from pathlib import Path
 
-PART = ".part"  # ends the name of what is not yet, or no longer, whole
+from ..models.whole import PART, remove
+from .cache import content
+
+LIST, PROGRESS, DAMAGED = "content.json", "progress.json", ".damaged"
 
 
 def folder_of(checkpoints: Path, step: int) -> Path:
@@ -13,7 +17,35 @@ def folder_of(checkpoints: Path, step: int) -> Path:
 
 def whole(checkpoints: Path) -> list[Path]:
     """The complete checkpoints of a run, oldest first."""
-    return sorted(path for path in checkpoints.glob("step-*") if path.suffix != PART)
+    return sorted(path for path in checkpoints.glob("step-*") if path.suffix not in (PART, DAMAGED))
+
+
+def fault(checkpoint: Path) -> str | None:
+    """What became of a file of it since it was published; None if all are as they were."""
+    if not is_listed(checkpoint):
+        return None if (checkpoint / PROGRESS).is_file() else f"{PROGRESS} is missing"
+    try:
+        for name, digest in json.loads((checkpoint / LIST).read_text(encoding="utf-8")).items():
+            if not (checkpoint / name).is_file():
+                return f"{name} is missing"
+            if content(checkpoint / name) != digest:
+                return f"{name} is damaged"
+    except (OSError, ValueError, AttributeError) as error:
+        return f"{LIST} cannot be read: {' '.join(str(error).split())[:100]}"
+    return None
+
+
+def is_listed(checkpoint: Path) -> bool:
+    """Whether `fault` knows what its files held; those of earlier versions came without."""
+    return (checkpoint / LIST).is_file()
+
+
+def set_aside(checkpoint: Path) -> Path:
+    """Rename a damaged one, so that it is neither gone on from nor counted; where it is now."""
+    aside = checkpoint.with_name(checkpoint.name + DAMAGED)
+    remove(aside)
+    os.replace(checkpoint, aside)
+    return aside
 
 
 def part_of(target: Path) -> Path:
@@ -30,7 +62,9 @@ def begin(target: Path) -> Path:
 
 
 def publish(part: Path, target: Path) -> None:
-    """Give the folder `part` its name, once all it holds is on the disk."""
+    """Give the folder `part` its name, once all it holds is on the disk and listed with its content."""
+    listed = {path.relative_to(part).as_posix(): content(path) for path in part.rglob("*") if path.is_file()}
+    (part / LIST).write_text(json.dumps(listed, indent=1), encoding="utf-8")
     _sync(part)
     if target.exists():
         _remove(target)

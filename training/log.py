@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from ..models.whole import whole
+
 
 class Log:
     """Goes on after `step`: what an interrupted run wrote beyond it is taken back."""
@@ -50,9 +52,9 @@ class Log:
         from PIL import Image
 
         folder = self.out / "previews"
-        folder.mkdir(exist_ok=True)
         for name, picture in pictures.items():
-            Image.fromarray(picture).save(folder / f"step-{step:08d}-{name}.png")
+            with whole(folder / f"step-{step:08d}-{name}.png") as part:
+                Image.fromarray(picture).save(part, "PNG")
             if self.board:
                 self.board.add_image(name, picture, step, dataformats="HWC")
         self.time = time.monotonic()
@@ -63,7 +65,7 @@ class Log:
 
     def _rewrite(self) -> None:
         names = list(dict.fromkeys(name for row in self.rows for name in row))
-        with self.path.open("w", newline="") as file:
+        with whole(self.path) as part, part.open("w", newline="") as file:
             writer = csv.DictWriter(file, names, restval="")
             writer.writeheader()
             writer.writerows(self.rows)

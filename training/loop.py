@@ -213,26 +213,47 @@ class _Run:
         return bool(self.accelerator.reduce(flag, "sum"))
 
     def _resume(self) -> int:
-        done = checkpoints.whole(self.checkpoints)
-        if not done:
+        """Load the newest checkpoint that is whole; the step it was saved after, 0 without any."""
+        damaged: list[tuple[Path, str]] = []
+        for checkpoint in reversed(checkpoints.whole(self.checkpoints)):
+            fault = checkpoints.fault(checkpoint)
+            if fault is None:
+                try:
+                    step = self._load(checkpoint)
+                    break
+                except TrainingError:
+                    raise
+                except Exception as error:  # readers meet damaged bytes with errors of every kind
+                    fault = " ".join(str(error).split())[:200]
+                    if checkpoints.is_listed(checkpoint):
+                        raise TrainingError(
+                            f"{checkpoint} does not fit these settings ({fault}): use another --out or the settings it "
+                            "began with."
+                        ) from error
+            damaged.append((checkpoint, fault))
+        else:
+            if damaged:
+                raise TrainingError(
+                    f"No checkpoint in {self.checkpoints} can be read ({damaged[0][0].name}: {damaged[0][1]}): use "
+                    "another --out or the settings it began with."
+                )
             return 0
-        try:
-            self.accelerator.load_state(str(done[-1]))
-            state = json.loads((done[-1] / "progress.json").read_text())
-            if self.average:
-                kept = torch.load(done[-1] / "average.pt", map_location="cpu", weights_only=True)
-                if kept.keys() != self.average.keys():
-                    raise TrainingError(f"{done[-1]} trained other parameters: use another --out.")
-                for name, tensor in kept.items():
-                    self.average[name].copy_(tensor)
-        except (RuntimeError, OSError, KeyError, ValueError) as error:
-            if isinstance(error, TrainingError):
-                raise
-            sentence = " ".join(str(error).split())[:200]
-            raise TrainingError(
-                f"{done[-1]} does not fit these settings ({sentence}): use another --out or the settings it began with."
-            ) from error
-        self.report(f"going on from step {state['step']}")
+        self.accelerator.wait_for_everyone()  # before what others look at gets another name
+        for checkpoint, fault in damaged if self.main else ():
+            aside = checkpoints.set_aside(checkpoint)
+            self.report(f"{checkpoint.name} is damaged ({fault}) and set aside as {aside.name}")
+        self.report(f"going on from step {step}")
+        return step
+
+    def _load(self, checkpoint: Path) -> int:
+        self.accelerator.load_state(str(checkpoint))
+        state = json.loads((checkpoint / checkpoints.PROGRESS).read_text())
+        if self.average:
+            kept = torch.load(checkpoint / "average.pt", map_location="cpu", weights_only=True)
+            if kept.keys() != self.average.keys():
+                raise TrainingError(f"{checkpoint} trained other parameters: use another --out.")
+            for name, tensor in kept.items():
+                self.average[name].copy_(tensor)
         return state["step"]
 
     def _save(self, step: int) -> None:
@@ -243,7 +264,7 @@ class _Run:
         if self.main:
             if self.average:
                 torch.save({name: tensor.cpu() for name, tensor in self.average.items()}, part / "average.pt")
-            (part / "progress.json").write_text(json.dumps({"step": step, "settings": asdict(self.settings)}))
+            (part / checkpoints.PROGRESS).write_text(json.dumps({"step": step, "settings": asdict(self.settings)}))
         self.accelerator.wait_for_everyone()
         if self.main:
             checkpoints.publish(part, target)

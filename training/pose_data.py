@@ -1,11 +1,11 @@
 """Frames of synthetic scenes with their exact keypoints, kept on disk, and varied as real pictures vary."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from ..models.whole import whole
 from ..preprocessors.dwpose import BODY, FACE, LEFT_HAND, NECK, RIGHT_HAND
 from ..preprocessors.keypoints import Pose
 
@@ -42,14 +42,11 @@ class PoseScenes:
 
     def render(self, rank: int = 0, ranks: int = 1) -> None:
         """Render the scenes that are missing; of these the share of process `rank` of `ranks`."""
-        self.folder.mkdir(parents=True, exist_ok=True)
         for seed in range(rank, self.scenes, ranks):
             path = self._path(seed)
             if not path.exists():
-                part = path.with_suffix(f".part{os.getpid()}")
-                with part.open("wb") as file:
+                with whole(path) as part, part.open("wb") as file:
                     np.savez(file, **self._scene(seed))
-                part.replace(path)
 
     def _path(self, seed: int) -> Path:
         return self.folder / f"{self.split}-{seed:05d}-{self.frames}.npz"

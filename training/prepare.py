@@ -17,7 +17,8 @@ from ..models.anicrafter.conditions import GRID
 from ..preprocessors.keypoints import Pose, from_openpose, select_person, to_openpose
 from ..preprocessors.photo import read_photo
 from ..runtime.progress import Progress
-from .prepared import CONDITIONS, VIEWS, Prepared, content, read_fps
+from .cache import content
+from .prepared import CONDITIONS, VIEWS, Prepared, read_fps
 
 if TYPE_CHECKING:
     from ..preprocessors.segment.prompts import Prompt
@@ -28,10 +29,15 @@ AS_GOOD = 0.9  # of what is seen of the person in the best frame: serves as a ph
 
 @dataclass(frozen=True)
 class Tool:
-    """A network: the name of its files, and what loads it when a stage first needs it."""
+    """A network: a name, what loads it when a stage first needs it, and the files that it is loaded from."""
 
     name: str
     load: Callable[[], Any]
+    paths: tuple[Path, ...] = ()
+
+    def told(self) -> str:
+        """What the manifest notes: by the content of the files, as another network may come under the same name."""
+        return " ".join([self.name, *map(content, self.paths)])
 
 
 @dataclass(frozen=True)
@@ -123,9 +129,15 @@ class Clip:
     def made_of(self, stage: Stage) -> dict[str, Any]:
         """What the manifest notes of a stage's results."""
         noted = {what: content(self.path(what)) for what in stage.of} or {"source": content(self.source)}
-        noted |= {name: self.options.tools[name].name for name in stage.by if name in self.options.tools}
+        noted |= {name: self.options.tools[name].told() for name in stage.by if name in self.options.tools}
         noted |= {name: _plain(getattr(self.options, name)) for name in stage.settings}
         return {"clip": self.name, **noted} if stage.shared else noted
+
+    @cached_property
+    def sources(self) -> list[str]:
+        """What tells the clip: the content of its file, and which of its frames are taken, of what size."""
+        cut = self.options
+        return [f"{content(self.source)} {cut.first} {cut.every} {cut.frames} {cut.long_side}"]
 
     def progress(self, what: str) -> Progress:
         return Progress(f"{self.name}, {what.replace('_', ' ')}")
@@ -145,10 +157,15 @@ def prepare(source: Path, name: str, prepared: Prepared, options: Options) -> It
     if not source.is_file():
         raise FileNotFoundError(f"There is no video {source}.")
     clip = Clip(source, name, prepared, options)
+    stages = [stage for stage in STAGES if set(stage.systems) & set(options.systems) and stage.wanted(options)]
+    files = {what: clip.file(what) for stage in stages if not stage.shared for what in stage.makes}
+    prepared.claim(dict.fromkeys(files.values(), clip.sources))
+    questions = [(what, told) for what, file in files.items() if (told := prepared.question(file, clip.sources))]
+    if questions:
+        yield from questions
+        return
     failed: set[str] = set()
-    for stage in STAGES:
-        if not (set(stage.systems) & set(options.systems) and stage.wanted(options)):
-            continue
+    for stage in stages:
         if failed & set(stage.of):
             failed |= set(stage.makes)
             continue
@@ -172,7 +189,8 @@ def _run(stage: Stage, clip: Clip) -> Iterator[tuple[str, str]]:
             yield what, "kept"
         else:
             fps = values().get("fps") or clip.fps
-            CONDITIONS[what].put(prepared, clip.name, made_of, values()[what], fps)
+            sources = () if stage.shared else clip.sources
+            CONDITIONS[what].put(prepared, clip.name, made_of, values()[what], fps, sources)
             yield what, "made"
 
 

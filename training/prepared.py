@@ -3,19 +3,18 @@
     clips/<clip>/         keypoints.json, product_mask.mp4, person_mask.mp4; the rest placed on a person's photo
     anchorcrafter/        a training set as `anchor_data` reads it
     anicrafter/<clip>/    a clip as `anicrafter_data` reads it, with bkgd_video.mp4 and motion.npz
-    manifest.json         of each file made here: what it was made of, and the digest of its content
+    manifest.json         of each file made here: what it was made of, the digest of its content, and of which clip
 
-A file whose content is not what the manifest notes, or that it does not know, is the user's own: it is used as it is
-and never overwritten, and what is made of it is made again.
+A file whose content is not what the manifest notes, or that it does not know, is the user's own: it is used as it is,
+for the clip it was made for and for no other, and never overwritten, and what is made of it is made again.
 """
 
-import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +24,12 @@ import torch
 from ..models.avatar.motion import BodyMotion
 from ..models.avatar.motion_files import read_motion, save_motion
 from ..models.bounded import MIB, read_json
+from ..models.whole import alone, writing
 from ..preprocessors.clip import read_clip, write_video
 from . import anchor_data, anicrafter_data
+from .cache import content
 
-MANIFEST, UNFINISHED = "manifest.json", ".part"
+MANIFEST, UNFINISHED, LOCK = "manifest.json", ".part", "lock"
 
 
 class Prepared:
@@ -58,28 +59,68 @@ class Prepared:
     def is_own(self, file: str) -> bool:
         """Whether it is there and the user's own."""
         path, entry = self.path(file), self._manifest().get(file)
-        return path.is_file() and (entry is None or entry["content"] != content(path))
+        while path.is_file():
+            try:
+                own = entry is None or entry["content"] != content(path)
+            except FileNotFoundError:
+                continue
+            before, entry = entry, self._manifest().get(file)
+            if not own or entry == before:  # else another process has put it meanwhile
+                return own
+        return False
 
     def holds(self, file: str, made_of: Any) -> bool:
         """Whether nothing is to be done for it."""
         return self.path(file).is_file() and (self.is_own(file) or self.noted(file) == made_of)
 
-    def put(self, file: str, made_of: Any, write: Callable[[Path], None]) -> None:
-        """`write` it, unless it is held."""
+    def put(self, file: str, made_of: Any, write: Callable[[Path], None], sources: Iterable[str] = ()) -> None:
+        """`write` it, unless it is held. sources: what tells the clip it is of, see `claim`. One process at a time."""
         if self.holds(file, made_of):
             return
-        part = self.path(UNFINISHED) / file.replace("/", "-")
-        part.parent.mkdir(parents=True, exist_ok=True)
-        write(part)
-        path = self.path(file)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # In this order: an old file beside the new note would be taken for the user's own.
-        path.unlink(missing_ok=True)
-        self._note(file, {"made_of": made_of, "content": content(part)})
-        os.replace(part, path)
+        path, part = self.path(file), self.path(UNFINISHED) / file.replace("/", "-")
+        with writing(path, part), self._alone():
+            if self.holds(file, made_of):
+                return
+            write(part)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            # In this order: an old file beside the new note would be taken for the user's own.
+            path.unlink(missing_ok=True)
+            entry = {"made_of": made_of, "content": content(part)}
+            self._note({file: entry | ({"sources": sorted(sources)} if sources else {})})
+            os.replace(part, path)
 
-    def _note(self, file: str, entry: dict) -> None:
-        entries = dict(sorted({**self._manifest(), file: entry}.items()))
+    def claim(self, files: dict[str, Iterable[str]]) -> None:
+        """Note for which clip the user's own among `files`, all of one clip's name, were made: of each its sources.
+
+        A clip is told by its sources, any words, of which two files of it have one or more in common. An own file that
+        is new belongs to the clip that is there, by what is noted of its neighbours, or else to this one.
+        """
+        entries = self._manifest()
+        noted = {file: entries.get(file, {}).get("sources") for file in files if self.path(file).is_file()}
+        there = {word for words in noted.values() for word in words or ()}
+        there = sorted(there or {word for words in files.values() for word in words})
+        new = [file for file, words in noted.items() if not words and self.is_own(file)]
+        if new and there:
+            unknown = {"made_of": None, "content": None}
+            with self._alone():
+                entries = self._manifest()
+                self._note({file: {**entries.get(file, unknown), "sources": there} for file in new})
+
+    def question(self, file: str, sources: Iterable[str]) -> str | None:
+        """What to ask the user who has made `file` for another clip than that of these sources; None if not so."""
+        noted = self._manifest().get(file, {}).get("sources")
+        if not noted or not sources or not set(noted).isdisjoint(sources) or not self.is_own(file):
+            return None
+        return (
+            f"{self.path(file)} is your own, made for another clip or cut: give this clip another name (and copy the "
+            "file to that, if it is this clip's), or delete the file."
+        )
+
+    def _alone(self) -> AbstractContextManager:
+        return alone(self.path(UNFINISHED) / LOCK)
+
+    def _note(self, entries: dict[str, dict]) -> None:
+        entries = dict(sorted({**self._manifest(), **entries}.items()))
         part = self.path(UNFINISHED) / MANIFEST
         part.write_text(json.dumps(entries, indent=1) + "\n", encoding="utf-8")
         os.replace(part, self.path(MANIFEST))
@@ -95,21 +136,6 @@ class Prepared:
         raise ValueError(f"{path} is damaged: delete it together with what was made in {self.folder}.")
 
 
-def content(path: Path) -> str:
-    """A digest of a file."""
-    status = path.stat()
-    return _content(path, status.st_size, status.st_mtime_ns)
-
-
-@lru_cache(10_000)
-def _content(path: Path, size: int, changed: int) -> str:
-    whole = hashlib.sha256()
-    with path.open("rb") as file:
-        while piece := file.read(1 << 22):
-            whole.update(piece)
-    return whole.hexdigest()[:32]
-
-
 @dataclass(frozen=True)
 class Condition:
     """How one is kept. file: its path, `{clip}` standing for the clip's name; write(path, value, fps); read(path)."""
@@ -123,9 +149,11 @@ class Condition:
         person, product = (clip.split("_") * 2)[:2]
         return self.file.format(clip=clip, person=person, product=product)
 
-    def put(self, prepared: Prepared, clip: str, made_of: Any, value: Any, fps: float) -> None:
+    def put(
+        self, prepared: Prepared, clip: str, made_of: Any, value: Any, fps: float, sources: Iterable[str] = ()
+    ) -> None:
         """Keep a clip's, unless it is held."""
-        prepared.put(self.of(clip), made_of, lambda path: self.write(path, value, fps))
+        prepared.put(self.of(clip), made_of, lambda path: self.write(path, value, fps), sources)
 
 
 def clip_name(stem: str) -> str:

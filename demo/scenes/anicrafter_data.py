@@ -1,7 +1,5 @@
 """Scenes as AniCrafter sees them, one by one or as a training set in the layout of `training.anicrafter_data`."""
 
-import os
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +14,7 @@ from ...models.avatar.gaussians import Avatar
 from ...models.avatar.motion import BodyMotion
 from ...models.avatar.rasterize import Camera
 from ...models.avatar.render import render_avatar, render_body
+from ...models.whole import whole
 from ...preprocessors.clip import write_video
 from ...training.anicrafter_data import BLEND, MASK, MESH, REFERENCE, SOURCE
 from . import LANDSCAPE
@@ -100,14 +99,12 @@ def write_avatar_scene(out: Path, seed: int, split: str, size: tuple[int, int], 
     """One clip of a training set in the folder `out`; it gets its name when it is whole."""
     made = make_avatar_scene(seed, split, size, frames, fps)
     folder = clip_folder(out, seed)
-    part = folder.with_name(f".{folder.name}")
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
     mask = np.repeat(np.where(made.mask, 255, 0).astype(np.uint8)[..., None], 3, -1)
-    for name, clip in ((SOURCE, made.scene.frames), (BLEND, made.blend), (MESH, made.mesh), (MASK, mask)):
-        write_video(part / name, clip, fps, "exact" if name == MASK else "fine")
-    Image.fromarray(made.photo).save(part / REFERENCE)
-    os.replace(part, folder)
+    with whole(folder) as part:
+        part.mkdir()
+        for name, clip in ((SOURCE, made.scene.frames), (BLEND, made.blend), (MESH, made.mesh), (MASK, mask)):
+            write_video(part / name, clip, fps, "exact" if name == MASK else "fine")
+        Image.fromarray(made.photo).save(part / REFERENCE)
 
 
 def clip_folder(out: Path, seed: int) -> Path:

@@ -5,7 +5,6 @@ found.
 """
 
 import json
-import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import nullcontext
@@ -19,6 +18,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from ...models.whole import whole
 from ...preprocessors.clip import write_video
 from ...preprocessors.draw_pose import draw_pose
 from ...training.anchor_data import DEPTH, FILM, HAND, PEOPLE, PEOPLE_POSE, POSE, PRODUCTS
@@ -105,9 +105,8 @@ def _clip(out: Path, seed: int, folder: str = FILM) -> Path:
 
 
 def _save(path: Path, picture: np.ndarray) -> None:
-    part = path.with_suffix(".part")
-    Image.fromarray(picture).save(part, format="PNG")
-    os.replace(part, path)
+    with whole(path) as part:
+        Image.fromarray(picture).save(part, "PNG")
 
 
 def _settle(out: Path, settings: dict) -> None:
@@ -115,7 +114,8 @@ def _settle(out: Path, settings: dict) -> None:
     out.mkdir(parents=True, exist_ok=True)
     path = out / SETTINGS
     if not path.is_file():
-        path.write_text(json.dumps(settings), encoding="utf-8")
+        with whole(path) as part:
+            part.write_text(json.dumps(settings), encoding="utf-8")
     found = json.loads(path.read_text(encoding="utf-8"))
     if found != settings:
         told = ", ".join(f"{name} {found.get(name)}" for name in settings if found.get(name) != settings[name])

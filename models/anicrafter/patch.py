@@ -101,7 +101,13 @@ def _check_variant(network: Any) -> None:
 
 
 def _round_timesteps(executor: Callable, x: torch.Tensor, timestep: torch.Tensor, *args, **options) -> torch.Tensor:
-    return executor(x, timestep.bfloat16().to(timestep), *args, **options)
+    return executor(x, _to_bf16(timestep.float()).to(timestep), *args, **options)
+
+
+def _to_bf16(values: torch.Tensor) -> torch.Tensor:
+    """float32 rounded to what bf16 can say, to even, by its bits: a compiler leaves out a conversion there and back."""
+    bits = values.view(torch.int32)
+    return ((bits + 0x7FFF + (bits >> 16 & 1)) & -0x10000).view(torch.float32)
 
 
 def _cut_to_window(executor: Callable, model: Any, conds: list, x: torch.Tensor, timestep, model_options: dict):

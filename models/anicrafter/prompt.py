@@ -11,6 +11,7 @@ from ..bounded import brief
 from ..checkpoint import CheckpointError, read, sizes_of
 from ..loaded import Loaded
 from ..pretrained import from_folder, pretrained
+from ..whole import if_possible, whole
 from .fp8 import dequantise
 
 PROMPT = "human in a scene"  # both are what every published run used
@@ -48,7 +49,14 @@ def save_prompts(path: str | Path, positive: torch.Tensor, negative: torch.Tenso
 
     used = {"positive": positive, "negative": negative}
     used = {name: x[:, : int(x[0].any(-1).nonzero().max()) + 1].bfloat16().contiguous() for name, x in used.items()}
-    save_file(used, str(path), {"format": "pt"})
+    with whole(path) as part:
+        save_file(used, part, {"format": "pt"})
+
+
+def keep_prompts(path: str | Path, positive: torch.Tensor, negative: torch.Tensor) -> None:
+    """As `save_prompts`; where nothing can be written, a warning says so."""
+    with if_possible("The prompt will be encoded anew in the next session"):
+        save_prompts(path, positive, negative)
 
 
 def load_prompts(path: str | Path) -> tuple[torch.Tensor, torch.Tensor]:

@@ -73,7 +73,7 @@ def load_transformer(path: str | Path, dtype: torch.dtype = torch.bfloat16, head
     elif path.suffix == ".gguf":
         raise CheckpointError(f"{path.name}: GGUF files are for ComfyUI's own graph, with a GGUF loader.")
     else:
-        state = {name.removeprefix("model.diffusion_model."): tensor for name, tensor in read(path)[0].items()}
+        state, _ = read(path)
         with sizes_of(f"{path.name} is not a Wan video model"):
             config = _infer(state, heads)
             state = convert_wan_transformer_to_diffusers(dequantise(state, dtype, path.name))

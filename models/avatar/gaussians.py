@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import torch
 
 from ..checkpoint import CheckpointError, read, read_torch
+from ..whole import if_possible, whole
 from .ply import read_ply, write_ply
 
 SUFFIXES = (".safetensors", ".pth", ".ply")
@@ -123,17 +123,21 @@ def save_avatar(avatar: Avatar, path: str | Path) -> None:
     writers = {".safetensors": _write_safetensors, ".pth": _write_list, ".ply": write_ply}
     if path.suffix.lower() not in writers:
         raise ValueError(f"An avatar cannot be saved as {path.name}: its name must end in {', '.join(SUFFIXES)}.")
-    writers[path.suffix.lower()](avatar, path)
+    with whole(path) as part:
+        writers[path.suffix.lower()](avatar, part)
 
 
 def kept_avatar(path: Path, make: Callable[[], Avatar]) -> Avatar:
-    """The avatar that `path`, a `.safetensors`, holds; if there is none, what `make` makes, which is written there."""
-    if not path.is_file():
-        part = path.with_name(f"{path.stem}.{os.getpid()}.part.safetensors")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_avatar(make(), part)
-        os.replace(part, path)
-    return load_avatar(path)
+    """The avatar that `path`, a `.safetensors`, holds; if there is none, what `make` makes, which is written there.
+
+    Where it cannot be written, a warning says so.
+    """
+    if path.is_file():
+        return load_avatar(path)
+    avatar = make()
+    with if_possible("The avatar will be made anew in the next session"):
+        save_avatar(avatar, path)
+    return avatar
 
 
 def _read_safetensors(path: Path) -> dict:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from ..bounded import MIB, read_json, read_npz
+from ..whole import whole
 from .body import BETAS, JOINTS
 from .motion import PELVIS, BodyMotion, MotionError
 from .rotation import axis_angle_to_quaternion, quaternion_product, quaternion_to_axis_angle
@@ -53,14 +54,11 @@ def save_motion(motion: BodyMotion, path: str | Path) -> None:
     `read_motion` understands).
     """
     path = Path(path)
-    if path.suffix.lower() == ".npz":
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _save_amass(motion, path)
-    else:
-        path.mkdir(parents=True, exist_ok=True)
-        if any(path.glob("*.json")):
-            raise MotionError(f"{path} already holds JSON files, which would mix with these: choose a new folder.")
-        _save_folder(motion, path)
+    amass = path.suffix.lower() == ".npz"
+    if not amass and path.is_dir() and any(path.iterdir()):
+        raise MotionError(f"{path} already holds files, which would mix with these: choose a new folder.")
+    with whole(path) as part:
+        (_save_amass if amass else _save_folder)(motion, part)
 
 
 def _read_folder(folder: Path, fps: float) -> BodyMotion:
@@ -141,6 +139,7 @@ def _unpadded(file: Path, ratio: object, arrays: dict[str, np.ndarray]) -> dict[
 
 
 def _save_folder(motion: BodyMotion, folder: Path) -> None:
+    folder.mkdir()
     for i, number in enumerate(motion.frames):
         parts = motion.pose[i].split([max(1, count) for count in _POSE.values()])
         frame = {"betas": motion.betas[i].tolist()}
@@ -225,17 +224,18 @@ def _turn_root(pose: torch.Tensor, sign: int) -> torch.Tensor:
 
 
 def _save_amass(motion: BodyMotion, path: Path) -> None:
-    np.savez(
-        path,
-        poses=_turn_root(motion.pose, -1).flatten(1).numpy(),
-        trans=(motion.trans * torch.tensor([1.0, -1.0, 1.0]))[:, [0, 2, 1]].numpy(),
-        betas=torch.cat([motion.betas.mean(0), torch.zeros(6)]).numpy(),
-        gender="neutral",
-        surface_model_type="smplx",
-        mocap_frame_rate=motion.fps,
-        mocap_framerate=motion.fps,
-        focal=motion.focal.numpy(),
-        princpt=motion.principal.numpy(),
-        img_size_wh=np.array(motion.size),
-        frames=np.array(motion.frames) + 1,
-    )
+    with path.open("wb") as file:
+        np.savez(
+            file,
+            poses=_turn_root(motion.pose, -1).flatten(1).numpy(),
+            trans=(motion.trans * torch.tensor([1.0, -1.0, 1.0]))[:, [0, 2, 1]].numpy(),
+            betas=torch.cat([motion.betas.mean(0), torch.zeros(6)]).numpy(),
+            gender="neutral",
+            surface_model_type="smplx",
+            mocap_frame_rate=motion.fps,
+            mocap_framerate=motion.fps,
+            focal=motion.focal.numpy(),
+            princpt=motion.principal.numpy(),
+            img_size_wh=np.array(motion.size),
+            frames=np.array(motion.frames) + 1,
+        )

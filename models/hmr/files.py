@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from ..checkpoint import CheckpointError, read, read_torch
+from ..checkpoint import CheckpointError, read, read_torch, unwrapped
 from ..pickles import Inert
 
 _WRAPPERS = ("state_dict", "model_state_dict")
@@ -22,7 +22,7 @@ def read_released(path: str | Path) -> tuple[dict[str, torch.Tensor], dict]:
             data = data[wrapper]
     if not isinstance(data, dict) or not all(isinstance(value, torch.Tensor) for value in data.values()):
         raise CheckpointError(f"{path.name} is not a weight file: it holds more than tensors.")
-    return data, {}
+    return unwrapped(data, path.name), {}
 
 
 def part(state: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:

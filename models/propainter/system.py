@@ -50,10 +50,6 @@ def load_network(network: type[Network], path: str | Path, dtype: torch.dtype = 
     with torch.device("meta"):
         built = network()
     state, _ = read(path)
-    state = {
-        name.removeprefix("module."): tensor  # the prefix is RAFT's
-        for name, tensor in state.items()
-        if not name.startswith(TRAINING_ONLY)
-    }
+    state = {name: tensor for name, tensor in state.items() if not name.startswith(TRAINING_ONLY)}
     assign(built, state, Path(path).name)
     return built.to(dtype).eval().requires_grad_(False)

@@ -17,6 +17,7 @@ import comfy.supported_models  # noqa: E402
 import pytest  # noqa: E402
 import torch  # noqa: E402
 from comfy_extras.nodes_model_advanced import ModelSamplingSD3  # noqa: E402
+from comfy_extras.nodes_torch_compile import TorchCompileModel  # noqa: E402
 from crafters.models.anicrafter import encoders, patch  # noqa: E402
 from crafters.models.anicrafter.checkpoint import AniCrafter  # noqa: E402
 from crafters.models.anicrafter.embedders import embed  # noqa: E402
@@ -235,6 +236,15 @@ def test_model_is_told_the_rounded_time(host, condition):
     model.add_wrapper_with_key("diffusion_model", "spy", spy)
     ksample(model, condition, cfg=1.0)
     assert told == [1000.0, 908.0, 716.0]  # of 1000, 909.2, 714.8 by core's table
+
+
+def test_a_compiled_model_is_told_it_too(host, condition):
+    """A compiler leaves out what goes to bf16 and back."""
+    rounded, plain = patch.apply(host, condition.tokens), plain_apply(host, condition)
+    compiled = TorchCompileModel.execute(rounded, "inductor").args[0]
+    levels = torch.tensor([0.9613, 0.0])
+    right, wrong, found = (ksample(model, condition, cfg=1.0, sigmas=levels) for model in (rounded, plain, compiled))
+    assert (found - right).abs().max() < 0.05 * (right - wrong).abs().max()
 
 
 def windows(length, fix, retain="", handler=comfy.context_windows.IndexListContextHandler):

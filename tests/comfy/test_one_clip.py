@@ -121,7 +121,7 @@ def test_graph_over_two_sessions(comfy_dir, tmp_path, name):
     assert video.std() > 5
     manifest = json.loads((kept / "manifest.json").read_text())
     files = {path: path.stat().st_mtime_ns for path in kept.rglob("*") if path.is_file()}
-    assert {*files} == {kept / "manifest.json", *(kept / file for file in manifest)}
+    assert {*files} == {kept / "manifest.json", kept / ".part" / "lock", *(kept / file for file in manifest)}
 
     with session(comfy_dir, base) as second:
         outputs, steps = second.run(prompt)

@@ -86,6 +86,14 @@ def test_svd_folder_with_both_takes_the_full_precision(nets, copy, name):
     same(LOADERS[name](folder), nets[name])
 
 
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod."])
+@pytest.mark.parametrize("name", ["image_encoder", "dinov2", "dinov2 file"])
+def test_wrappers_are_taken_off(nets, copy, name, prefix):
+    folder, weights = copy(name.split()[0])
+    save_file({prefix + key: tensor for key, tensor in load_file(weights).items()}, weights, {"format": "pt"})
+    same(load(name, folder, weights), nets[name.split()[0]])
+
+
 FAULTS = {
     "missing": ("1 missing", lambda state, name: state.pop(name)),
     "unknown": ("1 unknown", lambda state, name: state.update({name: torch.zeros(1)})),

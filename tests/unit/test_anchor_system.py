@@ -96,6 +96,30 @@ def test_conversion_on_load(tmp_path, state, wanted):
     assert all(torch.equal(loaded[name], tensor.to(DTYPES[wanted])) for name, tensor in half.items())
 
 
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "model."])
+def test_wrappers_are_taken_off(tmp_path, state, prefix):
+    save_file({prefix + name: tensor for name, tensor in state.items()}, tmp_path / "w.safetensors")
+    loaded = AnchorCrafter.from_file(tmp_path / "w.safetensors").state_dict()
+    assert all(torch.equal(loaded[name], tensor) for name, tensor in state.items())
+
+
+def test_a_compiled_part(tmp_path, state):
+    named = {name.replace("unet.", "unet._orig_mod.", 1): tensor for name, tensor in state.items()}
+    save_file(named, tmp_path / "w.safetensors")
+    assert AnchorCrafter.from_file(tmp_path / "w.safetensors").state_dict().keys() == state.keys()
+
+
+def test_a_quantised_file(tmp_path, state):
+    whole = {name: tensor.mul(100).to(torch.int8) if tensor.ndim > 1 else tensor for name, tensor in state.items()}
+    scales = {f"{name}_scale": torch.ones(1) for name in whole if name.endswith(".weight")}
+    for more in ({}, scales):
+        save_file({**whole, **more}, tmp_path / "w.safetensors")
+        with pytest.raises(
+            CheckpointError, match=r"^w\.safetensors is quantised to int8: use its fp16 or bf16 file\.$"
+        ):
+            AnchorCrafter.from_file(tmp_path / "w.safetensors")
+
+
 def test_the_networks_share_the_tensors(small):
     state = small.state_dict()
     system = AnchorCrafter.from_state(state)

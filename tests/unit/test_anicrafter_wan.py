@@ -9,6 +9,7 @@ import pytest
 import torch
 from crafters.models.anicrafter import encoders, prompt
 from crafters.models.anicrafter.checkpoint import AniCrafter
+from crafters.models.anicrafter.patch import _round_timesteps, _to_bf16
 from crafters.models.anicrafter.transformer import GroupOffloaded, _infer, load_transformer, merge_lora
 from crafters.models.anicrafter.wan import WanCondition, denoise, initial_noise
 from crafters.models.checkpoint import CheckpointError
@@ -107,6 +108,21 @@ def test_published_rounding_keeps_times_and_latents_in_bf16(transformer, conditi
     assert told == [1000.0, 832.0, 1000.0, pytest.approx(833.3333)]
 
 
+def test_rounding_by_bits_is_torchs():
+    values = torch.cat([torch.rand(5000, generator=torch.Generator().manual_seed(0)) * 1000, torch.arange(1001.0)])
+    assert torch.equal(_to_bf16(values), values.bfloat16().float())
+
+
+@pytest.mark.slow
+def test_no_compiler_leaves_the_rounding_out():
+    def network(x, timestep):
+        return x * timestep[:, None]
+
+    times = torch.tensor([961.37, 333.77])
+    compiled = torch.compile(lambda x, timestep: _round_timesteps(network, x, timestep))
+    assert torch.equal(compiled(torch.ones(2, 3), times)[:, 0], times.bfloat16().float())
+
+
 def test_the_last_estimate_is_the_result(transformer, condition):
     estimates = []
     result = run(transformer, condition, steps=3, on_step=lambda step, latents, clean: estimates.append(clean))
@@ -197,7 +213,7 @@ def without(*prefixes):
         (without("head.head.weight"), "not a Wan video model: tensor head.head.weight"),
         (without("blocks.1.ffn.0.bias"), "1 missing"),
         ({**WAN, "vace_blocks.0.after_proj.bias": torch.ones(2)}, "1 unknown"),
-        ({**WAN, "blocks.0.ffn.0.weight": torch.ones(64, 64, dtype=torch.uint8)}, "only ComfyUI reads"),
+        ({**WAN, "blocks.0.ffn.0.weight": torch.ones(64, 64, dtype=torch.uint8)}, "quantised to uint8"),
     ],
 )
 def test_another_wan_is_refused(tmp_path, state, fault):

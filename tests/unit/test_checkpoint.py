@@ -182,6 +182,39 @@ def module():
         return nn.ModuleDict({"a": nn.Linear(4, 3)})
 
 
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "diffusion_model.", "model.", "module._orig_mod.model."])
+def test_wrappers_are_taken_off(tmp_path, prefix):
+    wrapped = {prefix + name: tensor for name, tensor in state().items()}
+    torch.save(wrapped, tmp_path / "w.pth")
+    save_file(wrapped, tmp_path / "w.safetensors")
+    for name in ("w.pth", "w.safetensors"):
+        assert read(tmp_path / name)[0].keys() == state().keys()
+
+
+@pytest.mark.parametrize(
+    ("names", "own"),
+    [
+        (["model.a", "head.a"], ["model.a", "head.a"]),  # a part of the network that is called so
+        (["unet._orig_mod.a", "net.a"], ["unet.a", "net.a"]),  # a part that was compiled
+        (["models.a"], ["models.a"]),
+    ],
+)
+def test_names_of_ones_own_stay(tmp_path, names, own):
+    save_file({name: torch.zeros(2) for name in names}, tmp_path / "w.safetensors")
+    assert sorted(read(tmp_path / "w.safetensors")[0]) == sorted(own)
+
+
+def test_weights_twice_in_a_file(tmp_path):
+    save_file({"a.weight": torch.zeros(2), "_orig_mod.a.weight": torch.ones(2)}, tmp_path / "w.safetensors")
+    assert "holds a.weight twice" in refused(tmp_path / "w.safetensors")
+
+
+@pytest.mark.parametrize("kind", [torch.int8, torch.uint8])
+def test_whole_numbers_are_no_weights(tmp_path, kind):
+    save_file({**state(), "a.weight": torch.ones(3, 4, dtype=kind)}, tmp_path / "w.safetensors")
+    assert "is quantised to" in refused(tmp_path / "w.safetensors")
+
+
 def test_assign_shares_the_tensors():
     tensors, target = state(), module()
     assign(target, tensors, "x")

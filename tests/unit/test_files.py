@@ -143,13 +143,36 @@ def test_output_folders(outputs):
             files.output_folder(name)
 
 
-def test_uploaded(host, tmp_path):
+def with_input(host, tmp_path):
+    """As `folder_paths` looks for uploads."""
+
     def annotated(name):
         if ".." in name:
             raise ValueError("Invalid file path")
         return str(tmp_path / "input" / name)
 
     host.get_annotated_filepath = annotated
+    host.get_input_directory = lambda: str(tmp_path / "input")
+
+
+def test_what_a_widget_names(host, tmp_path):
+    with_input(host, tmp_path)
+    files.register()
+    photo = touch(tmp_path / "input" / "a.png")
+    folder = touch(tmp_path / "input" / "walk" / "1.json").parent
+    network = touch(tmp_path / "models" / "crafters" / "net.onnx")
+    sam = touch(tmp_path / "models" / "crafters" / "sam" / "config.json").parent
+    touch(tmp_path / "models" / "crafters" / "deep" / "x.txt")
+    assert [files.given(name) for name in ("a.png", "walk", "net.onnx", "sam")] == [photo, folder, None, None]
+    assert [files.named(name) for name in ("a.png", "walk", "net.onnx", "sam")] == [photo, folder, network, sam]
+    elsewhere = touch(tmp_path / "elsewhere" / "b.mp4")
+    assert files.given(str(elsewhere)) == elsewhere and files.given(str(elsewhere.parent)) is None
+    for name in ("", ".", "..", "../input", "deep", "fp32", "/etc", "a\0b", "x" * 5000):
+        assert files.given(name) is files.named(name) is None
+
+
+def test_uploaded(host, tmp_path):
+    with_input(host, tmp_path)
     photo = touch(tmp_path / "input" / "a.png")
     assert files.uploaded("a.png") == photo
     assert [files.uploaded(name) for name in ("", "b.png", "../a.png", "what the hands hold", "x" * 5000)] == [None] * 5

@@ -196,7 +196,7 @@ def test_places_without_a_motion_are_refused(tmp_path):
     with pytest.raises(MotionError, match=r"neither a folder .* nor an AMASS"):
         read_motion(tmp_path / "walk.bvh")
     save_motion(some_motion(), tmp_path / "a")
-    with pytest.raises(MotionError, match="already holds JSON files"):
+    with pytest.raises(MotionError, match="already holds files"):
         save_motion(some_motion(), tmp_path / "a")
 
 

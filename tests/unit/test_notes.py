@@ -34,6 +34,12 @@ def test_warnings_stand_under_the_node_that_is_at_work_once_each(page):
     assert page.shown == {"7": "No person in frame 3.\nFrame 3 is dark.", "8:2": "Too short."}
 
 
+def test_what_is_no_warning_stands_there_too(page, caplog):
+    logging.getLogger(notes.PACK + ".x").warning("said")
+    notes.show("mask: kept", "said", "depth: made")
+    assert page.shown == {"7": "said\nmask: kept\ndepth: made"} and caplog.messages == ["said"]
+
+
 def test_the_same_node_begins_anew_in_the_next_run(page):
     logger = logging.getLogger(notes.PACK + ".nodes.pose")
     logger.warning("one")

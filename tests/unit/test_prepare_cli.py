@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from crafters.cli import main
 from crafters.preprocessors.clip import read_clip, write_video
-from crafters.training.prepare import Options, prepare
+from crafters.preprocessors.keypoints import Pose
+from crafters.training.prepare import Options, Tool, prepare
 from crafters.training.prepared import CONDITIONS, Prepared
 
 
@@ -32,6 +33,36 @@ def test_odd_sides_are_cut_to_what_wan_takes(tmp_path):
     states = run(tmp_path / "out", clip)
     assert states["film"] == "made" and "crafters download dwpose" in states["keypoints"]
     assert read_clip(tmp_path / "out" / CONDITIONS["film"].of("a_b"))[0].shape == (2, 80, 64, 3)
+
+
+def test_another_clip_is_not_given_what_was_made_by_hand(tmp_path):
+    """Under the same name, and of the same size and length; nothing is made before the question."""
+    for name, level in (("a", 40), ("b", 200)):
+        write_video(tmp_path / f"{name}.mp4", np.full((2, 64, 64, 3), level, np.uint8), 15.0)
+    assert run(tmp_path / "out", tmp_path / "a.mp4")["film"] == "made"
+    mask = tmp_path / "out" / CONDITIONS["product_mask"].of("a_b")
+    write_video(mask, np.zeros((2, 64, 64, 3), np.uint8), 15.0)
+    film = (tmp_path / "out" / CONDITIONS["film"].of("a_b")).read_bytes()
+    states = run(tmp_path / "out", tmp_path / "b.mp4")
+    assert list(states) == ["product_mask"] and "made for another clip" in states["product_mask"]
+    assert (tmp_path / "out" / CONDITIONS["film"].of("a_b")).read_bytes() == film
+    assert run(tmp_path / "out", tmp_path / "a.mp4")["film"] == "kept"
+    mask.unlink()
+    assert run(tmp_path / "out", tmp_path / "b.mp4")["film"] == "made"
+
+
+def test_a_network_is_told_by_its_content(tmp_path):
+    """Another one under the same name, of the same size."""
+    weights, clip = tmp_path / "net.onnx", tmp_path / "a.mp4"
+    write_video(clip, np.full((2, 64, 64, 3), 40, np.uint8), 15.0)
+    person = Pose(*(np.full((1, points, 3), 0.5) for points in (18, 68, 21, 21)))
+    options = Options(tools={"dwpose": Tool("net.onnx", lambda: lambda image: person, (weights,))})
+    states = []
+    for text in ("one", "one", "two"):
+        weights.write_text(text)
+        told = prepare(clip, "a_b", Prepared(tmp_path / "out"), options)
+        states.append(next(state for what, state in told if what == "keypoints"))
+    assert states == ["made", "kept", "made"]
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from crafters.training.prepared import CONDITIONS, UNFINISHED, VIEWS, Prepared, clip_name
+from crafters.training.cache import content
+from crafters.training.prepared import CONDITIONS, LOCK, UNFINISHED, VIEWS, Prepared, clip_name
 
 FILE = "clips/a_b/words.txt"
 
@@ -112,6 +113,88 @@ def test_killed_at_any_moment(prepared, moment, before):
     assert prepared.path(FILE).read_text() == "two" and prepared.holds(FILE, "new") and not prepared.is_own(FILE)
 
 
+def processes(*works):
+    """Each in a process of its own, at once; how they end."""
+    children = []
+    for work in works:
+        process = os.fork()
+        if not process:
+            work()
+            os._exit(0)
+        children.append(process)
+    return [os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) for process in children]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_two_processes_lose_no_note(prepared):
+    """Each with files of its own and with some that the other makes too, and looking at all of them."""
+    files = [f"{who}/{number}.txt" for who in ("one", "two", "both") for number in range(15)]
+
+    def work(who):
+        mine = Prepared(prepared.folder)
+        for number in range(15):
+            for name in (who, "both"):
+                mine.put(f"{name}/{number}.txt", who, Writer(f"{name} {number}"))
+            if any(mine.is_own(file) for file in files):
+                os._exit(3)
+
+    assert processes(lambda: work("one"), lambda: work("two")) == [0, 0]
+    assert not [file for file in files if prepared.noted(file) is None or prepared.is_own(file)]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_the_dead_hold_no_lock(prepared):
+    assert processes(lambda: prepared.put(FILE, 1, die)) == [-signal.SIGKILL]
+    prepared.put(FILE, 1, Writer("one"))
+    assert prepared.holds(FILE, 1)
+
+
+OTHER = "clips/a_b/more.txt"
+
+
+def own(prepared, file):
+    prepared.path(file).parent.mkdir(parents=True, exist_ok=True)
+    prepared.path(file).write_text("mine")
+
+
+def test_an_own_file_is_of_the_clip_it_was_made_of(prepared):
+    prepared.put(FILE, 1, Writer("one"), ["A"])
+    own(prepared, FILE)
+    prepared.claim({FILE: ["B"]})
+    assert "is your own, made for another clip" in prepared.question(FILE, ["B"])
+    assert prepared.question(FILE, ["A", "C"]) is None and prepared.is_own(FILE)
+
+
+def test_a_file_put_among_others_is_of_their_clip(prepared):
+    prepared.put(OTHER, 1, Writer("one"), ["A"])
+    own(prepared, FILE)
+    prepared.claim({FILE: ["B"], OTHER: ["B"]})
+    assert prepared.question(FILE, ["B"]) and not prepared.question(OTHER, ["B"])
+    prepared.put(OTHER, 2, Writer("two"), ["B"])  # the place is taken, but not by the user's file
+    assert prepared.question(FILE, ["B"]) and not prepared.question(FILE, ["A"])
+
+
+def test_a_file_put_into_a_fresh_folder_is_of_the_first_clip(prepared):
+    own(prepared, FILE)
+    prepared.claim({FILE: ["A"]})
+    assert not prepared.question(FILE, ["A"]) and prepared.question(FILE, ["B"]) and prepared.is_own(FILE)
+    prepared.path(FILE).unlink()
+    prepared.put(FILE, 1, Writer("one"), ["B"])
+    assert not prepared.is_own(FILE) and not prepared.question(FILE, ["C"])
+
+
+def test_a_folder_is_what_its_files_hold(tmp_path):
+    (tmp_path / "walk").mkdir()
+    (tmp_path / "walk" / "1.json").write_text("{}")
+    before = content(tmp_path / "walk")
+    (tmp_path / "walk" / "1.json").rename(tmp_path / "walk" / "2.json")
+    assert content(tmp_path / "walk") != before
+    (tmp_path / "walk" / "2.json").rename(tmp_path / "walk" / "1.json")
+    assert content(tmp_path / "walk") == before
+    (tmp_path / "walk" / "1.json").write_text("[]")
+    assert content(tmp_path / "walk") != before
+
+
 @pytest.mark.parametrize("text", ["{", "[]", '{"a": 1}', '{"a": {"made_of": 1}}'])
 def test_a_damaged_manifest_is_told(prepared, text):
     prepared.folder.mkdir()
@@ -125,7 +208,7 @@ def test_the_manifest_reads_well(prepared):
     prepared.put("a.txt", {}, Writer("two"))
     entries = json.loads((prepared.folder / "manifest.json").read_text())
     assert list(entries) == ["a.txt", FILE] and entries[FILE]["made_of"] == {"film": "ab"}
-    assert os.listdir(prepared.folder / UNFINISHED) == []
+    assert os.listdir(prepared.folder / UNFINISHED) == [LOCK]
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -218,6 +219,78 @@ def test_half_a_checkpoint_is_none(tmp_path, whole):
     assert checkpoints.whole(tmp_path / "checkpoints") == []
     train(PlainTask(), plain_settings(), tmp_path)
     same(exported(tmp_path), exported(whole))
+
+
+def damages(checkpoint):
+    """Of every file: gone, empty, cut off, a byte that is another one, and words in its place."""
+    for file in sorted(path.relative_to(checkpoint) for path in checkpoint.rglob("*") if path.is_file()):
+        data = (checkpoint / file).read_bytes()
+        for name, new in {
+            "gone": None,
+            "empty": b"",
+            "cut off": data[: len(data) // 2],
+            "flipped": data[: len(data) // 3] + bytes([data[len(data) // 3] ^ 0x10]) + data[len(data) // 3 + 1 :],
+            "words": b"<html>no</html>",
+        }.items():
+            yield f"{file} {name}", file, new
+
+
+@pytest.fixture(scope="module")
+def stopped_late(tmp_path_factory):
+    """A run that broke off after steps 4 and 8 were saved."""
+    out = tmp_path_factory.mktemp("stopped")
+    stopped(out, 11)
+    return out
+
+
+def go_on(out):
+    told = []
+    assert train(PlainTask(), plain_settings(), out, told.append) == 12
+    return told
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("listed", [True, False], ids=["", "of an earlier version"])
+def test_damaged_newest_checkpoints(tmp_path, whole, stopped_late, listed):
+    """The one before is gone on from, which is said, and nothing is lost but the steps between."""
+    for name, file, new in damages(stopped_late / "checkpoints" / "step-00000008"):
+        out = tmp_path / name.replace(" ", "-")
+        shutil.copytree(stopped_late, out)
+        newest = out / "checkpoints" / "step-00000008"
+        if not listed:
+            for checkpoint in newest.parent.iterdir():
+                (checkpoint / checkpoints.LIST).unlink()
+            if file.name in (checkpoints.LIST, "random_states_0.pkl") or name.endswith("flipped"):  # nothing tells
+                continue
+        (newest / file).unlink()
+        if new is not None:
+            (newest / file).write_bytes(new)
+        told = go_on(out)
+        if name != f"{checkpoints.LIST} gone":  # all else is whole
+            assert told[0].startswith("step-00000008 is damaged (") and told[0].endswith("step-00000008.damaged"), name
+            assert "\n" not in told[0] and "going on from step 4" in told
+        same(exported(out), exported(whole))
+
+
+def test_a_damaged_checkpoint_is_set_aside(tmp_path, whole, stopped_late):
+    shutil.copytree(stopped_late, tmp_path, dirs_exist_ok=True)
+    newest = tmp_path / "checkpoints" / "step-00000008"
+    data = bytearray((newest / "model.safetensors").read_bytes())
+    data[-1] ^= 1  # a weight that is a little another one: nothing else would tell
+    (newest / "model.safetensors").write_bytes(data)
+    aside = "step-00000008 is damaged (model.safetensors is damaged) and set aside as step-00000008.damaged"
+    assert go_on(tmp_path)[:2] == [aside, "going on from step 4"]
+    same(exported(tmp_path), exported(whole))
+    names = sorted(path.name for path in (tmp_path / "checkpoints").iterdir())
+    assert names == ["step-00000008", "step-00000008.damaged", "step-00000012"]
+
+
+def test_without_any_sound_checkpoint_it_says_so(tmp_path, stopped_late):
+    shutil.copytree(stopped_late, tmp_path, dirs_exist_ok=True)
+    for checkpoint in (tmp_path / "checkpoints").iterdir():
+        (checkpoint / "optimizer.bin").write_bytes(b"")
+    with pytest.raises(TrainingError, match=r"No checkpoint in .* \(step-00000008: optimizer\.bin is damaged\): use"):
+        train(PlainTask(), plain_settings(), tmp_path)
 
 
 def test_other_networks_checkpoint(tmp_path, whole):

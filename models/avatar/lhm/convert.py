@@ -9,6 +9,7 @@ import torch
 from ...bounded import brief
 from ...checkpoint import CheckpointError, assign
 from ...pickles import read_torchscript
+from ...whole import whole
 from .system import vit_size
 from .vit import EPS, VisionTransformer
 
@@ -59,7 +60,8 @@ def convert_sapiens(source: str | Path, out: str | Path, dtype: torch.dtype = to
         name: tensor.to(dtype if tensor.ndim in (2, 4) else torch.float32).contiguous()  # linear and convolution
         for name, tensor in network.state_dict().items()
     }
-    save_file(tensors, str(out), {"config": json.dumps({"padding": size.padding})})
+    with whole(out) as part:
+        save_file(tensors, part, {"config": json.dumps({"padding": size.padding})})
 
 
 def _plain_names(named: dict[str, torch.Tensor], what: str) -> dict[str, torch.Tensor]:
