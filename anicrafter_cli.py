@@ -16,6 +16,7 @@ from .models.avatar.body import ANNY
 from .models.avatar.standing import AS_STORED, POSES, unposed
 from .runtime.files import OWN
 from .runtime.files import path as find_model
+from .runtime.numbers import number
 
 if TYPE_CHECKING:
     import torch
@@ -69,8 +70,8 @@ def register(commands) -> None:
     weights.add_argument("--dtype", choices=["auto", "fp32", "bf16"], default="auto", help="auto: bf16 on a GPU")
     sampling = animate.add_argument_group("sampling")
     sampling.add_argument("--steps", type=int, default=50, help="default: %(default)s")
-    sampling.add_argument("--cfg", type=float, default=1.5, help="guidance; 1 halves the time; default: %(default)s")
-    sampling.add_argument("--shift", type=float, default=5.0, help="default: %(default)s")
+    sampling.add_argument("--cfg", type=number, default=1.5, help="guidance; 1 halves the time; default: %(default)s")
+    sampling.add_argument("--shift", type=number, default=5.0, help="default: %(default)s")
     sampling.add_argument("--seed", type=int, default=0, help="default: %(default)s")
     sampling.add_argument("--window", type=int, default=81, help="frames seen at once; default: %(default)s")
     sampling.add_argument("--overlap", type=int, default=16, help="frames that windows share; default: %(default)s")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import json
+import errno
+import math
 import os
 import signal
 import sys
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from . import anicrafter_cli, prepare_cli
 from .demo.scenes import cli as demo_cli
 from .metrics import cli as metrics_cli
+from .models.bounded import parse_json
 from .models.whole import whole
 from .runtime.client import TIMEOUT, ComfyClient, ComfyError, Prompt, output_files
 from .runtime.download import DownloadError, download
@@ -42,16 +44,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if os.environ.get("CRAFTERS_TRACEBACK"):
             raise
         return _fail(error, 2)
-    except (ComfyError, DownloadError, ServerError, OSError) as error:
-        return _fail(error, 1)
-    except (RuntimeError, MemoryError) as error:
-        from .models.chunks import out_of_memory
-
-        if not out_of_memory(error):
-            raise
-        return _fail("out of memory: choose a smaller size or fewer frames, or end other programs.", 1)
     except KeyboardInterrupt:
         return _fail("interrupted", 130)
+    except Exception as error:
+        from .models.chunks import out_of_memory
+
+        if _disk_is_full(error):
+            return _fail(f"the disk is full ({error}): free some space and run the command again.", 1)
+        if out_of_memory(error):
+            return _fail("out of memory: choose a smaller size or fewer frames, or end other programs.", 1)
+        if isinstance(error, (ComfyError, DownloadError, ServerError, OSError)):
+            return _fail(error, 1)
+        raise
+
+
+def _disk_is_full(error: Exception) -> bool:
+    """torch and safetensors raise their own, in which the system's words are found."""
+    told = getattr(error, "errno", None) in (errno.ENOSPC, getattr(errno, "EDQUOT", None))
+    return told or any(words in str(error) for words in (os.strerror(errno.ENOSPC), "file write failed"))
 
 
 def _fail(error: object, code: int) -> int:
@@ -248,7 +258,7 @@ def read_prompt(path: Path) -> Prompt:
         shipped = ", ".join(str(file.relative_to(PACK)) for file in sorted(PACK.glob("workflows/api/*.json")))
         raise UsageError(f"there is no workflow {path}; the pack has {shipped or 'none'}.")
     try:
-        prompt = json.loads(found.read_text(encoding="utf-8"))
+        prompt = parse_json(found.read_text(encoding="utf-8"))
     except ValueError as error:
         raise UsageError(f"{path} is not JSON: {error}.") from error
     if isinstance(prompt, dict) and isinstance(prompt.get("nodes"), list):
@@ -256,7 +266,15 @@ def read_prompt(path: Path) -> Prompt:
     nodes = list(prompt.values()) if isinstance(prompt, dict) else []
     if not nodes or not all(isinstance(node, dict) and "class_type" in node and "inputs" in node for node in nodes):
         raise UsageError(f"{path} is not an API-format workflow (node id -> class_type and inputs).")
+    for node_id, node in prompt.items():
+        for key, value in node["inputs"].items() if isinstance(node["inputs"], dict) else ():
+            _check_finite(value, f"{path}, node {node_id}.{key}")
     return prompt
+
+
+def _check_finite(value: Any, where: str) -> None:
+    if isinstance(value, float) and not math.isfinite(value):
+        raise UsageError(f"{where} is {value}: give a finite number.")
 
 
 def apply_setting(prompt: Prompt, setting: str) -> tuple[str, str]:
@@ -278,7 +296,9 @@ def apply_setting(prompt: Prompt, setting: str) -> tuple[str, str]:
             inputs = prompt[nodes[0]]["inputs"]
             if key not in inputs:
                 raise UsageError(f"--set {setting!r}: {name} has {', '.join(inputs) or 'no inputs'}, not {key!r}.")
-            inputs[key] = _value(text, inputs[key])
+            value = _value(text, inputs[key])
+            _check_finite(value, f"--set {target}")
+            inputs[key] = value
             return nodes[0], key
     known = ", ".join(f"{node_id} ({_title(prompt, node_id)})" for node_id in prompt)
     raise UsageError(f"--set {setting!r} names no node of the workflow; there are {known}.")
@@ -298,7 +318,7 @@ def _title(prompt: Prompt, node_id: str) -> str:
 
 def _value(text: str, current: object) -> Any:
     try:
-        value = json.loads(text)
+        value = parse_json(text)
     except ValueError:
         return text
     return text if isinstance(current, str) and not isinstance(value, str | list) else value

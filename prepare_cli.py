@@ -11,6 +11,7 @@ from typing import Any
 
 from .models.avatar.body import ANNY
 from .runtime import files
+from .runtime.numbers import number
 
 NONE = "none"
 # Weights: what their file's name holds, its suffixes; without suffixes, a folder.
@@ -62,7 +63,7 @@ def register(commands) -> None:
     others.add_argument("--avatar", type=Path, metavar="FILE", help="also draw this avatar over the background")
     others.add_argument("--character", type=Path, metavar="PHOTO", help="of it; default: the person of the clip")
     others.add_argument(
-        "--field-of-view", type=float, default=60.0, metavar="DEGREES", help="over the longer side; 0 tries several"
+        "--field-of-view", type=number, default=60.0, metavar="DEGREES", help="over the longer side; 0 tries several"
     )
     others.add_argument(
         "--weights", type=_choice, action="append", default=[], metavar="WHAT=NAME",
@@ -75,8 +76,8 @@ def register(commands) -> None:
 def _numbers(count: int) -> Callable[[str], tuple[float, ...]]:
     def read(text: str) -> tuple[float, ...]:
         try:
-            values = tuple(float(part) for part in text.split(","))
-        except ValueError:
+            values = tuple(number(part) for part in text.split(","))
+        except argparse.ArgumentTypeError:
             values = ()
         if len(values) != count:
             raise argparse.ArgumentTypeError(f"{text!r} is not {count} numbers with commas between")

@@ -9,6 +9,7 @@ from torch import nn
 
 from ..models.checkpoint import assign, read
 from ..models.loaded import Loaded
+from ..models.pickles import Inert
 from ..models.pretrained import from_folder
 from .face import AdaFace
 from .inception import InceptionV3
@@ -127,8 +128,7 @@ def _weights(network: type[nn.Module], only: str = "", without: str = "\0") -> C
     """Opens a published file as `network`: its entries that start with `only`, less those that go on with `without`."""
 
     def open_file(path: Path) -> nn.Module:
-        with torch.serialization.safe_globals(_LIGHTNING):
-            state, _ = read(path)
+        state, _ = read(path, _LIGHTNING)
         if any(name.startswith(only) for name in state):  # `read` takes off what all names share
             state = {name.removeprefix(only): tensor for name, tensor in state.items() if name.startswith(only)}
         state = {name: tensor.float() for name, tensor in state.items() if not name.startswith(without)}
@@ -143,8 +143,8 @@ def _weights(network: type[nn.Module], only: str = "", without: str = "\0") -> C
     return open_file
 
 
-# Checkpoints of old Lightning releases name the class of a callback, as a key; this empty one stands in for it.
-_LIGHTNING = [type("ModelCheckpoint", (), {"__module__": "pytorch_lightning.callbacks.model_checkpoint"})]
+# Checkpoints of old Lightning releases name the class of a callback, as a key.
+_LIGHTNING = {("pytorch_lightning.callbacks.model_checkpoint", "ModelCheckpoint"): Inert}
 
 # fmt: off
 SOURCES = {

@@ -1,5 +1,7 @@
 """The two networks that see motion: I3D (FVD) and the 3-D ResNet-50 (FID-VID), both trained on Kinetics-400."""
 
+import hashlib
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -7,8 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ..models.checkpoint import CheckpointError, first_sentence
+from ..models.checkpoint import CheckpointError
 
+# Of `i3d_torchscript.pt` as published.
+SCRIPTED_SHA256 = "bec6519f66ea534e953026b4ae2c65553c17bf105611c746d904657e5860a5e2"
 # I3D's blocks: channels of the 1x1x1 branch, of the two 3x3x3 branches (inner, out), and behind the pooling.
 INCEPTION = {
     "3b": (64, (96, 128), (16, 32), 32),
@@ -92,16 +96,21 @@ class I3D(nn.Module):
 
 
 class ScriptedI3D(nn.Module):
-    """`i3d_torchscript.pt` (StyleGAN-V's FVD), a TorchScript file. Raises CheckpointError."""
+    """`i3d_torchscript.pt` (StyleGAN-V's FVD), a TorchScript file.
+
+    That is a program, which may do anything from the moment it is loaded: no file but the published one is. Raises
+    CheckpointError.
+    """
 
     def __init__(self, path: Path):
         super().__init__()
-        try:
-            self.script = torch.jit.load(str(path), map_location="cpu")
-        except (RuntimeError, ValueError) as error:
+        content = path.read_bytes()  # what is run must be what was checked
+        if hashlib.sha256(content).hexdigest() != SCRIPTED_SHA256:
             raise CheckpointError(
-                f"{path.name} cannot be read as TorchScript ({first_sentence(error)}): fetch it again."
-            ) from error
+                f"{path.name} is a program, and not the published one, so it is not run: fetch it again, or use fvd, "
+                "whose file holds tensors only."
+            )
+        self.script = torch.jit.load(io.BytesIO(content), map_location="cpu")
 
     def forward(self, clips: torch.Tensor) -> torch.Tensor:
         """[N,3,T,224,224] in −1…1 → [N,400]."""

@@ -1,28 +1,32 @@
 """Read a weight file, take a module's tensors from it, and say in one sentence what is wrong when that cannot be."""
 
-import json
-import pickle
-import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
+from .bounded import RefusedError, brief, parse_json
+from .pickles import ForeignCodeError, Table
+from .pickles import read_torch as read_torch_file
+
 WRAPPERS = ("module.", "diffusion_model.", "model.")
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
-class CheckpointError(ValueError):
+class CheckpointError(RefusedError):
     """A weight file that cannot be used; the message names the file, the fault and the way out."""
 
 
-def read(path: str | Path) -> tuple[dict[str, torch.Tensor], dict]:
+def read(path: str | Path, stand_ins: Table | None = None) -> tuple[dict[str, torch.Tensor], dict]:
     """Tensors by name, and the file's metadata.
 
-    Takes safetensors (metadata: the header's `config` entry parsed from JSON, else `{}`) and what `torch.load` reads
-    with `weights_only=True`: a flat dict, or one wrapped in `module` (DeepSpeed) or `state_dict`; the content tells
-    which, not the file's name. Names are `unwrapped`. Tensors stay on the CPU, memory-mapped where the format allows.
+    Takes safetensors (metadata: the header's `config` entry parsed from JSON, else `{}`) and what `torch.save` writes
+    of tensors: a flat dict, or one wrapped in `module` (DeepSpeed) or `state_dict`; the content tells which, not the
+    file's name. Names are `unwrapped`. Tensors stay on the CPU, memory-mapped where the format allows. stand_ins: see
+    `pickles.read_torch`.
 
     Raises CheckpointError for a file that is missing, truncated, quantised to whole numbers, holds anything but
     tensors, or needs code to unpickle.
@@ -34,14 +38,14 @@ def read(path: str | Path) -> tuple[dict[str, torch.Tensor], dict]:
         with path.open("rb") as file:
             head = file.read(9)
     except OSError as error:
-        raise CheckpointError(f"{path.name} cannot be opened ({first_sentence(error)}).") from error
+        raise CheckpointError(f"{path.name} cannot be opened ({brief(error)}).") from error
     config = {}
     if head[8:] == b"{":  # safetensors: eight bytes of length, then JSON
         state, config = _read_safetensors(path)
     elif head[:2] == b"PK" or head[:1] == b"\x80":  # zip (every torch since 1.6), or a pickle
         if path.suffix == ".safetensors":  # torch.load goes by that name
             raise CheckpointError(f"{path.name} is a torch file: rename it to end in .pth.")
-        state = _read_torch(path, mapped=head[:2] == b"PK")
+        state = _read_torch(path, stand_ins)
     else:
         fault = "is neither a safetensors nor a torch file" if head else "is empty"
         raise CheckpointError(f"{path.name} {fault}; probably its download failed: fetch it again.")
@@ -83,53 +87,47 @@ def notes(path: str | Path) -> dict[str, str]:
 
 
 def _read_safetensors(path: Path) -> tuple[dict, dict]:
-    from safetensors import SafetensorError, safe_open
+    from safetensors import safe_open
 
     try:
         with safe_open(path, "pt") as file:
             state = {name: file.get_tensor(name) for name in file.keys()}
             text = (file.metadata() or {}).get("config", "{}")
-    except SafetensorError as error:
+    except Exception as error:  # safetensors' own, and torch's for types it does not know
         raise CheckpointError(
-            f"{path.name} is not a whole safetensors file ({error}); it was probably cut off while downloading: "
-            "fetch it again."
+            f"{path.name} is not a whole safetensors file ({brief(error)}); it was probably cut off while "
+            "downloading: fetch it again."
         ) from error
     try:
-        config = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise CheckpointError(f"{path.name}: the `config` in its header is not JSON ({error}).") from error
+        config = parse_json(text)
+    except ValueError as error:
+        raise CheckpointError(f"{path.name}: the `config` in its header is not JSON ({brief(error)}).") from error
     if not isinstance(config, dict):
         raise CheckpointError(f"{path.name}: the `config` in its header is not a JSON object.")
     return state, config
 
 
-# What torch's readers are known to raise on damaged bytes.
-_DAMAGE = (RuntimeError, EOFError, OSError, LookupError, ValueError, TypeError, AttributeError, struct.error)
-
-
-def read_torch(path: str | Path, mapped: bool = False) -> Any:
-    """What `torch.load` reads with `weights_only=True`, on the CPU; mapped: memory-mapped (the zip format only).
+def read_torch(path: str | Path, mapped: bool = False, stand_ins: Table | None = None) -> Any:
+    """What `torch.save` wrote, on the CPU; nothing in the file is run. See `pickles.read_torch`.
 
     Raises CheckpointError for a damaged file and one that needs code to unpickle.
     """
     path = Path(path)
     try:
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
-    except pickle.UnpicklingError as error:
+        return read_torch_file(path, mapped, stand_ins)
+    except ForeignCodeError as error:
         raise CheckpointError(
-            f"{path.name} is not a plain weight file: reading it would run code stored in it, or it is damaged. "
-            "If you trust it, open it with torch where you made it and save its tensors with "
-            "safetensors.torch.save_file; otherwise fetch it again."
+            f"{path.name} is not a plain weight file: reading it would run code stored in it ({brief(error)}). If you "
+            "trust it, save its tensors with safetensors.torch.save_file where you made it; otherwise fetch it again."
         ) from error
-    except _DAMAGE as error:
+    except Exception as error:  # whatever damaged bytes lead to
         raise CheckpointError(
-            f"{path.name} cannot be read ({first_sentence(error)}); it was probably cut off while downloading: "
-            "fetch it again."
+            f"{path.name} cannot be read ({brief(error)}); it was probably cut off while downloading: fetch it again."
         ) from error
 
 
-def _read_torch(path: Path, mapped: bool) -> dict:
-    data = read_torch(path, mapped)
+def _read_torch(path: Path, stand_ins: Table | None) -> dict:
+    data = read_torch(path, True, stand_ins)
     for wrapper in ("module", "state_dict"):
         if isinstance(data, dict) and isinstance(data.get(wrapper), dict):
             data = data[wrapper]
@@ -145,6 +143,23 @@ def size(state: dict[str, torch.Tensor], name: str, axis: int) -> int:
     if state[name].ndim <= axis:
         raise CheckpointError(f"tensor {name} has the shape {tuple(state[name].shape)}.")
     return state[name].shape[axis]
+
+
+@contextmanager
+def sizes_of(what: str) -> Iterator[None]:
+    """Around the reading of a network's sizes off its tensors.
+
+    A tensor that is missing, or has too few axes or none of a network's sizes, becomes a CheckpointError that begins
+    with `what`, which says which file is not what.
+    """
+    try:
+        yield
+    except KeyError as error:
+        raise CheckpointError(f"{what}: tensor {error.args[0]} is missing.") from error
+    except CheckpointError as error:
+        raise CheckpointError(f"{what}: {error}") from error
+    except (ValueError, LookupError, TypeError, ArithmeticError, RuntimeError) as error:
+        raise CheckpointError(f"{what}: its tensors have sizes that do not go together ({brief(error)}).") from error
 
 
 def assign(module: nn.Module, state: dict[str, torch.Tensor], what: str) -> None:
@@ -175,7 +190,3 @@ def check_fit(what: str, missing: list[str], unknown: list[str], wrong: list[str
 def _few(names: list[str], count: int = 4) -> str:
     return ", ".join(names[:count]) + (" …" if len(names) > count else "")
 
-
-def first_sentence(error: Exception) -> str:
-    """What went wrong, without the advice that libraries add for programmers."""
-    return str(error).split("\n")[0].split(". ")[0].rstrip(".") or type(error).__name__

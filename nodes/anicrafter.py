@@ -206,8 +206,8 @@ class CraftersAniCrafterPrompt(io.ComfyNode):
             "answer in a small file; after that the 10 GB encoder is never loaded again and may be removed.",
             inputs=[
                 io.String.Input("file", default="anicrafter_prompt.safetensors",
-                                tooltip="Small file in models/crafters; read if it is there (`crafters cache-prompt` "
-                                "makes it too), else made from clip."),
+                                tooltip="Small .safetensors file in models/crafters; read if it is there (`crafters "
+                                "cache-prompt` makes it too), else made from clip."),
                 io.Clip.Input("clip", optional=True, lazy=True,
                               tooltip="UMT5 (Load CLIP, type wan). Only used while there is no file."),
             ],
@@ -221,6 +221,8 @@ class CraftersAniCrafterPrompt(io.ComfyNode):
     def check_lazy_status(cls, file, **linked):
         # An input that is connected but not made yet comes as None; one that is not connected does not come.
         wanted = "clip" in linked and linked["clip"] is None and not files.exists(file, files.OWN)
+        if wanted:
+            files.new_model(file, files.OWN)  # a name that cannot be is said before the encoder is loaded
         return ["clip"] if wanted else []
 
     @classmethod
@@ -230,8 +232,9 @@ class CraftersAniCrafterPrompt(io.ComfyNode):
         if files.exists(file, files.OWN):
             texts = load_prompts(files.path(file, files.OWN))
         elif clip is not None:
+            path = files.new_model(file, files.OWN)
             texts = [clip.encode_from_tokens(clip.tokenize(text)).float().cpu() for text in (PROMPT, NEGATIVE_PROMPT)]
-            keep_prompts(files.new_model(file, files.OWN), *texts)
+            keep_prompts(path, *texts)
         else:
             raise ValueError(f"There is no {file} in models/crafters: connect the text encoder once (Load CLIP, wan).")
         return io.NodeOutput(*([[text, {}]] for text in texts))

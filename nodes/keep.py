@@ -5,7 +5,7 @@ import logging
 from comfy_api.latest import io
 from comfy_execution.graph_utils import ExecutionBlocker
 
-from ..runtime import files, notes
+from ..runtime import files, names, notes
 from ..training.cache import content
 from ..training.prepared import CONDITIONS, MANIFEST, VIEWS, Prepared, read_fps
 from .previews import stills
@@ -159,8 +159,8 @@ def _clip_input():
 
 
 def _prepared(folder: str, clip: str) -> Prepared:
-    if not clip.strip() or clip.startswith(".") or any(sign in clip for sign in '/\\:*?"<>|'):
-        raise ValueError(f"{clip!r} cannot be the name of a file: give the clip a plain one, as in anna_mug.")
+    if names.plain(clip).startswith("."):
+        raise ValueError(f"{clip!r} would be a hidden file: give the clip a plain name, as in anna_mug.")
     return Prepared(files.output_folder(folder))
 
 

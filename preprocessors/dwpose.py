@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from ..models.bounded import RefusedError, brief
 from .keypoints import VISIBLE, Pose
 
 DETECTOR_SIDE = 640
@@ -161,7 +162,6 @@ def _run(session, network_input: np.ndarray) -> list[np.ndarray]:
 def _open_session(path: str | Path, provider: str, role: str, input_shape: tuple, output_shapes: list[tuple]):
     """An onnxruntime session whose input and outputs have these shapes behind the batch dimension."""
     import onnxruntime
-    from onnxruntime.capi import onnxruntime_pybind11_state as ort
 
     path = Path(path)
     if not path.is_file():
@@ -172,14 +172,16 @@ def _open_session(path: str | Path, provider: str, role: str, input_shape: tuple
         onnxruntime.preload_dlls()  # finds CUDA's libraries where torch brought them
     try:
         session = onnxruntime.InferenceSession(str(path), providers=providers)
-    except (ort.InvalidProtobuf, ort.InvalidGraph, ort.InvalidArgument, ort.Fail, ort.NotImplemented) as error:
-        raise ValueError(f"DWPose: {path} cannot be read as an ONNX network ({error}); download it again.") from error
+    except Exception as error:  # onnxruntime has many kinds of its own
+        raise RefusedError(
+            f"DWPose: {path.name} cannot be read as an ONNX network ({brief(error)}): download it again."
+        ) from error
 
     shapes = [[node.shape for node in nodes] for nodes in (session.get_inputs(), session.get_outputs())]
     if not (_agree(shapes[0], [input_shape]) and _agree(shapes[1], output_shapes)):
-        raise ValueError(
-            f"DWPose: {path} is not a {role}: expected input N x {input_shape} and outputs N x {output_shapes}, "
-            f"the file has {shapes[0]} and {shapes[1]}."
+        raise RefusedError(
+            f"DWPose: {path.name} is not a {role}, which takes N x {input_shape} and gives N x {output_shapes}: it has "
+            f"{shapes[0]} and {shapes[1]}, so choose another."
         )
     return session
 

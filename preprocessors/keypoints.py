@@ -104,7 +104,7 @@ def _canvas(frames: list) -> tuple[int, int]:
         if not isinstance(frame, dict):
             raise ValueError(f"POSE_KEYPOINT, frame {i}: expected an OpenPose dict, not {type(frame).__name__}.")
         size = frame.get("canvas_width"), frame.get("canvas_height")
-        if not all(isinstance(side, int | float) and side >= 1 for side in size):
+        if not all(isinstance(side, int | float) and 1 <= side < 1 << 20 for side in size):
             raise ValueError(f"POSE_KEYPOINT, frame {i}: canvas_width and canvas_height must be given, not {size}.")
         sizes.setdefault((int(size[0]), int(size[1])), i)
     if len(sizes) > 1:

@@ -1,6 +1,5 @@
 """AnchorCrafter's object-depth condition of a plain clip: a depth network steadied over time, or a relief."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import torch.nn.functional as F
 
 from ..models.checkpoint import CheckpointError
 from ..models.loaded import Loaded
-from ..models.pretrained import from_folder
+from ..models.pretrained import from_folder, read_config
 from .background.hole import levels
 from .frames import each_frame
 from .object_conditions import depth_condition, inferno
@@ -55,9 +54,8 @@ class DepthNetwork:
 
 def load_depth(folder: Path, dtype: torch.dtype | None = None) -> torch.nn.Module:
     """The network of a folder as on the hub (depth-anything/Depth-Anything-V2-Small-hf). Raises CheckpointError."""
-    config = folder / "config.json"
-    kind = json.loads(config.read_text(encoding="utf-8")).get("model_type") if config.is_file() else "depth_anything"
-    if kind not in KINDS:
+    kind = read_config(folder).get("model_type")
+    if not isinstance(kind, str) or kind not in KINDS:
         raise CheckpointError(f"{folder.name} is a {kind} model; object depth needs one of {', '.join(KINDS)}.")
     import transformers
 

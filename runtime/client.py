@@ -13,6 +13,7 @@ from typing import Any
 import aiohttp
 
 from ..models.whole import whole
+from .names import inside, plain
 
 Prompt = dict[str, dict[str, Any]]
 OnProgress = Callable[[str, float, float], None]
@@ -124,8 +125,12 @@ class ComfyClient:
 
     async def download(self, file: dict[str, str], folder: Path) -> Path:
         """Fetch one entry of `output_files` into `folder`, under a free name; returns its path."""
-        keys = {key: file.get(key, "") for key in ("filename", "subfolder", "type")}
-        target = _free_name(Path(folder) / Path(keys["filename"]).name)
+        keys = {key: str(file.get(key, "")) for key in ("filename", "subfolder", "type")}
+        try:
+            inside(folder, plain(keys["filename"]))
+        except ValueError as error:
+            raise ComfyError(f"The server calls a file what is not written here: {error}") from error
+        target = _free_name(Path(folder) / keys["filename"])
         try:
             async with self._session.get(f"{self.url}/view", params=keys) as response:
                 if response.status != 200:
@@ -135,6 +140,8 @@ class ComfyClient:
                         out.write(chunk)
         except aiohttp.ClientError as error:
             raise self._unreachable() from error
+        except OSError as error:
+            raise ComfyError(str(error)) from error
         return target
 
     async def _submit(self, prompt: Prompt, prompt_id: str) -> str:
@@ -313,7 +320,7 @@ def _sentence(problem: dict[str, Any]) -> str:
 def _free_name(path: Path) -> Path:
     """`path`, or the first of `name_1`, `name_2`… that is not taken."""
     number, free = 0, path
-    while free.exists():
+    while free.exists() or free.is_symlink():
         number += 1
         free = path.with_name(f"{path.stem}_{number}{path.suffix}")
     return free

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -82,7 +83,12 @@ async def _fetch(session: aiohttp.ClientSession, file: WeightFile, root: Path | 
     # Named after the content, so that parts of another version are never joined to it.
     partial = target.with_name(f"{target.name}.{stated.checksum[:12]}.partial")
     _check_space(target.parent, stated.size - (partial.stat().st_size if partial.exists() else 0))
-    await _transfer(session, file, partial, stated.size)
+    try:
+        await _transfer(session, file, partial, stated.size)
+    except DownloadError:
+        if not partial.stat().st_size:  # nothing to go on from
+            partial.unlink()
+        raise
     difference = stated.check(partial)
     if difference:
         partial.unlink()
@@ -102,7 +108,7 @@ async def _ask(session: aiohttp.ClientSession, file: WeightFile) -> _Stated:
                 if response.status < 300:
                     size = size or response.headers.get("Content-Length")
                 checksum = etag.removeprefix("W/").strip('"')
-                if size and len(checksum) in (40, 64):
+                if (size or "").isdecimal() and re.fullmatch("[0-9a-f]{40}|[0-9a-f]{64}", checksum):
                     return _Stated(int(size), checksum)
                 if response.status < 300 or "Location" not in response.headers:
                     break
@@ -131,6 +137,12 @@ async def _transfer(session: aiohttp.ClientSession, file: WeightFile, partial: P
                         out.seek(0)
                         bar.reset()
                     async for chunk in response.content.iter_chunked(_CHUNK):
+                        if out.tell() + len(chunk) > size:
+                            out.truncate(0)
+                            raise DownloadError(
+                                f"{_endpoint()} sends more of {file.file} than the {size} bytes it states: what came "
+                                "was removed; run the command again, or look at what HF_ENDPOINT names."
+                            )
                         out.write(chunk)
                         bar.update(len(chunk))
             except (aiohttp.ClientError, TimeoutError, asyncio.TimeoutError) as error:

@@ -12,6 +12,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from .names import inside
+
 OWN = "crafters"
 WEIGHTS = frozenset({".safetensors", ".pth", ".pt", ".ckpt", ".bin"})
 EXTENSIONS = WEIGHTS | {".onnx", ".npz", ".pkl"}  # what the pack's own folder holds
@@ -87,11 +89,13 @@ def input_folders(suffix: str) -> list[str]:
 
 def input_path(name: str) -> Path:
     """The path of a name from `input_names` or `input_folders`. Raises FileNotFoundError."""
-    root = Path(_comfyui().get_input_directory()).resolve()
-    found = (root / name.replace("\\", "/")).resolve()
-    if not found.is_relative_to(root) or not found.exists():
-        raise FileNotFoundError(f"There is no {name!r} in ComfyUI's input folder.")
-    return found
+    try:
+        found = Path(_comfyui().get_input_directory()) / _relative(name)
+        if found.exists():
+            return found.resolve()
+    except (ValueError, OSError):  # a name that no file can have
+        pass
+    raise FileNotFoundError(f"There is no {name[:200]!r} in ComfyUI's input folder.")
 
 
 def uploaded(name: str) -> Path | None:
@@ -135,9 +139,8 @@ def folder_names(*kinds: str) -> list[str]:
     """The model folders (diffusers or transformers layout) of these kinds, at most two levels down, sorted."""
     found = set()
     for root in (folder for kind in kinds for folder in folders(kind)):
-        for here, below, files in os.walk(root, followlinks=True):
-            name = Path(here).relative_to(root)
-            marked = here != str(root) and not _FOLDER_MARKS.isdisjoint(files)
+        for name, below, files in _walk(root):
+            marked = name.parts and not _FOLDER_MARKS.isdisjoint(files)
             if marked:
                 found.add(name.as_posix())
             if marked or len(name.parts) == 2:
@@ -159,44 +162,57 @@ def path(name: str, *kinds: str) -> Path:
     Backslashes, as in a workflow saved on Windows, are understood.
     Raises FileNotFoundError: which name, which folders were searched, how to get it.
     """
-    relative = Path(name.replace("\\", "/"))
     searched = [folder for kind in kinds for folder in folders(kind)]
-    if not relative.is_absolute() and ".." not in relative.parts:
+    try:
+        relative = _relative(name)
         for folder in searched:
-            if name and (folder / relative).exists():
+            if (folder / relative).exists():
                 return (folder / relative).absolute()
-    raise FileNotFoundError(f"{name!r} is not in {' or '.join(map(str, searched))}. {_advice(relative.as_posix())}")
+    except (ValueError, OSError):  # a name that no file can have
+        pass
+    told = f"{name[:200]!r} is not in {' or '.join(map(str, searched))}."
+    raise FileNotFoundError(f"{told} {_advice(name.replace(chr(92), '/'))}")
 
 
-def new_model(name: str, kind: str) -> Path:
-    """Where a model file made here goes: the kind's first folder. Raises FileExistsError rather than overwrite one."""
-    found = folders(kind)[0] / name
+def _relative(name: str) -> Path:
+    """The path that a name to be read means; a link below its folder may lead where its owner wants. Or ValueError."""
+    relative = Path(name.replace("\\", "/"))
+    if not relative.parts or relative.anchor or ".." in relative.parts or "\0" in name:
+        raise ValueError(name)
+    return relative
+
+
+def new_model(name: str, kind: str, suffix: str = ".safetensors") -> Path:
+    """Where a model file made here goes: the kind's first folder.
+
+    Raises ValueError for a name that leads elsewhere or ends otherwise, FileExistsError rather than overwrite a file.
+    """
+    found = inside(folders(kind)[0], name, [suffix])
     if found.exists():
         raise FileExistsError(f"There is already a {name} in {found.parent}: choose another name, or remove it.")
     return found
 
 
 def output_path(prefix: str, suffix: str) -> Path:
-    """A new name in ComfyUI's output folder, `prefix` (which may name a folder) numbered as ComfyUI does."""
+    """A new name in ComfyUI's output folder, `prefix` (which may name a folder) numbered as ComfyUI does.
+
+    Raises ValueError for a prefix that leads elsewhere.
+    """
+    inside(Path(_comfyui().get_output_directory()), prefix)
     folder, name, counter, _, _ = _comfyui().get_save_image_path(prefix, _comfyui().get_output_directory())
     return Path(folder) / f"{name}_{counter:05}_{suffix}"
 
 
 def output_folder(name: str) -> Path:
     """A folder in ComfyUI's output folder, which need not be there. Raises ValueError for one elsewhere."""
-    root = Path(_comfyui().get_output_directory()).resolve()
-    found = (root / name.replace("\\", "/")).resolve()
-    if not found.is_relative_to(root):
-        raise ValueError(f"{name!r} is not in ComfyUI's output folder: name a folder below it, as in crafters/mine.")
-    return found
+    return inside(Path(_comfyui().get_output_directory()), name)
 
 
 def output_folders(holding: str) -> list[str]:
     """The folders at most three levels below ComfyUI's output folder that hold a file of that name, sorted."""
     host = _comfyui()
     root, found = Path(host.get_output_directory()) if host else Path("output"), []
-    for here, below, files in os.walk(root, followlinks=True):
-        name = Path(here).relative_to(root)
+    for name, below, files in _walk(root):
         if holding in files:
             found.append(name.as_posix())
         if holding in files or len(name.parts) == 3:
@@ -219,10 +235,27 @@ def _comfyui() -> Any | None:
 
 
 def _files(folder: Path, suffixes: Iterable[str]) -> Iterator[str]:
-    for here, _, files in os.walk(folder, followlinks=True):
+    for name, _, files in _walk(folder):
         for file in files:
             if os.path.splitext(file)[1].lower() in suffixes:
-                yield (Path(here) / file).relative_to(folder).as_posix()
+                yield (name / file).as_posix()
+
+
+def _walk(root: Path) -> Iterator[tuple[Path, list[str], list[str]]]:
+    """Every folder below `root` by its path from there, the names of folders (to be cut) and of files in it.
+
+    Links are followed last, and each real folder is looked into once: links to folders above lead round without end.
+    """
+    seen, waiting = set(), [root]
+    while waiting:
+        for here, below, files in os.walk(waiting.pop(0)):
+            real = os.path.realpath(here)
+            if real in seen:
+                below.clear()
+                continue
+            seen.add(real)
+            yield Path(os.path.relpath(here, root)), below, files
+            waiting += [path for path in (Path(here, name) for name in below) if path.is_symlink()]
 
 
 def _extra_folders(config: Path, kind: str) -> list[Path]:

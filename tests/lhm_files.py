@@ -64,23 +64,22 @@ class _Layer(nn.Module):
 
 
 class _Backbone(nn.Module):
-    def __init__(self, padding, class_token):
+    def __init__(self, padding, class_token, epsilon):
         super().__init__()
         self.patch_embed = nn.Module()
         self.patch_embed.projection = nn.Conv2d(3, TOKEN_DIM, 16, stride=16, padding=padding)
         self.cls_token = nn.Parameter(torch.empty(1, 1, TOKEN_DIM)) if class_token else None
         self.pos_embed = nn.Parameter(torch.empty(1, GRID**2 + class_token, TOKEN_DIM))
         self.layers = nn.ModuleList(_Layer(TOKEN_DIM) for _ in range(2))
-        self.ln1 = nn.LayerNorm(TOKEN_DIM, 1e-6)
+        self.ln1 = nn.LayerNorm(TOKEN_DIM, epsilon)
 
 
 class Sapiens(nn.Module):
     """Laid out as Sapiens' own image encoder (mmpretrain's VisionTransformer), with its tensor names."""
 
-    def __init__(self, padding=2, class_token=True, gain=1.0):
+    def __init__(self, padding=2, class_token=True, epsilon=1e-6):
         super().__init__()
-        self.gain = gain
-        self.backbone = _Backbone(padding, class_token)
+        self.backbone = _Backbone(padding, class_token, epsilon)
         self.head = nn.Linear(2, 2)
         self.load_state_dict(filled(self))
         with torch.no_grad():
@@ -95,7 +94,7 @@ class Sapiens(nn.Module):
         for layer in own.layers:
             x = layer(x)
         x = own.ln1(x)[:, -(GRID**2) :]
-        return (self.gain * x.transpose(1, 2).reshape(1, TOKEN_DIM, GRID, GRID),)
+        return (x.transpose(1, 2).reshape(1, TOKEN_DIM, GRID, GRID),)
 
 
 def write_torchscript(path, **options):

@@ -23,6 +23,7 @@ import torch
 
 from ..models.avatar.motion import BodyMotion
 from ..models.avatar.motion_files import read_motion, save_motion
+from ..models.bounded import MIB, read_json
 from ..models.whole import alone, writing
 from ..preprocessors.clip import read_clip, write_video
 from . import anchor_data, anicrafter_data
@@ -192,10 +193,7 @@ def _write_keypoints(path: Path, keypoints: list[dict], fps: float) -> None:
 
 
 def _read_keypoints(path: Path) -> list[dict]:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path} is not JSON: {error}.") from error
+    return read_json(path, 1024 * MIB)
 
 
 def _write_motion(path: Path, motion: BodyMotion, fps: float) -> None:

@@ -7,10 +7,12 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from ..models.bounded import MIB, RefusedError, brief, read_text, read_yaml
+
 T = TypeVar("T")
 
 
-class SettingsError(ValueError):
+class SettingsError(RefusedError):
     """A setting that cannot be; the message names it and says what is wanted."""
 
 
@@ -111,24 +113,27 @@ def read_settings(path: str | Path, changes: Sequence[str], task: type[T]) -> tu
     changes: `name=value`, the value in YAML; dots lead into sections and lists: `task.data=clips`,
     `stages.0.steps=100`. Raises SettingsError.
     """
-    import yaml
-
     path = Path(path)
     if not path.is_file():
         raise SettingsError(f"There is no settings file {path}.")
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        data = read_yaml(read_text(path, MIB)) or {}
         for change in changes:
             name, equals, text = change.partition("=")
             if not equals:
                 raise SettingsError(f"--set {change!r} is not NAME=VALUE.")
-            _put(data, name.split("."), yaml.safe_load(text), change)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path.name} or a --set is not YAML: {' '.join(str(error).split())}.") from error
+            _put(data, name.split("."), read_yaml(text), change)
+    except SettingsError:
+        raise
+    except ValueError as error:
+        raise SettingsError(f"{path.name} or a --set is not YAML that is read here: {brief(error)}.") from error
     if not isinstance(data, dict):
         raise SettingsError(f"{path.name} is not a list of settings (name: value).")
     own = data.pop("task", None) or {}
-    return fill(Settings, data), fill(task, own, "task")
+    try:
+        return fill(Settings, data), fill(task, own, "task")
+    except SettingsError as error:
+        raise SettingsError(f"{path.name}: {error}") from error
 
 
 def _put(data: Any, names: list[str], value: Any, change: str) -> None:
@@ -192,8 +197,9 @@ def _convert(kind: Any, value: Any, name: str) -> Any:
         raise SettingsError(f"{name} is {value!r}; a list{length} is wanted.")
     if kind is float and isinstance(value, (int, float, str)) and not isinstance(value, bool):
         try:
-            return float(value)  # YAML takes 1e-4 for text
-        except ValueError:
+            if math.isfinite(number := float(value)):  # YAML takes 1e-4 for text
+                return number
+        except (ValueError, OverflowError):
             pass
     elif kind is Path and isinstance(value, str):
         return Path(value)

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
-from ..checkpoint import CheckpointError, read, size
+from ..checkpoint import read, size, sizes_of
 from ..loaded import Loaded
 from ..pretrained import from_folder, pretrained
 
@@ -131,17 +131,15 @@ def load_dinov2(path: str | Path, dtype: torch.dtype | None = None):
     state, _ = read(path)
     state = {name.removeprefix("dinov2."): tensor for name, tensor in state.items()}
     projection = "embeddings.patch_embeddings.projection.weight"
-    try:
+    with sizes_of(f"{path.name} is not a DINOv2 file in transformers' layout"):
         width, patch = size(state, projection, 0), size(state, projection, 3)
         positions = size(state, "embeddings.position_embeddings", 1) - 1
-    except CheckpointError as error:
-        raise CheckpointError(f"{path.name} is not a DINOv2 file in transformers' layout: {error}") from error
-    layers = {name.split(".")[2] for name in state if name.startswith("encoder.layer.")}
-    config = Dinov2Config(
-        hidden_size=width,
-        num_hidden_layers=len(layers),
-        num_attention_heads=max(1, width // 64),  # in every published DINOv2
-        patch_size=patch,
-        image_size=round(positions**0.5) * patch,
-    )
+        layers = {name.split(".")[2] for name in state if name.startswith("encoder.layer.")}
+        config = Dinov2Config(
+            hidden_size=width,
+            num_hidden_layers=len(layers),
+            num_attention_heads=max(1, width // 64),  # in every published DINOv2
+            patch_size=patch,
+            image_size=round(positions**0.5) * patch,
+        )
     return pretrained(Dinov2Model, path.name, dtype, None, config=config, state_dict=state)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from ..checkpoint import CheckpointError, assign, notes, read
+from ..checkpoint import CheckpointError, assign, notes, read, sizes_of
 from ..whole import whole
 from .embedders import Embedders
 from .names import native_name, without_strokes
@@ -140,7 +140,7 @@ def _embedders(state: dict[str, torch.Tensor], what: str) -> Embedders:
     for name in ("blend_embedding", "smplx_embedding"):
         if f"{name}.12.weight" not in state:
             raise CheckpointError(f"{what} lacks {name}: both published shards are needed.")
-    with torch.device("meta"):
+    with sizes_of(what), torch.device("meta"):
         embedders = Embedders(len(state["blend_embedding.12.weight"]))
     assign(embedders, {name: tensor.float() for name, tensor in state.items()}, what)
     return embedders

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from ..anchorcrafter.encoders import CLIP_MEAN, CLIP_STD
-from ..checkpoint import CheckpointError, assign, read
+from ..checkpoint import CheckpointError, assign, read, sizes_of
 from ..chunks import out_of_memory, release_memory
 from ..finite import DECODED, check_finite
 from ..loaded import Loaded
@@ -91,9 +91,10 @@ def load_vae(path: str | Path, dtype: torch.dtype = torch.bfloat16):
     state, _ = read(path)
     if "decoder.head.0.gamma" not in state or "conv2.weight" not in state:
         raise CheckpointError(f"{path.name} is not Wan 2.1's VAE (such as wan_2.1_vae.safetensors).")
-    with torch.device("meta"):
+    with sizes_of(f"{path.name} is not Wan 2.1's VAE"), torch.device("meta"):
         vae = AutoencoderKLWan(base_dim=len(state["decoder.head.0.gamma"]), z_dim=len(state["conv2.weight"]))
-    assign(vae, convert_wan_vae_to_diffusers({k: v.to(dtype) for k, v in state.items()}), path.name)
+        state = convert_wan_vae_to_diffusers({k: v.to(dtype) for k, v in state.items()})
+    assign(vae, state, path.name)
     return vae
 
 
@@ -133,22 +134,18 @@ def load_clip_vision(path: str | Path, dtype: torch.dtype = torch.float32):
     if path.is_dir():
         return from_folder(CLIPVisionModel, path, dtype)
     state = {name: tensor for name, tensor in read(path)[0].items() if name.startswith("vision_model.")}
-    try:
+    what = f"{path.name} is not a CLIP image encoder in transformers' layout (such as clip_vision_h.safetensors)"
+    with sizes_of(what):
         width, _, patch, _ = state["vision_model.embeddings.patch_embedding.weight"].shape
         positions = len(state["vision_model.embeddings.position_embedding.weight"]) - 1
         inner = len(state["vision_model.encoder.layers.0.mlp.fc1.weight"])
-    except KeyError as error:
-        raise CheckpointError(
-            f"{path.name} is not a CLIP image encoder in transformers' layout (such as clip_vision_h.safetensors): "
-            f"no {error.args[0]}."
-        ) from error
-    config = CLIPVisionConfig(
-        hidden_size=width,
-        intermediate_size=inner,
-        num_hidden_layers=len({name.split(".")[3] for name in state if ".encoder.layers." in name}),
-        num_attention_heads=max(1, width // 80),  # in ViT-H
-        patch_size=patch,
-        image_size=round(positions**0.5) * patch,
-        hidden_act="gelu",
-    )
+        config = CLIPVisionConfig(
+            hidden_size=width,
+            intermediate_size=inner,
+            num_hidden_layers=len({name.split(".")[3] for name in state if ".encoder.layers." in name}),
+            num_attention_heads=max(1, width // 80),  # in ViT-H
+            patch_size=patch,
+            image_size=round(positions**0.5) * patch,
+            hidden_act="gelu",
+        )
     return pretrained(CLIPVisionModel, path.name, dtype, None, config=config, state_dict=state)

@@ -7,7 +7,8 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
-from ..checkpoint import CheckpointError, read
+from ..bounded import brief
+from ..checkpoint import CheckpointError, read, sizes_of
 from ..loaded import Loaded
 from ..pretrained import from_folder, pretrained
 from ..whole import if_possible, whole
@@ -61,7 +62,8 @@ def keep_prompts(path: str | Path, positive: torch.Tensor, negative: torch.Tenso
 def load_prompts(path: str | Path) -> tuple[torch.Tensor, torch.Tensor]:
     """Positive and negative embedding [1, 512, D], float32, from a file of `save_prompts`. Raises CheckpointError."""
     state, _ = read(path)
-    if set(state) != {"positive", "negative"}:
+    shapes = {tuple(x.shape[:1] + x.shape[2:]) for x in state.values() if x.ndim == 3 and x.shape[1] <= TEXT_TOKENS}
+    if set(state) != {"positive", "negative"} or len(shapes) != 1 or any(x.ndim != 3 for x in state.values()):
         raise CheckpointError(f"{Path(path).name} holds no prompts; make it with `crafters cache-prompt`.")
     return pad_text(state["positive"].float()), pad_text(state["negative"].float())
 
@@ -76,7 +78,14 @@ def load_text_encoder(path: str | Path, dtype: torch.dtype = torch.bfloat16) -> 
 
     path = Path(path)
     if path.is_dir():
-        tokenizer = AutoTokenizer.from_pretrained(str(path / "tokenizer"), local_files_only=True)
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(
+                str(path / "tokenizer"), local_files_only=True, trust_remote_code=False
+            )
+        except Exception as error:  # transformers checks little: anything may be raised
+            raise CheckpointError(
+                f"{path.name}/tokenizer cannot be read ({brief(error)}): give the whole folder as it is on the hub."
+            ) from error
         return from_folder(UMT5EncoderModel, path / "text_encoder", dtype), lambda text: tokenizer(text)["input_ids"]
     state, _ = read(path)
     pieces = state.pop("spiece_model", None)
@@ -86,17 +95,18 @@ def load_text_encoder(path: str | Path, dtype: torch.dtype = torch.bfloat16) -> 
         )
     state = dequantise(state, dtype, path.name)
     block = "encoder.block.0.layer."
-    buckets, heads = state[f"{block}0.SelfAttention.relative_attention_bias.weight"].shape
-    config = UMT5Config(
-        vocab_size=len(state["shared.weight"]),
-        d_model=state["shared.weight"].shape[1],
-        d_kv=len(state[f"{block}0.SelfAttention.q.weight"]) // heads,
-        d_ff=len(state[f"{block}1.DenseReluDense.wi_0.weight"]),
-        num_layers=len({name.split(".")[2] for name in state if name.startswith("encoder.block.")}),
-        num_heads=heads,
-        relative_attention_num_buckets=buckets,
-        feed_forward_proj="gated-gelu",
-    )
+    with sizes_of(f"{path.name} is not a UMT5 text encoder (such as umt5_xxl_fp16.safetensors)"):
+        buckets, heads = state[f"{block}0.SelfAttention.relative_attention_bias.weight"].shape
+        config = UMT5Config(
+            vocab_size=len(state["shared.weight"]),
+            d_model=state["shared.weight"].shape[1],
+            d_kv=len(state[f"{block}0.SelfAttention.q.weight"]) // heads,
+            d_ff=len(state[f"{block}1.DenseReluDense.wi_0.weight"]),
+            num_layers=len({name.split(".")[2] for name in state if name.startswith("encoder.block.")}),
+            num_heads=heads,
+            relative_attention_num_buckets=buckets,
+            feed_forward_proj="gated-gelu",
+        )
     encoder = pretrained(UMT5EncoderModel, path.name, dtype, None, config=config, state_dict=state)
     return encoder, _sentencepiece(pieces)
 

@@ -1,12 +1,13 @@
 """diffusers' Wan transformer: read from what ComfyUI and diffusers users have, with AniCrafter's LoRA, on any GPU."""
 
-import json
 from pathlib import Path
 
 import torch
 
-from ..checkpoint import CheckpointError, assign, read
+from ..bounded import brief
+from ..checkpoint import CheckpointError, assign, read, sizes_of
 from ..loaded import Loaded
+from ..pretrained import CONFIG, read_config
 from .checkpoint import AniCrafter
 from .fp8 import dequantise
 
@@ -73,12 +74,18 @@ def load_transformer(path: str | Path, dtype: torch.dtype = torch.bfloat16, head
         raise CheckpointError(f"{path.name}: GGUF files are for ComfyUI's own graph, with a GGUF loader.")
     else:
         state, _ = read(path)
-        config = _infer(state, heads, path.name)
-        state = convert_wan_transformer_to_diffusers(dequantise(state, dtype, path.name))
+        with sizes_of(f"{path.name} is not a Wan video model"):
+            config = _infer(state, heads)
+            state = convert_wan_transformer_to_diffusers(dequantise(state, dtype, path.name))
     if config.get("in_channels") != 36 or not config.get("image_dim"):
         raise CheckpointError(f"{path.name} is another Wan model; AniCrafter needs Wan 2.1 I2V 14B (720P).")
-    with torch.device("meta"):
-        transformer = WanTransformer3DModel.from_config(config)
+    try:
+        with torch.device("meta"):
+            transformer = WanTransformer3DModel.from_config(config)
+    except Exception as error:  # diffusers checks little: anything may be raised
+        raise CheckpointError(
+            f"{path.name}/{CONFIG} describes no Wan model ({brief(error)}): fetch it again."
+        ) from error
     assign(transformer, {name: tensor.to(dtype) for name, tensor in state.items()}, path.name)
     # Its tables are no weights, so that nothing has filled them in.
     settings = transformer.config
@@ -110,32 +117,29 @@ def merge_lora(transformer, weights: AniCrafter, strength: float = 1.0) -> None:
 def _read_folder(folder: Path) -> tuple[dict, dict[str, torch.Tensor]]:
     folder = folder / "transformer" if (folder / "transformer").is_dir() else folder
     files = sorted(folder.glob("*.safetensors"))
-    if not files or not (folder / "config.json").is_file():
-        raise CheckpointError(f"{folder} needs config.json and *.safetensors; give the whole folder as on the hub.")
+    if not files or not (folder / CONFIG).is_file():
+        raise CheckpointError(f"{folder} needs {CONFIG} and *.safetensors; give the whole folder as on the hub.")
     state = {}
     for file in files:
         state.update(read(file)[0])
-    return json.loads((folder / "config.json").read_text(encoding="utf-8")), state
+    return read_config(folder), state
 
 
-def _infer(state: dict[str, torch.Tensor], heads: int | None, what: str) -> dict:
+def _infer(state: dict[str, torch.Tensor], heads: int | None) -> dict:
     """The configuration that a single file's tensors show."""
-    try:
-        dim, channels, *patch = state["patch_embedding.weight"].shape
-        heads = heads or max(1, dim // HEAD_DIM)
-        image = state.get("img_emb.proj.1.weight")
-        return {
-            "patch_size": tuple(patch),
-            "num_attention_heads": heads,
-            "attention_head_dim": dim // heads,
-            "in_channels": channels,
-            "out_channels": len(state["head.head.weight"]) // (patch[0] * patch[1] * patch[2]),
-            "text_dim": state["text_embedding.0.weight"].shape[1],
-            "freq_dim": state["time_embedding.0.weight"].shape[1],
-            "ffn_dim": len(state["blocks.0.ffn.0.weight"]),
-            "num_layers": len({name.split(".")[1] for name in state if name.startswith("blocks.")}),
-            "image_dim": None if image is None else len(image),
-            "added_kv_proj_dim": None if image is None else dim,
-        }
-    except KeyError as error:
-        raise CheckpointError(f"{what} is not a Wan video model: tensor {error.args[0]} is missing.") from error
+    dim, channels, *patch = state["patch_embedding.weight"].shape
+    heads = heads or max(1, dim // HEAD_DIM)
+    image = state.get("img_emb.proj.1.weight")
+    return {
+        "patch_size": tuple(patch),
+        "num_attention_heads": heads,
+        "attention_head_dim": dim // heads,
+        "in_channels": channels,
+        "out_channels": len(state["head.head.weight"]) // (patch[0] * patch[1] * patch[2]),
+        "text_dim": state["text_embedding.0.weight"].shape[1],
+        "freq_dim": state["time_embedding.0.weight"].shape[1],
+        "ffn_dim": len(state["blocks.0.ffn.0.weight"]),
+        "num_layers": len({name.split(".")[1] for name in state if name.startswith("blocks.")}),
+        "image_dim": None if image is None else len(image),
+        "added_kv_proj_dim": None if image is None else dim,
+    }

@@ -4,7 +4,6 @@ SMPL-X is licensed by its authors (https://smpl-x.is.tue.mpg.de, non-commercial 
 whoever uses it; nothing here fetches it.
 """
 
-import zipfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,15 +12,17 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from ..bounded import MIB, RefusedError, read_npz
 from .rotation import axis_angle_to_matrix
 
 ANNY = "Anny"  # in the place of a file
 JOINTS = 55
 BETAS = 10
 VERTEX_CHUNK = 16  # frames
+_MOST = 1024 * MIB  # bytes of a file's arrays; the published ones' have 240 MB
 
 
-class BodyModelError(ValueError):
+class BodyModelError(RefusedError):
     """A body model that is not there or cannot be used; the message says which, why, and what to do."""
 
 
@@ -112,14 +113,12 @@ def load_body_model(path: str | Path) -> BodyModel:
             f"There is no body model {path}: register at https://smpl-x.is.tue.mpg.de, which asks you to accept its "
             "licence, download the SMPL-X models, and put SMPLX_NEUTRAL.npz into models/crafters/smplx."
         )
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            array = {name: _array(file, name, path.name) for name in _SHAPES}
-    except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
-        if isinstance(error, BodyModelError):
-            raise
-        raise BodyModelError(f"{path.name} is not a whole .npz file ({error}): download it again.") from error
-
+    array = read_npz(path, _SHAPES, _MOST, BodyModelError, ": download it again")
+    missing = [name for name in _SHAPES if name not in array]
+    if missing:
+        raise BodyModelError(f"{path.name} has no `{missing[0]}`: it is not an SMPL-X model.")
+    if array["J_regressor"].ndim != 2 or not array["f"].size:
+        raise BodyModelError(f"{path.name}: its joints or faces are none: it is not an SMPL-X model.")
     joints, vertices = array["J_regressor"].shape
     sizes = {"J": joints, "V": vertices, "P": 9 * (joints - 1), "F": len(array["f"]), "2": 2, "3": 3}
     if joints != JOINTS:
@@ -166,8 +165,3 @@ _SHAPES = {
 }
 _INTEGERS = {"kintree_table", "f"}
 
-
-def _array(file: np.lib.npyio.NpzFile, name: str, where: str) -> np.ndarray:
-    if name not in file.files:
-        raise BodyModelError(f"{where} has no `{name}`: it is not an SMPL-X model.")
-    return file[name]

@@ -7,6 +7,7 @@ from itertools import pairwise
 
 import torch
 
+from ..bounded import RefusedError
 from .body import BETAS, JOINTS, Skeleton
 from .rotation import (
     axis_angle_to_matrix,
@@ -18,9 +19,10 @@ from .rotation import (
 
 # The pelvis of the mean body at rest, m. A motion has no body, so edits about the pelvis take this one.
 PELVIS = (0.003, -0.351, 0.012)
+MOST_MISSING = 100_000  # frames between the first and the last
 
 
-class MotionError(ValueError):
+class MotionError(RefusedError):
     """A motion that cannot be used; the message says which, why, and what to do."""
 
 
@@ -61,6 +63,12 @@ class BodyMotion:
             raise MotionError("A motion's frame numbers must rise.")
         if self.frames[0] < 0:
             raise MotionError(f"A motion's frame numbers count from 0; {self.frames[0]} lies before its film.")
+        first, last = self.frames[0], self.frames[-1]
+        if last - first >= count + MOST_MISSING:
+            raise MotionError(
+                f"Frames {first} to {last} have {count} poses between them: number the frames in a row, or take out "
+                "what is not one of them."
+            )
 
     def __len__(self) -> int:
         return len(self.frames)

@@ -3,13 +3,13 @@
 import json
 import logging
 import re
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from ..bounded import MIB, read_json, read_npz
 from ..whole import whole
 from .body import BETAS, JOINTS
 from .motion import PELVIS, BodyMotion, MotionError
@@ -19,6 +19,7 @@ from .rotation import axis_angle_to_quaternion, quaternion_product, quaternion_t
 _POSE = {"root_pose": 0, "body_pose": 21, "jaw_pose": 0, "leye_pose": 0, "reye_pose": 0, "lhand_pose": 15,
          "rhand_pose": 15}  # fmt: skip
 _ROWS = {"trans": (3,), "betas": (BETAS,), "focal": (2,), "princpt": (2,), "img_size_wh": (2,)}
+_MOST = 256 * MIB  # bytes of an .npz file's arrays: half an hour at 120 frames per second
 _FIELD_OF_VIEW = 60.0  # degrees over the longer side, what AniCrafter's motion estimator assumes
 _FILL, _PERSON = 0.8, 1.75  # a person of so many metres fills so much of the default camera's height
 _Z_UP = (np.pi / 2, 0.0, 0.0)  # turns AMASS's world (z up, y away) into the camera's frame
@@ -106,10 +107,7 @@ def _from_zero(numbers: Sequence[int], first: int) -> tuple[int, ...]:
 
 def _read_json(file: Path) -> dict[str, np.ndarray] | None:
     """Its entries as arrays, `pose` [55,3] for all of `_POSE`; None where nobody was found."""
-    try:
-        data = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise MotionError(f"{file} is not a JSON file ({error}).") from error
+    data = read_json(file, MIB, MotionError)
     if not isinstance(data, dict):
         raise MotionError(f"{file} holds no frame of SMPL-X parameters.")
     shapes = {name: (count, 3) if count else (3,) for name, count in _POSE.items()} | _ROWS
@@ -154,13 +152,10 @@ def _save_folder(motion: BodyMotion, folder: Path) -> None:
 
 
 def _read_amass(path: Path, size: tuple[int, int]) -> BodyMotion:
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            wanted = {"poses", "trans", "betas", "mocap_framerate", "mocap_frame_rate", *_CAMERA}
-            data = {name: file[name].astype(np.float64) for name in file.files if name in wanted}
-            gender = _gender(file)
-    except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
-        raise MotionError(f"{path} is not an .npz file that can be read ({error}).") from error
+    wanted = ("poses", "trans", "betas", "mocap_framerate", "mocap_frame_rate", *_CAMERA)
+    held = read_npz(path, wanted, _MOST, MotionError)
+    gender = _gender(path)
+    data = {name: array.astype(np.float64) for name, array in held.items()}
     fps = data.get("mocap_framerate", data.get("mocap_frame_rate"))
     missing = [name for name in ("poses", "trans") if name not in data] + ["mocap_framerate"] * (fps is None)
     if missing:
@@ -204,10 +199,10 @@ def _read_amass(path: Path, size: tuple[int, int]) -> BodyMotion:
     return motion.moved(*start.tolist())
 
 
-def _gender(file: np.lib.npyio.NpzFile) -> str:
+def _gender(path: Path) -> str:
     """Which SMPL-X the betas belong to, lower case; neutral where it is not said."""
     try:
-        return str(file["gender"].astype(str)).lower()
+        return str(read_npz(path, ["gender"], MIB)["gender"].astype(str)).lower()
     except (KeyError, ValueError):
         return "neutral"
 

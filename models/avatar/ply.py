@@ -56,9 +56,9 @@ def read_ply(path: Path) -> dict:
     """
     with path.open("rb") as file:
         kind, comments, count = _header(file, path.name)
+        if path.stat().st_size - file.tell() < count * kind.itemsize:
+            raise CheckpointError(f"{path.name} is cut off: it holds fewer than its {count} gaussians.")
         data = file.read(count * kind.itemsize)
-    if len(data) < count * kind.itemsize:
-        raise CheckpointError(f"{path.name} is cut off: it holds fewer than its {count} gaussians.")
     rows = np.frombuffer(data, kind)
 
     def columns(*names: str) -> torch.Tensor:
@@ -110,7 +110,7 @@ def _header(file, name: str) -> tuple[np.dtype, str, int]:
         raise CheckpointError(f"{name} is SuperSplat's compressed ply: export it there as a plain, uncompressed .ply.")
     elements = [at for at, line in enumerate(lines) if line.startswith("element ")] + [len(lines)]
     words = lines[elements[0]].split() if len(elements) > 1 else []
-    if len(words) != 3 or words[1] != "vertex" or not words[2].isdecimal():
+    if len(words) != 3 or words[1] != "vertex" or not (words[2].isdecimal() and len(words[2]) < 12):
         raise CheckpointError(f"{name}: its first element is not the vertices, so it holds no gaussians.")
     properties = [line.split()[1:] for line in lines[elements[0] + 1 : elements[1]] if line.startswith("property ")]
     for words_of in properties:

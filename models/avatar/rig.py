@@ -6,14 +6,13 @@ an avatar's points are the samples, skinned into the neutral pose.
 """
 
 import logging
-import zipfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 
+from ..bounded import MIB, brief, read_npz
 from ..checkpoint import CheckpointError
 from .body import BETAS, JOINTS, BodyModel, BodyModelError, Skeleton
 
@@ -113,11 +112,10 @@ def rig_from_body(
 def read_constraint(path: str | Path) -> torch.Tensor:
     """LHM's `human_prior_constrain.npz`: [V] bool, the template vertices whose gaussians keep their rotation."""
     path = Path(path)
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            return torch.from_numpy(file["masks"].reshape(-1) > 0)
-    except (OSError, EOFError, KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
-        raise BodyModelError(f"{path} is not LHM's human_prior_constrain.npz ({error}).") from error
+    array = read_npz(path, ["masks"], 16 * MIB, BodyModelError, ": choose LHM's human_prior_constrain.npz")
+    if "masks" not in array:
+        raise BodyModelError(f"{path.name} has no `masks`: it is not LHM's human_prior_constrain.npz.")
+    return torch.from_numpy(array["masks"].reshape(-1) > 0)
 
 
 def rig_from_lhm(path: str | Path) -> Rig:
@@ -125,7 +123,7 @@ def rig_from_lhm(path: str | Path) -> Rig:
 
     Raises CheckpointError with a sentence for a file that is missing, damaged, or holds no rig.
     """
-    from safetensors import SafetensorError, safe_open
+    from safetensors import safe_open
 
     path = Path(path)
     if not path.is_file():
@@ -137,17 +135,24 @@ def rig_from_lhm(path: str | Path) -> Rig:
             if missing:
                 raise CheckpointError(f"{path.name} has no {_LHM}{missing[0]}: it is not an LHM model with its body.")
             buffers = {name: file.get_tensor(_LHM + name) for name in _BUFFERS}
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{path.name} is not a whole safetensors file ({error}): fetch it again.") from error
+    except CheckpointError:
+        raise
+    except Exception as error:  # safetensors' own, and torch's for types it does not know
+        raise CheckpointError(
+            f"{path.name} is not a whole safetensors file ({brief(error)}): fetch it again."
+        ) from error
 
     sizes = {"J": JOINTS, "B": BETAS, "3": 3}
-    sizes |= {"N": len(buffers["skinning_weight"]), "V": len(buffers["smplx_layer.v_template"])}
+    sizes |= {"N": buffers["skinning_weight"].numel() // JOINTS, "V": buffers["smplx_layer.v_template"].numel() // 3}
     for name, letters in _BUFFERS.items():
         expected = tuple(sizes[letter] for letter in letters)
         if tuple(buffers[name].shape) != expected:
             raise CheckpointError(
                 f"{path.name}: {_LHM}{name} has the shape {tuple(buffers[name].shape)} instead of {expected}."
             )
+    tree = buffers["smplx_layer.parents"].tolist()
+    if not all(0 <= parent < joint for joint, parent in enumerate(tree[1:], 1)):
+        raise CheckpointError(f"{path.name}: its joints hang on what is not there: fetch it again.")
     layer = {name.removeprefix("smplx_layer."): tensor for name, tensor in buffers.items()}
     skeleton = Skeleton.regress(
         layer["J_regressor"].float(), layer["v_template"].float(), layer["shapedirs"].float(), layer["parents"].tolist()

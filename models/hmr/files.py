@@ -1,17 +1,14 @@
 """HaMeR's and Multi-HMR's released files, which hold their authors' settings beside the weights."""
 
-import argparse
 from pathlib import Path
 
 import torch
 
 from ..checkpoint import CheckpointError, read, read_torch, unwrapped
+from ..pickles import Inert
 
 _WRAPPERS = ("state_dict", "model_state_dict")
-
-
-class _Settings(dict):
-    """Stands for yacs' settings, which are a dict, and of which nothing is used."""
+_SETTINGS = {("argparse", "Namespace"): Inert, ("yacs.config", "CfgNode"): Inert}
 
 
 def read_released(path: str | Path) -> tuple[dict[str, torch.Tensor], dict]:
@@ -19,8 +16,7 @@ def read_released(path: str | Path) -> tuple[dict[str, torch.Tensor], dict]:
     path = Path(path)
     if path.suffix == ".safetensors" or not path.is_file():
         return read(path)
-    with torch.serialization.safe_globals([argparse.Namespace, (_Settings, "yacs.config.CfgNode")]):
-        data = read_torch(path)
+    data = read_torch(path, stand_ins=_SETTINGS)
     for wrapper in _WRAPPERS:
         if isinstance(data, dict) and isinstance(data.get(wrapper), dict):
             data = data[wrapper]

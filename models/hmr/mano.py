@@ -1,7 +1,7 @@
 """MANO's right hand from the file its licence lets everybody fetch for research only (https://mano.is.tue.mpg.de)."""
 
-import codecs
-import pickle
+import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,9 +10,12 @@ import numpy as np
 import torch
 
 from ..avatar.body import BodyModelError
+from ..bounded import MIB, brief
+from ..pickles import Inert, read_plain
 
 _SHAPES = {"v_template": "V3", "shapedirs": "V3B", "posedirs": "V3P", "J_regressor": "JV", "weights": "VJ", "f": "F3"}
 _JOINTS, _BETAS = 16, 10
+_MOST = 16 * MIB  # bytes of the file; the published one has 3.9 MB
 # Triangles that close the wrist (HaMeR's renderer).
 _WRIST = ((92, 38, 234), (234, 38, 239), (38, 122, 239), (239, 122, 279), (122, 118, 279), (279, 118, 215),
           (118, 117, 215), (215, 117, 214), (117, 119, 214), (214, 119, 121), (119, 120, 121), (121, 120, 78),
@@ -42,7 +45,7 @@ class Mano:
 
 
 def load_mano(path: str | Path) -> Mano:
-    """Read MANO_RIGHT.pkl. Of what a pickle may hold only arrays are read; nothing in the file is run.
+    """Read MANO_RIGHT.pkl. Of what a pickle may hold only arrays of numbers are read; nothing in the file is run.
 
     Raises BodyModelError with a sentence for a file that is missing, damaged, or not MANO's right hand.
     """
@@ -52,15 +55,15 @@ def load_mano(path: str | Path) -> Mano:
             f"There is no hand model {path}: register at https://mano.is.tue.mpg.de, which asks you to accept its "
             "licence, download the models, and put MANO_RIGHT.pkl into models/crafters/mano."
         )
+    names = (*_SHAPES, "kintree_table")
     try:
-        with path.open("rb") as file:
-            data = _ArraysOnly(file, encoding="latin1").load()
-    except (pickle.UnpicklingError, EOFError, OSError, LookupError, ValueError, TypeError, AttributeError) as error:
-        raise BodyModelError(f"{path.name} cannot be read ({error}): download MANO_RIGHT.pkl again.") from error
-    missing = [name for name in (*_SHAPES, "kintree_table") if not isinstance(data, dict) or name not in data]
+        data, _ = read_plain(path.read_bytes() if path.stat().st_size <= _MOST else b"", _find)
+        missing = [name for name in names if not isinstance(data, dict) or name not in data]
+        array = {name: _array(data[name]) for name in names if not missing}
+    except Exception as error:  # whatever damaged bytes lead to
+        raise BodyModelError(f"{path.name} cannot be read ({brief(error)}): download MANO_RIGHT.pkl again.") from error
     if missing:
         raise BodyModelError(f"{path.name} has no `{missing[0]}`: it is not MANO's hand model.")
-    array = {name: _array(data[name]) for name in (*_SHAPES, "kintree_table")}
     vertices = len(array["v_template"])
     size = {"V": vertices, "3": 3, "J": _JOINTS, "P": 9 * (_JOINTS - 1), "F": len(array["f"])}
     for name, letters in _SHAPES.items():
@@ -70,10 +73,15 @@ def load_mano(path: str | Path) -> Mano:
         )
         if not fits or not np.isfinite(array[name]).all():
             raise BodyModelError(f"{path.name}: `{name}` has the shape {shape} or holds no numbers: it is not MANO's.")
+    tree = array["kintree_table"]
+    if tree.shape != (2, _JOINTS) or not all(0 <= parent < i for i, parent in enumerate(tree[0, 1:].tolist(), 1)):
+        raise BodyModelError(f"{path.name}: its joints hang on what is not there: download MANO_RIGHT.pkl again.")
+    if not (0 <= array["f"].min() and array["f"].max() < vertices):
+        raise BodyModelError(f"{path.name}: its faces refer to vertices that are not there: download it again.")
     if vertices <= max(map(max, _WRIST)):
         raise BodyModelError(f"{path.name} has {vertices} vertices: it is not MANO's hand, which has 778.")
     tensor = {name: torch.from_numpy(array[name].astype(np.float32)) for name in _SHAPES if name != "f"}
-    parents = torch.tensor([-1, *array["kintree_table"][0, 1:].astype(int).tolist()])
+    parents = torch.tensor([-1, *tree[0, 1:].astype(int).tolist()])
     return Mano(
         tensor["v_template"],
         tensor["shapedirs"][..., :_BETAS].contiguous(),
@@ -85,43 +93,81 @@ def load_mano(path: str | Path) -> Mano:
     )
 
 
-class _Inert:
-    """Keeps what a foreign object was made of, and does nothing with it."""
+class _Type(Inert):
+    """numpy's dtype: the name of a type of numbers, and its state the order of bytes."""
 
-    def __init__(self, *_: Any) -> None:
-        self.state: dict = {}
+    def numbers(self) -> np.dtype:
+        name = self.args[0]
+        if not (isinstance(name, str) and re.fullmatch("[biuf][1248]", name)):
+            raise ValueError("it holds arrays of something else than numbers")
+        order = self.state[1] if self.state else "="
+        return np.dtype(name).newbyteorder(order if order in "<>=" else "=")
 
-    def __setstate__(self, state: dict) -> None:
-        self.state = state
+
+class _Array(Inert):
+    """numpy's array: its state is a version, the shape, the type, whether it is in Fortran's order, and the bytes."""
+
+    def numbers(self) -> np.ndarray:
+        _, shape, kind, fortran, content = self.state
+        return _from_bytes(kind, content, shape).reshape(shape, order="F" if fortran else "C")
 
 
-class _ArraysOnly(pickle.Unpickler):
-    _ALLOWED = {("numpy", "ndarray"): np.ndarray, ("numpy", "dtype"): np.dtype, ("builtins", "object"): object}
-    for _core in ("numpy.core", "numpy._core"):  # older and newer numpy
-        _ALLOWED[f"{_core}.multiarray", "_reconstruct"] = np.zeros(0).__reduce__()[0]
-        _ALLOWED[f"{_core}.multiarray", "scalar"] = np.float64(0).__reduce__()[0]
+class _Scalar(Inert):
+    """numpy's number: its type and its bytes."""
+
+    def numbers(self) -> np.ndarray:
+        return _from_bytes(*self.args, ()).reshape(())
+
+
+def _from_bytes(kind: _Type, content: str | bytes, shape: tuple[int, ...]) -> np.ndarray:
+    content, dtype = content.encode("latin1") if isinstance(content, str) else content, kind.numbers()
+    if math.prod(shape) * dtype.itemsize != len(content):
+        raise ValueError(f"an array of shape {shape} has {len(content)} bytes")
+    return np.frombuffer(content, dtype)
+
+
+class _Foreign(Inert):
+    """Of chumpy and scipy, which wrap arrays."""
+
+
+def _find(module: str, name: str):
+    module = {"copy_reg": "copyreg", "__builtin__": "builtins"}.get(module, module).replace("numpy._core", "numpy.core")
+    if module.split(".")[0] in ("chumpy", "scipy"):
+        return _Foreign
+    return _NAMED.get((module, name))
+
+
+_NAMED = {
+    ("numpy", "ndarray"): "ndarray",
+    ("numpy", "dtype"): _Type,
+    ("numpy.core.multiarray", "_reconstruct"): _Array,
+    ("numpy.core.multiarray", "scalar"): _Scalar,
+    ("builtins", "object"): Inert,
+    ("copyreg", "_reconstructor"): lambda cls, *_: _Foreign() if cls is _Foreign else Inert(),
     # How protocol 2 writes bytes.
-    _ALLOWED["_codecs", "encode"] = codecs.encode
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) in self._ALLOWED:
-            return self._ALLOWED[module, name]
-        if module == "copyreg" and name == "_reconstructor":
-            return lambda cls, base, state: cls() if cls is _Inert else object.__new__(object)
-        if module.split(".")[0] in ("chumpy", "scipy"):
-            return _Inert
-        raise pickle.UnpicklingError(f"it holds {module}.{name}")
+    ("_codecs", "encode"): lambda text, *_: text.encode("latin1"),
+}
 
 
-def _array(value: Any) -> np.ndarray:
-    """What chumpy and scipy.sparse wrap."""
-    if not isinstance(value, _Inert):
-        return np.asarray(value)
+def _array(value: Any, depth: int = 0) -> np.ndarray:
+    """The numbers of an array, or of what chumpy and scipy.sparse wrap."""
+    if isinstance(value, _Array | _Scalar):
+        return value.numbers()
+    if not isinstance(value, _Foreign):
+        return np.asarray(value, dtype=np.float64)
+    if depth > 8:
+        raise ValueError("its arrays lie in themselves")
     state = value.state
     if "x" in state:  # chumpy's array
-        return _array(state["x"])
+        return _array(state["x"], depth + 1)
     if "idxs" in state:  # chumpy's choice from one
-        return _array(state["a"]).ravel()[np.asarray(state["idxs"])].reshape(state["preferred_shape"])
+        chosen = _array(state["a"], depth + 1).ravel()[_array(state["idxs"], depth + 1).astype(int)]
+        return chosen.reshape(state["preferred_shape"])
     from scipy.sparse import csc_matrix
 
-    return csc_matrix((state["data"], state["indices"], state["indptr"]), state["_shape"]).toarray()
+    if math.prod(state["_shape"]) > _MOST:
+        raise ValueError(f"it has a matrix of {state['_shape']}")
+    parts = (_array(state[name], depth + 1) for name in ("data", "indices", "indptr"))
+    matrix = csc_matrix(tuple(parts), state["_shape"])
+    matrix.check_format(full_check=True)  # what lies outside would be written outside
+    return matrix.toarray()

@@ -1,11 +1,13 @@
 """What to segment: points, a box or a mask on one frame, written by the user."""
 
-import json
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+
+from ...models.bounded import parse_json
 
 Point = tuple[float, float]
 Box = tuple[float, float, float, float]
@@ -68,19 +70,16 @@ def read_points(text: str) -> tuple[Point, ...]:
 
     Raises ValueError for anything else.
     """
-    if text.lstrip().startswith("["):
-        try:
-            return tuple((float(point["x"]), float(point["y"])) for point in json.loads(text))
-        except (ValueError, TypeError, KeyError):
-            numbers = re.sub(r"[\[\]()]", " ", text)
-    else:
-        numbers = re.sub(r"[()]", " ", text)
     try:
-        values = [float(value) for value in re.split(r"[\s,;]+", numbers.strip()) if value]
-    except ValueError:
-        values = [0.0]
-    if len(values) % 2:
-        raise ValueError(f"{text!r} are no points: write x,y for each, as in 320,240 350,260.")
+        values = [float(point[axis]) for point in parse_json(text) for axis in "xy"]
+    except (ValueError, TypeError, KeyError, OverflowError):
+        try:
+            values = [float(value) for value in re.split(r"[\s,;\[\]()]+", text) if value]
+        except ValueError:
+            values = [math.nan]
+    if len(values) % 2 or not all(map(math.isfinite, values)):
+        told = text if len(text) <= 60 else f"{text[:60]}…"
+        raise ValueError(f"{told!r} are no points: write x,y for each, as in 320,240 350,260.")
     return tuple(zip(values[::2], values[1::2], strict=True))
 
 

@@ -1,6 +1,5 @@
 """SAM 2, 2.1, 3 and EdgeTAM by transformers, whose own pre-processing needs torchvision: not used here."""
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import torch.nn.functional as F
 
 from ...models.checkpoint import CheckpointError
 from ...models.loaded import Loaded
-from ...models.pretrained import from_folder
+from ...models.pretrained import from_folder, read_config
 from .prompts import Prompt
 
 # model_type of config.json: transformers' module, model, mean and deviation of a pixel.
@@ -28,13 +27,12 @@ BOX_CORNERS = [2, 3]  # labels of points that are a box's; 1 is a point on the o
 
 def load_sam(folder: Path, dtype: torch.dtype | None = None) -> torch.nn.Module:
     """The video model of a folder as it is on the hub, such as facebook/sam2.1-hiera-small. Raises CheckpointError."""
-    config = folder / "config.json"
-    kind = json.loads(config.read_text(encoding="utf-8")).get("model_type") if config.is_file() else None
-    if config.is_file() and kind not in KINDS:
+    kind = read_config(folder).get("model_type")
+    if not isinstance(kind, str) or kind not in KINDS:
         raise CheckpointError(f"{folder.name} is a {kind} model; segmentation needs one of {', '.join(KINDS)}.")
     import transformers
 
-    return from_folder(getattr(transformers, f"{KINDS.get(kind, KINDS['sam2_video'])[1]}Model"), folder, dtype)
+    return from_folder(getattr(transformers, f"{KINDS[kind][1]}Model"), folder, dtype)
 
 
 class SAM:

@@ -138,7 +138,7 @@ def test_broken_folders(copy, name, tmp_path):
     with pytest.raises(CheckpointError, match=f"svd/{name} cannot be loaded"):
         load(name, folder, weights)
     (folder / name / "config.json").write_text("{")
-    with pytest.raises(CheckpointError, match=f"svd/{name} cannot be loaded.*config"):
+    with pytest.raises(CheckpointError, match=f"{name}/config.json is not a JSON file"):
         load(name, folder, weights)
     (folder / name / "config.json").unlink()
     with pytest.raises(CheckpointError, match=r"holds no config\.json; give the whole folder"):

@@ -393,6 +393,6 @@ def test_full_size_layout_is_the_released_one():
     state = {name: torch.empty(shape, device="meta") for name, shape in shapes.items()}
     assert len(state) == 1303 and sum(tensor.numel() for tensor in state.values()) == 16_394_878_784
     with torch.device("meta"):
-        own = WanTransformer3DModel(**_infer(state, None, "Wan")).state_dict()
+        own = WanTransformer3DModel(**_infer(state, None)).state_dict()
     converted = convert_wan_transformer_to_diffusers(state)
     assert {name: x.shape for name, x in converted.items()} == {name: x.shape for name, x in own.items()}

@@ -31,6 +31,7 @@ def prompt():
         ("3.text=2024", "3", "text", "2024"),
         ('3.text="2024"', "3", "text", "2024"),
         ("3.text=", "3", "text", ""),
+        ("3.text=NaN", "3", "text", "NaN"),
         ("3.width=true", "3", "width", True),
     ],
 )
@@ -51,6 +52,9 @@ def test_set(prompt, setting, node, key, value):
         ("Nobody.image=x", "1 (Person v1.0), 2 (LoadImage), 3 (Resize), 4 (Note)"),
         ("3.height=4", "image, width, sizes.first, text"),
         ("4.text=x", "no inputs"),
+        ("3.width=NaN", "--set 3.width is nan: give a finite number"),
+        ("3.width=-Infinity", "--set 3.width is -inf"),
+        ("3.width=1e999", "--set 3.width is inf"),
     ],
 )
 def test_a_wrong_set_names_what_exists(prompt, setting, told):
@@ -68,6 +72,8 @@ def test_a_wrong_set_names_what_exists(prompt, setting, told):
         ("{}", "not an API-format workflow"),
         ('{"1": {"class_type": "A"}}', "not an API-format workflow"),
         ('{"nodes": [], "links": []}', "Export (API)"),
+        ('{"1": {"class_type": "A", "inputs": {"a": NaN}}}', "node 1.a is nan: give a finite number"),
+        ("[" * 100_000, "nests too deep"),
     ],
 )
 def test_a_wrong_workflow_is_one_line_and_code_2(tmp_path, capsys, text, told):
@@ -100,3 +106,25 @@ def test_unknown_weights(capsys):
     assert main(["download", "svd", "sdxl"]) == 2
     err = capsys.readouterr().err
     assert "'sdxl'" in err and "dwpose" in err
+
+
+@pytest.mark.parametrize("option", ["--cfg", "--shift"])
+@pytest.mark.parametrize("value", ["nan", "inf", "1e999", "five"])
+def test_numbers_of_the_command_line_are_finite(capsys, option, value):
+    with pytest.raises(SystemExit):
+        main(["animate", option, value])
+    assert f"argument {option}: {value!r} is not a finite number" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "error",
+    [OSError(28, "No space left on device", "a.mp4"), RuntimeError("[enforce fail at x] . file write failed")],
+)
+def test_a_full_disk_is_said(tmp_path, capsys, monkeypatch, error):
+    def full(*_):
+        raise error
+
+    monkeypatch.setattr("crafters.runtime.doctor.examine", full)
+    assert main(["doctor"]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("error: the disk is full (") and "free some space" in said

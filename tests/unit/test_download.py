@@ -90,6 +90,8 @@ class Handler(BaseHTTPRequestHandler):
         part = body[start:]
         if hub.fault == "corrupt":
             part = part[:-1] + b"?"
+        if hub.fault == "more":
+            part *= 20
         self.send_response(206 if start else 200)
         self.send_header("Content-Length", str(len(part)))
         if start:
@@ -207,6 +209,28 @@ def test_a_corrupted_transfer_is_refused_and_removed(hub, fetch, big, tmp_path):
     assert not big.exists() and not leftovers(tmp_path)
     hub.fault = None
     assert fetch()[0] == 0
+
+
+def test_a_server_that_sends_more_than_it_states_is_stopped(hub, fetch, big, tmp_path, monkeypatch):
+    hub.fault = "more"
+    written = []
+    monkeypatch.setattr(module, "_bar", lambda *_: _Counting(written))
+    code, _, err = fetch()
+    assert code == 1 and "sends more of some weights.safetensors than the 4194304 bytes it states" in err
+    assert sum(written) <= len(CONTENT) and not big.exists() and not leftovers(tmp_path)
+
+
+class _Counting:
+    """A bar that keeps what it is told."""
+
+    def __init__(self, told):
+        self.update, self.reset = told.append, told.clear
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
 
 
 def test_a_renamed_repository_is_followed(hub, fetch, big):

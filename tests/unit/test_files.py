@@ -139,7 +139,7 @@ def test_output_folders(outputs):
     assert files.output_folders("manifest.json") == ["a/b/c", "mine"]
     assert files.output_folder("a\\b") == outputs / "a" / "b" and files.output_folder("new") == outputs / "new"
     for name in ("../elsewhere", "/etc", "mine/../.."):
-        with pytest.raises(ValueError, match="not in ComfyUI's output folder"):
+        with pytest.raises(ValueError, match="leads elsewhere|has an empty part"):
             files.output_folder(name)
 
 

@@ -269,7 +269,7 @@ def test_amass_round_trip(tmp_path):
         ({"trans": np.zeros((4, 3))}, r"`trans` \(4, 3\)"),
         ({"trans": np.full((5, 3), np.nan)}, "trans holds values that are no numbers"),
         ({"poses": np.zeros((0, 156)), "trans": np.zeros((0, 3))}, "at least one frame"),
-        ({"poses": np.array([{}], dtype=object)}, "cannot be read|not an .npz file"),
+        ({"poses": np.array([{}], dtype=object)}, "not a whole .npz file"),
     ],
 )
 def test_a_wrong_amass_file_is_named(tmp_path, change, message):

@@ -249,7 +249,7 @@ def test_every_condition_comes_back(prepared):
 
 
 def test_an_unreadable_own_file_is_told(prepared):
-    for what, sentence in {"keypoints": "is not JSON", "hand": "cannot be read as a video"}.items():
+    for what, sentence in {"keypoints": "is not a JSON file", "hand": "cannot be read as a video"}.items():
         path = prepared.path(CONDITIONS[what].of("a_b"))
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("nonsense")

@@ -1,19 +1,19 @@
 """Sapiens-1B, which is published as a TorchScript program, made a plain file of tensors."""
 
 import json
-import logging
 import re
 from pathlib import Path
 
 import torch
 
-from ...checkpoint import CheckpointError, assign, first_sentence
+from ...bounded import brief
+from ...checkpoint import CheckpointError, assign
+from ...pickles import read_torchscript
 from ...whole import whole
 from .system import vit_size
-from .vit import VisionTransformer
+from .vit import EPS, VisionTransformer
 
-CLOSE = 2e-3  # largest difference between both networks' features, relative to the largest feature
-PADDINGS = (0, 2)  # of the patch embedding; Sapiens' configurations have either, and tensors do not tell
+PADDINGS = (0, 2)  # of the patch embedding; Sapiens' configurations have either
 # Below the program's own prefix. Of the training networks around the backbone nothing is wanted.
 RENAMED = (
     (r"^patch_embed\.projection\.", "patch_embed.proj."),
@@ -25,17 +25,16 @@ RENAMED = (
 )
 OTHERS = ("neck.", "head.", "data_preprocessor.")
 
-logger = logging.getLogger(__name__)
-
 
 @torch.no_grad()
 def convert_sapiens(source: str | Path, out: str | Path, dtype: torch.dtype = torch.bfloat16) -> None:
     """Write `sapiens_1b_epoch_173_torchscript.pt2` as safetensors for `load_sapiens`; dtype of its matrices.
 
-    A TorchScript file is a program, which is run here, once: its features of a test picture must be those of the plain
-    network. TorchScript's operations reach tensors only, unlike a pickle's; still, take the file from its publisher.
+    A TorchScript file is a program, which could do anything: it is not run, not even loaded. Its tensors are read, and
+    what they do not tell is read off the program's text: how the patches are padded. That text must also have the
+    plain network's layer norms.
 
-    Raises CheckpointError for a file that is no Sapiens in TorchScript, or that the plain network does not reproduce.
+    Raises CheckpointError for a file that is no Sapiens in TorchScript.
     """
     from safetensors.torch import save_file
 
@@ -43,65 +42,51 @@ def convert_sapiens(source: str | Path, out: str | Path, dtype: torch.dtype = to
     if not source.is_file():
         raise CheckpointError(f"There is no file {source}.")
     try:
-        program = torch.jit.load(str(source), map_location="cpu").float().eval()
-    except RuntimeError as error:
+        named, program = read_torchscript(source)
+    except Exception as error:  # whatever damaged bytes lead to
         raise CheckpointError(
-            f"{source.name} is not a whole TorchScript file ({first_sentence(error)}): fetch it again."
+            f"{source.name} is not a whole TorchScript file ({brief(error)}): fetch it again."
         ) from error
-    state = _plain_names(program, source.name)
-    network = _same_network(program, state, source.name)
+    state = _plain_names(named, source.name)
+    try:
+        size = vit_size(state, "")
+        size = vit_size(state, "", padding=_padding(program, size.patch))
+    except CheckpointError as error:
+        raise CheckpointError(f"{source.name} is not Sapiens: {error}") from error
+    with torch.device("meta"):
+        network = VisionTransformer(size)
+    assign(network, state, source.name)
     tensors = {
         name: tensor.to(dtype if tensor.ndim in (2, 4) else torch.float32).contiguous()  # linear and convolution
         for name, tensor in network.state_dict().items()
     }
     with whole(out) as part:
-        save_file(tensors, part, {"config": json.dumps({"padding": network.size.padding})})
+        save_file(tensors, part, {"config": json.dumps({"padding": size.padding})})
 
 
-def _plain_names(program: torch.jit.ScriptModule, what: str) -> dict[str, torch.Tensor]:
-    named = dict(program.named_parameters()) | dict(program.named_buffers())
+def _plain_names(named: dict[str, torch.Tensor], what: str) -> dict[str, torch.Tensor]:
     table = next((name for name in named if name == "pos_embed" or name.endswith(".pos_embed")), None)
     if table is None:
         raise CheckpointError(f"{what} holds no vision transformer: it is not Sapiens.")
     prefix, state = table.removesuffix("pos_embed"), {}
     for name, tensor in named.items():
-        if not name.startswith(prefix) or name.startswith(OTHERS):
+        if not name.startswith(prefix) or name.removeprefix(prefix).startswith(OTHERS):
             continue
         name = name.removeprefix(prefix)
         for pattern, replacement in RENAMED:
             name = re.sub(pattern, replacement, name)
-        state[name] = tensor.detach()
+        state[name] = tensor
     return state
 
 
-def _same_network(program: torch.jit.ScriptModule, state: dict[str, torch.Tensor], what: str) -> VisionTransformer:
-    """The plain network with the program's tensors, whose features agree with the program's."""
-    try:
-        plain = vit_size(state, "")
-    except CheckpointError as error:
-        raise CheckpointError(f"{what} is not Sapiens: {error}") from error
-    side = plain.grid * plain.patch
-    picture = torch.randn(1, 3, side, side, generator=torch.Generator().manual_seed(0))
-    logger.info("Comparing both networks on a picture of %d×%d; this takes minutes on a CPU.", side, side)
-    try:
-        answer = program(picture)
-    except RuntimeError as error:
-        raise CheckpointError(f"{what} does not run ({first_sentence(error)}).") from error
-    expected = answer[0] if isinstance(answer, tuple | list) else answer
-    errors = []
-    for padding in PADDINGS:
-        network = _built(vit_size(state, "", padding=padding), state, what)
-        features = network(picture)[:, network.prefix :].mT.reshape(1, plain.dim, plain.grid, plain.grid)
-        if features.shape != expected.shape:
-            raise CheckpointError(f"{what} answers {[*expected.shape]} where Sapiens answers {[*features.shape]}.")
-        errors.append(float((features - expected).abs().max() / expected.abs().max()))
-        if errors[-1] <= CLOSE:
-            return network
-    raise CheckpointError(f"{what} computes something else than Sapiens: its features differ by {min(errors):.0%}.")
-
-
-def _built(size, state: dict[str, torch.Tensor], what: str) -> VisionTransformer:
-    with torch.device("meta"):
-        network = VisionTransformer(size)
-    assign(network, state, what)
-    return network.eval()
+def _padding(program: str, patch: int) -> int:
+    """Of the convolution that cuts the patches, which the program's text writes out, as all that is no default."""
+    cuts = re.findall(rf"\.(?:_convolution|conv2d)\([^()\[]*\[{patch}, {patch}\](?:, \[(\d+), (\d+)\])?", program)
+    paddings = {int(side or 0) for sides in cuts for side in sides}
+    if len(paddings) != 1 or not paddings <= {*PADDINGS}:
+        raise CheckpointError("its program does not say how the patches are padded.")
+    norms = re.findall(r"\.layer_norm\([^()]*?(?:, (\d[\d.]*e-\d+))?\)", program)
+    for added in (float(number or 1e-5) for number in norms):
+        if abs(added - EPS) > EPS / 10:
+            raise CheckpointError(f"its layer norms add {added:g} and not {EPS:g}.")
+    return paddings.pop()

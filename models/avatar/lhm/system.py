@@ -170,8 +170,11 @@ def load_sapiens(path: str | Path, dtype: torch.dtype = torch.bfloat16) -> BodyE
     """The body encoder from a file of `convert_sapiens`; dtype of its matrices. Raises CheckpointError."""
     path = Path(path)
     state, config = read(path)
+    padding = config.get("padding", 0)
     try:
-        vit = vit_size(state, "", padding=int(config.get("padding", 0)))
+        if type(padding) is not int or not 0 <= padding < 8:
+            raise CheckpointError(f"the padding in its header is {str(padding)[:20]}.")
+        vit = vit_size(state, "", padding=padding)
     except CheckpointError as error:
         raise CheckpointError(
             f"{path.name} is not Sapiens made plain by `crafters convert sapiens`: {error}"
