@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 CODECS = {  # by kind: encoder, pixels, quality
     "exact": ("libx264rgb", "rgb24", "0"),
-    "fine": ("libx264", "yuv420p", "1"),
+    "fine": ("libx264", "yuv444p", "4"),
     "film": ("libx264", "yuv420p", "4"),
 }
 BT709, LIMITED, FULL = 1, 1, 2  # by their numbers in ITU-T H.273; the ranges by FFmpeg's
@@ -76,7 +76,7 @@ def load_clip(
                 on_step(len(kept), len(seconds))
     if not kept:
         raise ValueError(f"{file.name} breaks off before frame {first}: choose a smaller first frame.")
-    _say(times.doubts(beat, file.name) + file.doubts())
+    _say(times.doubts(beat, file.short) + file.doubts())
     return Clip(_stack(kept), fps or beat / every, _stack(opacities) if opacities[0] is not None else None)
 
 
@@ -97,14 +97,20 @@ def read_frames(
     read = []
     for often, picture, _ in file.pictures(np.asarray(frames) / file.times.fps, file.times.fps, size_of):
         read += [picture] * often
+    name = f"{path.parent.name}/{path.name}"
+    if file.fault:
+        raise ValueError(f"{name} cannot be decoded ({file.fault}).")
     if len(read) < len(frames) or frames[-1] >= file.times.length(file.times.fps):
-        raise ValueError(f"{path.parent.name}/{path.name} breaks off after {len(read)} of {len(frames)} wanted frames.")
+        raise ValueError(f"{name} breaks off after {len(read)} of {len(frames)} wanted frames.")
     return read
 
 
 def measure(path: Path) -> tuple[int, int, int]:
-    """(frames, height, width) of a video as `load_clip` gives them; the first frame is decoded. Raises ValueError."""
+    """(frames, height, width) of a video as `load_clip` gives them; the first frame is decoded. Raises ValueError, also
+    for one that is cut off."""
     times = ClipFile(path).times
+    if times.promised:
+        raise ValueError(f"{path} promises {times.promised} frames and holds {len(times.shown)}: it is cut off.")
     return times.length(times.fps), *read_frames(path, [0])[0].shape[:2]
 
 
@@ -185,12 +191,11 @@ def _stack(images: list[np.ndarray]) -> torch.Tensor:
 
 
 def write_video(path: Path, frames: Sequence[np.ndarray], fps: float, kind: str = "film") -> None:
-    """uint8 RGB frames [H, W, 3] as H.264 in BT.709, tagged so: "film" for watching, "fine" nearly without loss, both
-    for every player (4:2:0; an odd side allows only 4:4:4, which browsers may refuse); "exact" without any loss, as
-    RGB, for networks alone.
+    """uint8 RGB frames [H, W, 3] as H.264: "film" for every player, in 4:2:0 (an odd side allows only 4:4:4, which
+    browsers refuse); for networks alone, "fine" in 4:4:4, nearly without loss, and "exact" as RGB, without any.
 
-    The same frames give the same bytes on every machine. A clip that is written is whole: it gets its name when it is
-    finished. RuntimeError without the encoder.
+    The colours are BT.709's and tagged so. The same frames give the same bytes on every machine. A clip that is written
+    is whole: it gets its name when it is finished. RuntimeError without the encoder.
     """
     import av
 

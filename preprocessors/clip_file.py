@@ -22,6 +22,7 @@ class ClipFile:
         """threads: that decode; 0 for as many as the machine has."""
         self._source, self._threads = source if isinstance(source, BytesIO) else str(source), threads
         self.name = "The video" if isinstance(source, BytesIO) else self._source
+        self.short = Path(self.name).name
         if isinstance(source, BytesIO):
             self.times = _scanned(source, self.name)
         elif Path(source).is_file():
@@ -29,7 +30,7 @@ class ClipFile:
             self.times = _kept_times(self._source, status.st_size, status.st_mtime_ns)
         else:
             raise FileNotFoundError(f"There is no video {source}.")
-        self._read, self._damaged, self._cut, self._fault = 0, 0, False, "nothing decodes"
+        self._read, self._damaged, self._cut, self.fault = 0, 0, False, ""
         self._seen: tuple[str, ...] = ()
 
     def pictures(
@@ -40,7 +41,7 @@ class ClipFile:
         """
         wanted, shown, done, held = seconds + self.times.slack(fps), self.times.shown, 0, None
         with _opened(self._source, self.name) as (container, stream):
-            view = View(stream, self.name, size_of)
+            view = View(stream, self.short, size_of)
             for moment, frame in self._decoded(container, stream, wanted[0]):
                 until = np.searchsorted(wanted, moment)
                 if held is not None and until > done:
@@ -52,7 +53,8 @@ class ClipFile:
                     break  # nothing later is wanted
             else:
                 if held is None:
-                    raise ValueError(f"{self.name} cannot be read as a video after 0 frames ({self._fault}).")
+                    why = self.fault or "none decodes"
+                    raise ValueError(f"{self.name} cannot be read as a video after 0 frames ({why}).")
                 self._cut, until = True, np.searchsorted(wanted, moment + 1 / self.times.fps)
             if until > done:
                 yield until - done, *view(held)
@@ -63,14 +65,14 @@ class ClipFile:
         said, times = list(self._seen), self.times
         whole = max(times.promised, len(times.shown))
         if times.leaps:
-            said.append(f"The clock of {self.name} leaps: its frames are shown one after another.")
+            said.append(f"The clock of {self.short} leaps: its frames are shown one after another.")
         if self._cut or self._read == len(times.shown) < whole:
             said.append(
-                f"{self.name} promises {whole} frames, {self._read} could be read: it is cut off or damaged, and the "
+                f"{self.short} promises {whole} frames, {self._read} could be read: it is cut off or damaged, and the "
                 "result ends there."
             )
         if self._damaged:
-            said.append(f"Damaged frames of {self.name}: {self._damaged}; flaws are seen, or the one before stays.")
+            said.append(f"Damaged frames of {self.short}: {self._damaged}; flaws are seen, or the one before stays.")
         return said
 
     def _decoded(self, container, stream, first: float) -> Iterator[tuple[float, object]]:
@@ -98,7 +100,7 @@ class ClipFile:
                 try:
                     frames = decoder.decode(packet)
                 except av.error.FFmpegError as error:
-                    self._damaged, self._fault = self._damaged + 1, error.strerror
+                    self._damaged, self.fault = self._damaged + 1, error.strerror
                     continue
                 for frame in frames:
                     self._damaged += bool(frame.is_corrupt)
@@ -111,7 +113,7 @@ class ClipFile:
                     yield moment, frame
                     number += 1
         except av.error.FFmpegError as error:
-            self._damaged, self._fault = self._damaged + 1, error.strerror
+            self._damaged, self.fault = self._damaged + 1, error.strerror
 
     def _decoder(self, stream):
         import av

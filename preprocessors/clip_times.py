@@ -49,7 +49,7 @@ class Times:
         if beat != self.fps:
             return [
                 f"{name} has {self.fps:.5g} frames per second and is shown at {beat:.5g}: where its frames belong one "
-                "by one to those of another clip, set fps to 0."
+                "by one to those of another clip, set at_fps to 0."
             ]
         stands = self.shown_at(np.arange(self.length(beat)) / beat, beat)
         if np.array_equal(stands, np.arange(count)):
