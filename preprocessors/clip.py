@@ -22,6 +22,7 @@ CODECS = {  # by kind: encoder, pixels, quality
     "fine": ("libx264", "yuv444p", "4"),
     "film": ("libx264", "yuv420p", "4"),
 }
+READING = 2  # counts up when files are read to other pictures: what was made of them for good is made anew
 BT709, LIMITED, FULL = 1, 1, 2  # by their numbers in ITU-T H.273; the ranges by FFmpeg's
 
 
@@ -66,18 +67,25 @@ def load_clip(
     stop = min(times.end, start + duration) if duration else times.end
     count = round((stop - start) * beat)
     seconds = start + _numbers(file.name, count, first, every, frames) / beat
-    kept: list[np.ndarray] = []
-    opacities: list[np.ndarray | None] = []
-    for often, picture, opacity in file.pictures(seconds, beat, lambda *size: _reduced(*size, long_side)):
-        for _ in range(often):
-            kept.append(picture)
-            opacities.append(opacity)
-            if on_step is not None:
-                on_step(len(kept), len(seconds))
+
+    def read(patched: bool) -> list[tuple[np.ndarray, np.ndarray | None]]:
+        kept = []
+        for often, *picture in file.pictures(seconds, beat, lambda *size: _reduced(*size, long_side), patched):
+            for _ in range(often):
+                kept.append(picture)
+                if on_step is not None:
+                    on_step(len(kept), len(seconds))
+        return kept
+
+    kept = read(patched=False)
+    if file.damaged:
+        kept = read(patched=True)
     if not kept:
         raise ValueError(f"{file.name} breaks off before frame {first}: choose a smaller first frame.")
     _say(times.doubts(beat, file.short) + file.doubts())
-    return Clip(_stack(kept), fps or beat / every, _stack(opacities) if opacities[0] is not None else None)
+    pictures, opacities = (list(layer) for layer in zip(*kept, strict=True))
+    del kept
+    return Clip(_stack(pictures), fps or beat / every, _stack(opacities) if opacities[0] is not None else None)
 
 
 def read_clip(source: str | Path | BytesIO, *arguments, **take) -> tuple[torch.Tensor, float]:

@@ -30,19 +30,25 @@ class ClipFile:
             self.times = _kept_times(self._source, status.st_size, status.st_mtime_ns)
         else:
             raise FileNotFoundError(f"There is no video {source}.")
-        self._read, self._damaged, self._cut, self.fault = 0, 0, False, ""
+        self._read, self.damaged, self._cut, self.fault = 0, 0, False, ""
         self._seen: tuple[str, ...] = ()
 
     def pictures(
-        self, seconds: np.ndarray, fps: float, size_of: Callable[[int, int], tuple[int, int]] | None = None
+        self,
+        seconds: np.ndarray,
+        fps: float,
+        size_of: Callable[[int, int], tuple[int, int]] | None = None,
+        patched: bool = False,
     ) -> Iterator[tuple[int, np.ndarray, np.ndarray | None]]:
         """Each frame that stands at some of the rising times, seconds, of a beat of `fps`: at how many, and as `View`
         shows it. A file that breaks off ends there: its last picture does not stay on.
+
+        patched: damaged frames come as the decoder patches them, without a word; else they are missing, and counted.
         """
         wanted, shown, done, held = seconds + self.times.slack(fps), self.times.shown, 0, None
         with _opened(self._source, self.name) as (container, stream):
             view = View(stream, self.short, size_of)
-            for moment, frame in self._decoded(container, stream, wanted[0]):
+            for moment, frame in self._decoded(container, stream, wanted[0], patched):
                 until = np.searchsorted(wanted, moment)
                 if held is not None and until > done:
                     yield until - done, *view(held)
@@ -71,39 +77,39 @@ class ClipFile:
                 f"{self.short} promises {whole} frames, {self._read} could be read: it is cut off or damaged, and the "
                 "result ends there."
             )
-        if self._damaged:
-            said.append(f"Damaged frames of {self.short}: {self._damaged}; flaws are seen, or the one before stays.")
+        if self.damaged:
+            said.append(f"Damaged frames of {self.short}: {self.damaged}; flaws are seen, or the one before stays.")
         return said
 
-    def _decoded(self, container, stream, first: float) -> Iterator[tuple[float, object]]:
+    def _decoded(self, container, stream, first: float, patched: bool) -> Iterator[tuple[float, object]]:
         """(seconds, frame) from the key frame on that the first wanted time needs, or from the beginning."""
         times = self.times
         keys = np.flatnonzero(times.keys & (times.shown <= first))
         if len(keys) and keys[-1] and times.pts and any(name in container.format.name for name in SEEKABLE):
             container.seek(times.pts[keys[-1]], stream=stream)
-            decoded = self._timed(container, stream)
+            decoded = self._timed(container, stream, patched)
             start = next(decoded, None)
             if start is not None and start[0] <= first:
                 yield start
                 yield from decoded
                 return
             container.seek(times.pts[0], stream=stream)  # the index was wrong
-        yield from self._timed(container, stream)
+        yield from self._timed(container, stream, patched)
 
-    def _timed(self, container, stream) -> Iterator[tuple[float, object]]:
+    def _timed(self, container, stream, patched: bool) -> Iterator[tuple[float, object]]:
         import av
 
-        decoder, times, moment = self._decoder(stream), self.times, -1 / self.times.fps
-        number = self._damaged = 0
+        decoder, times, moment, number = self._decoder(stream), self.times, -1 / self.times.fps, 0
+        decoder.options = {} if patched else {"err_detect": "explode"}
         try:
             for packet in container.demux(stream):
                 try:
                     frames = decoder.decode(packet)
                 except av.error.FFmpegError as error:
-                    self._damaged, self.fault = self._damaged + 1, error.strerror
+                    self._note(error, patched)
                     continue
                 for frame in frames:
-                    self._damaged += bool(frame.is_corrupt)
+                    self.damaged += frame.is_corrupt and not patched
                     if times.pts and frame.pts is not None:
                         moment = float((frame.pts - times.pts[0]) * stream.time_base)
                     elif times.pts or number >= len(times.shown):
@@ -113,7 +119,11 @@ class ClipFile:
                     yield moment, frame
                     number += 1
         except av.error.FFmpegError as error:
-            self._damaged, self.fault = self._damaged + 1, error.strerror
+            self._note(error, patched)
+
+    def _note(self, error: Exception, patched: bool) -> None:
+        self.fault = error.strerror
+        self.damaged += not patched
 
     def _decoder(self, stream):
         import av

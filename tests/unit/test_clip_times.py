@@ -208,6 +208,25 @@ def test_a_clip_that_is_cut_off_says_so_once(tmp_path, caplog, suffix):
         measure(path)
 
 
+def test_damage_that_the_decoder_patches_is_told(tmp_path, caplog):
+    random = np.random.RandomState(0)
+    with av.open(str(tmp_path / "clip.mp4"), "w") as container:
+        stream = container.add_stream("mpeg4", rate=10)
+        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
+        for _ in range(16):
+            noise = random.randint(0, 255, (HEIGHT, WIDTH, 3)).astype(np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(noise, format="rgb24")))
+        container.mux(stream.encode())
+    data = bytearray((tmp_path / "clip.mp4").read_bytes())
+    start = data.index(b"mdat") + (len(data) - data.index(b"mdat")) // 3
+    data[start : start + 200] = random.bytes(200)
+    (tmp_path / "clip.mp4").write_bytes(data)
+    assert len(read_clip(tmp_path / "clip.mp4")[0]) == 16
+    assert [record.getMessage() for record in caplog.records] == [
+        "Damaged frames of clip.mp4: 1; flaws are seen, or the one before stays."
+    ]
+
+
 def test_a_hole_in_the_middle_is_told_and_the_rest_kept(tmp_path, caplog):
     path = write(tmp_path / "clip.mp4", np.arange(40) * 40)
     data = bytearray(path.read_bytes())
