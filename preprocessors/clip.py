@@ -51,7 +51,7 @@ def load_clip(
     At most `frames` frames, 0 for all. They are counted in an even beat, that of the clip's true rate: where the frame
     times are uneven, each beat has the frame that is seen then, to half a beat. `fps` > 0 asks for that rate instead;
     the beat then is `every` times as quick, so that clips of other rates, read alike, run alongside. `start` and
-    `duration`, seconds, cut the clip beforehand; duration 0 leaves it to its end.
+    `duration`, seconds, cut the clip beforehand: a negative start counts from the end, duration 0 goes on to it.
 
     Pictures are as a viewer sees them: upright, in the shape of their pixels, HDR as on an ordinary screen. `long_side`
     > 0 shrinks (never grows) the longer side to it while decoding and makes both sides even; 0 keeps the size. Only the
@@ -64,8 +64,9 @@ def load_clip(
     file = ClipFile(source)
     times = file.times
     beat = times.beat(fps * every)
+    start = start if start >= 0 else max(0, times.end + start)
     stop = min(times.end, start + duration) if duration else times.end
-    count = round((stop - start) * beat)
+    count = max(0, round((stop - start) * beat))
     seconds = start + _numbers(file.name, count, first, every, frames) / beat
 
     def read(patched: bool) -> list[tuple[np.ndarray, np.ndarray | None]]:
@@ -137,9 +138,7 @@ def read_video(
     A video that is a file is read from it as it is needed, also a cut one; one made by nodes is taken as they made it.
     """
     if type(video).__name__ == "VideoFromFile":
-        source = video.get_stream_source()
-        span = video.get_active_trim_window() if hasattr(video, "get_active_trim_window") else (0, 0)
-        clip = load_clip(source, first, every, frames, long_side, on_step, fps, *span)
+        clip = load_clip(video.get_stream_source(), first, every, frames, long_side, on_step, fps, *_cut(video))
         opacity = None if clip.opacity is None else clip.opacity.float() / 255
         return clip.frames.float() / 255, clip.fps, _opaque(clip.frames) if opacity is None else opacity
     _check(first, every, frames, long_side, fps)
@@ -152,6 +151,13 @@ def read_video(
     size = _reduced(*images.shape[2:0:-1], long_side)
     images = torch.stack(each_frame(images, lambda frame: resize(_on_black(frame), *size), on_step))
     return images[..., :3], fps or beat / every, images[..., 3] if images.shape[3] > 3 else _opaque(images)
+
+
+def _cut(video) -> tuple[float, float]:
+    """Start and duration, seconds, of a ComfyUI video that nodes cut out of a file; older ones keep it to themselves."""
+    if hasattr(video, "get_active_trim_window"):
+        return video.get_active_trim_window()
+    return tuple(vars(video).get(f"_VideoFromFile__{name}", 0) for name in ("start_time", "duration"))
 
 
 def _check(first: int, every: int, frames: int, long_side: int, fps: float) -> None:
@@ -215,7 +221,7 @@ def write_video(path: Path, frames: Sequence[np.ndarray], fps: float, kind: str 
         pixels = "yuv444p"
     part = path.with_suffix(".part")
     with av.open(str(part), "w", format="mp4") as container:
-        # The trees weigh in floats, and each number of threads cuts pictures differently: neither is the same anywhere.
+        # x264 weighs macroblock trees in floats and divides the work by its threads: not alike on all machines.
         options = {"crf": quality, "preset": "veryfast", "x264-params": "mbtree=0:threads=1"}
         stream = container.add_stream(codec, rate=Fraction(fps).limit_denominator(1001), options=options)
         stream.width, stream.height, stream.pix_fmt = width, height, pixels

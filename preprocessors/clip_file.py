@@ -58,6 +58,8 @@ class ClipFile:
                 if self._read == len(shown) or wanted[-1] < shown[self._read]:
                     break  # nothing later is wanted
             else:
+                if held is None and self.damaged and not patched:
+                    return
                 if held is None:
                     why = self.fault or "none decodes"
                     raise ValueError(f"{self.name} cannot be read as a video after 0 frames ({why}).")
@@ -93,7 +95,9 @@ class ClipFile:
                 yield start
                 yield from decoded
                 return
-            container.seek(times.pts[0], stream=stream)  # the index was wrong
+            with _opened(self._source, self.name) as (container, stream):  # the index was wrong
+                yield from self._timed(container, stream, patched)
+            return
         yield from self._timed(container, stream, patched)
 
     def _timed(self, container, stream, patched: bool) -> Iterator[tuple[float, object]]:

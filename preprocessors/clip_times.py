@@ -128,7 +128,7 @@ def true_rate(shown: np.ndarray, stated: tuple[Fraction | None, Fraction | None]
     for _ in range(2):
         beats = np.round(steps / step).sum()  # a longer step leaves frames out, a shorter one makes up for a late frame
         step = steps.sum() / beats
-    known = [float(rate) for rate in (*stated, *COMMON) if rate]
+    known = [float(rate) for rate in (*filter(None, stated), *sorted(COMMON, key=lambda rate: abs(rate * step - 1)))]
     agree = [rate for rate in known if abs(rate * step - 1) * beats < 0.5]
     if not agree and np.abs(shown - np.arange(len(shown)) * step).max() > step / 2:
         agree = [rate for rate in known if abs(rate * step - 1) < 0.02]  # frames are put elsewhere in any case

@@ -153,25 +153,26 @@ def test_frames_from_the_middle_are_those_of_the_whole(tmp_path):
         read_frames(path, [len(whole)])
 
 
-class VideoFromFile:
-    """ComfyUI's, as far as it is asked; cut by nodes."""
-
-    def __init__(self, path, start=0.0, duration=0.0):
-        self.path, self.window = path, (start, duration)
-
-    def get_stream_source(self):
-        return str(self.path)
-
-    def get_active_trim_window(self):
-        return self.window
+def video_of(path, public, start=0.0, duration=0.0):
+    """ComfyUI's, as far as it is asked; an older one keeps to itself what nodes cut."""
+    video = type("VideoFromFile", (), {"get_stream_source": lambda self: str(path)})()
+    if public:
+        video.get_active_trim_window = lambda: (start, duration)
+    else:
+        vars(video).update(_VideoFromFile__start_time=start, _VideoFromFile__duration=duration)
+    return video
 
 
-def test_a_cut_video_is_read_from_its_file(tmp_path):
+@pytest.mark.parametrize("public", [True, False])
+def test_a_cut_video_is_read_from_its_file(tmp_path, public):
     path = write(tmp_path / "clip.mp4", np.arange(60) * 1000 / 30)
-    images, fps, mask = read_video(VideoFromFile(path, 0.5, 1.0), first=2)
+    images, fps, mask = read_video(video_of(path, public, 0.5, 1.0), first=2)
     assert shown(images * 255) == list(range(17, 45)) and fps == 30
     assert mask.shape == images.shape[:3] and mask.min() == 1
-    assert shown(read_video(VideoFromFile(path, 1.5))[0] * 255) == list(range(45, 60))
+    for start in (1.5, -0.5):
+        assert shown(read_video(video_of(path, public, start))[0] * 255) == list(range(45, 60))
+    with pytest.raises(ValueError, match="has 0 frames"):
+        read_video(video_of(path, public, 3.0))
 
 
 def test_a_video_made_by_nodes_is_retimed_and_put_on_black():
