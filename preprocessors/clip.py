@@ -154,7 +154,7 @@ def read_video(
 
 
 def _cut(video) -> tuple[float, float]:
-    """Start and duration, seconds, of a ComfyUI video that nodes cut out of a file; older ones keep it to themselves."""
+    """Start and duration, seconds, of a ComfyUI video that nodes cut out of a file; older ones keep them private."""
     if hasattr(video, "get_active_trim_window"):
         return video.get_active_trim_window()
     return tuple(vars(video).get(f"_VideoFromFile__{name}", 0) for name in ("start_time", "duration"))

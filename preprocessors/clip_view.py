@@ -8,6 +8,13 @@ from .hdr import HLG, PQ, tone_mapped
 
 BT2020, UNSAID = 9, 2  # matrices, by their numbers in ITU-T H.273
 NO_RGB = {10, 11, 13, 14, 15}  # constant luminance, ICtCp, IPT-C2: more than a matrix
+DOLBY = (
+    "dvh1",
+    "dvhe",
+    "dva1",
+    "dvav",
+    "dav1",
+)  # streams whose colours, where no matrix is said, are Dolby Vision's own
 
 
 class View:
@@ -36,7 +43,8 @@ class View:
     def _rgb(self, frame, size: tuple[int, int], alpha: bool = False) -> np.ndarray:
         """RGB or RGBA of that (width, height), uint8 [H, W, 3 or 4], before it is turned."""
         transfer = self._context.color_trc
-        if int(frame.colorspace) in NO_RGB:
+        own = frame.colorspace == UNSAID and self._context.codec_tag in DOLBY
+        if own or int(frame.colorspace) in NO_RGB:
             raise ValueError(
                 f"{self._name} has colours (Dolby Vision's own, or ICtCp) that cannot be shown here: export it as SDR, "
                 "HLG or HDR10 first."

@@ -152,6 +152,13 @@ def test_colours_that_are_no_matrix_away_are_refused(tmp_path):
         read_clip(path)
 
 
+def test_dolby_visions_own_colours_are_refused(tmp_path):
+    data = encode(tmp_path / "clip.mp4", [quarters()] * 2, "libx265", "yuv420p10le").read_bytes()
+    (tmp_path / "clip.mp4").write_bytes(data.replace(b"hev1", b"dvh1"))
+    with pytest.raises(ValueError, match=r"clip\.mp4 has colours \(Dolby Vision's own"):
+        read_clip(tmp_path / "clip.mp4")
+
+
 def disc():
     """A green disc; everywhere else a magenta that is transparent."""
     image = np.full((HEIGHT, WIDTH, 4), (255, 0, 255, 0), np.uint8)
