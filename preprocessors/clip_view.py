@@ -8,13 +8,7 @@ from .hdr import HLG, PQ, tone_mapped
 
 BT2020, UNSAID = 9, 2  # matrices, by their numbers in ITU-T H.273
 NO_RGB = {10, 11, 13, 14, 15}  # constant luminance, ICtCp, IPT-C2: more than a matrix
-DOLBY = (
-    "dvh1",
-    "dvhe",
-    "dva1",
-    "dvav",
-    "dav1",
-)  # streams whose colours, where no matrix is said, are Dolby Vision's own
+DOLBY = ("dvh1", "dvhe", "dva1", "dvav", "dav1")  # tags: the colours are Dolby Vision's own if no matrix is said
 
 
 class View:
