@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .models.avatar.body import ANNY
+from .models.avatar.standing import AS_STORED, POSES, unposed
 from .runtime.files import OWN
 from .runtime.files import path as find_model
 
@@ -31,6 +34,9 @@ def register(commands) -> None:
     )
     inputs = animate.add_argument_group("input")
     inputs.add_argument("--avatar", type=Path, required=True, help="avatar file: .pth, .safetensors or .ply")
+    inputs.add_argument(
+        "--avatar-pose", choices=POSES, default=AS_STORED, help="of a .ply from elsewhere, which does not say it"
+    )
     inputs.add_argument("--motion", type=Path, required=True, help="folder of SMPL-X JSONs, or AMASS .npz")
     inputs.add_argument("--background", type=Path, required=True, help="video of the scene without its person")
     inputs.add_argument(
@@ -38,8 +44,14 @@ def register(commands) -> None:
     )
     inputs.add_argument("--size", type=_size, default=(1280, 720), metavar="WxH", help="of the video; default 1280x720")
     inputs.add_argument(
-        "--frames", type=int, default=0, help="use so many; a shorter motion then goes back and forth; default: all"
-    )
+        "--frames", type=int, default=0,
+        help="use so many of the film; a motion that ends before then goes back and forth; default: all, without the "
+        "person where the motion has ended",
+    )  # fmt: skip
+    inputs.add_argument(
+        "--first-frame", type=int, default=0, metavar="N",
+        help="skip so many frames of the motion, where the film was cut at its beginning; default: %(default)s",
+    )  # fmt: skip
     weights = animate.add_argument_group("weights")
     weights.add_argument("--body", default="smplx/SMPLX_NEUTRAL.npz", help=f"or {ANNY}; default: %(default)s")
     weights.add_argument("--lhm", help="LHM's model.safetensors, the exact rig of avatars that it made")
@@ -124,7 +136,7 @@ def _make(args: argparse.Namespace, first: bool) -> tuple[torch.Tensor, float]:
         _find(args.prompt, OWN),
     )
     weights = AniCrafter.from_files(_find(name, OWN, "loras", "diffusion_models") for name in args.anicrafter)
-    scene, frames, fps = _scene(args, first)
+    scene, frames, fps = _scene(args, first, args.first_frame, args.avatar_pose)
     video = generate(
         scene,
         weights,
@@ -142,8 +154,11 @@ def _make(args: argparse.Namespace, first: bool) -> tuple[torch.Tensor, float]:
     return video[:frames], fps
 
 
-def _scene(args: argparse.Namespace, first: bool) -> tuple[Scene, int, float]:
-    """The scene, padded to a length that Wan can make; how many of its frames are wanted; frames per second."""
+def _scene(args: argparse.Namespace, first: bool, skip: int = 0, pose: str = AS_STORED) -> tuple[Scene, int, float]:
+    """The scene, padded to a length that Wan can make; how many of its frames are wanted; frames per second.
+
+    skip: frames of the motion before the film begins; pose: of the avatar in its file.
+    """
     from .models.anicrafter.conditions import assemble, check_background, compose, fit_length, fit_reference
     from .models.avatar.body import load_body_model
     from .models.avatar.gaussians import load_avatar
@@ -164,23 +179,34 @@ def _scene(args: argparse.Namespace, first: bool) -> tuple[Scene, int, float]:
     check_background(background, width, height)
     motion = read_motion(args.motion, fps, args.size)
     motion = motion.filled() if motion.missing else motion
-    motion = motion.looped(args.frames) if args.frames else motion
-    if len(motion) != len(background):
+    motion = motion.since(skip).for_film(fps)
+    say = logging.getLogger(__name__).warning if first else lambda *_: None
+    if args.frames:
+        ends = motion.frames[-1] + 1
+        if ends < args.frames:
+            say("The motion ends at frame %d: it goes back and forth from there on. Without --frames it ends.", ends)
+        motion = motion.looped(args.frames)
+    frames, film = motion.frames[-1] + 1, len(background)
+    if frames > film:
         raise ValueError(
-            f"The motion has {len(motion)} frames, the background {len(background)}: say with --frames how many to "
-            "use, at most as many as the background has."
+            f"The motion has {frames} frames, the background {film}: say with --frames how many to use, at most as "
+            "many as the background has."
         )
+    if motion.frames[0] or frames < film:
+        span = motion.frames[0] + 1, frames, film
+        say("The motion goes from frame %d to %d of the film's %d: nobody is in the others.", *span)
     if args.lhm:
         rig = rig_from_lhm(_find(args.lhm, OWN))
+        rig = replace(rig, neutral_transforms=unposed(avatar, rig.skeleton, pose))
     else:
         constraint = read_constraint(_find(args.constraint, OWN)) if args.constraint else None
-        rig = rig_from_body(body, avatar.points, avatar.neutral_transforms, constraint)
+        rig = rig_from_body(body, avatar.points, unposed(avatar, body.skeleton, pose), constraint)
     drawn = [Progress(label) if first else None for label in ("Avatar", "Body mesh")]
-    shown = render_avatar(avatar, rig, motion, width, height, compute_device(), on_step=drawn[0])
-    mesh, on_body = render_body(body, motion, width, height, drawn[1])
+    shown = render_avatar(avatar, rig, motion, width, height, compute_device(), on_step=drawn[0], length=film)
+    mesh, on_body = render_body(body, motion, width, height, drawn[1], length=film)
     blend = compose(shown.image, shown.alpha, resize_lanczos(background.float() / 255, width, height))
     fitted = (fit_length(clip, "pad") for clip in (blend, mesh, 1 - on_body))
-    return assemble(reference, *fitted), len(motion), fps
+    return assemble(reference, *fitted), film, fps
 
 
 def _find(name: str, *kinds: str) -> Path:

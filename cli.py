@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from . import anicrafter_cli, prepare_cli
 from .demo.scenes import cli as demo_cli
 from .metrics import cli as metrics_cli
-from .runtime.client import ComfyClient, ComfyError, Prompt, output_files
+from .runtime.client import TIMEOUT, ComfyClient, ComfyError, Prompt, output_files
 from .runtime.download import DownloadError, download
 from .runtime.files import OWN, new_model
 from .runtime.server import PACK, ComfyServer, ServerError, comfyui_version, find_comfyui, pack_base
@@ -43,6 +43,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(error, 2)
     except (ComfyError, DownloadError, ServerError, OSError) as error:
         return _fail(error, 1)
+    except (RuntimeError, MemoryError) as error:
+        from .models.chunks import out_of_memory
+
+        if not out_of_memory(error):
+            raise
+        return _fail("out of memory: choose a smaller size or fewer frames, or end other programs.", 1)
     except KeyboardInterrupt:
         return _fail("interrupted", 130)
 
@@ -70,6 +76,10 @@ def _parser() -> argparse.ArgumentParser:
     where.add_argument("--server", default="http://127.0.0.1:8188", metavar="URL", help="default: %(default)s")
     where.add_argument("--start", action="store_true", help="start a ComfyUI of this machine for this call")
     run.add_argument("--out", type=Path, default=Path("output"), metavar="DIR", help="default: %(default)s")
+    run.add_argument(
+        "--timeout", type=float, default=TIMEOUT, metavar="SECONDS",
+        help="give up a server without any sign of life for so long; default: %(default).0f",
+    )  # fmt: skip
     run.set_defaults(command=_run)
 
     doctor = commands.add_parser("doctor", help="say what is installed, which weights are there and what is missing")
@@ -215,9 +225,11 @@ def _run(args: argparse.Namespace) -> int:
     prompt = read_prompt(args.workflow)
     changed = [apply_setting(prompt, setting) for setting in args.settings]
     args.out.mkdir(parents=True, exist_ok=True)
+    # Ended by the system or by a parent: neither the job nor a server started here must stay behind.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with _server(args) as url:
         try:
-            paths = asyncio.run(_execute(url, prompt, changed, args.out))
+            paths = asyncio.run(_execute(url, prompt, changed, args.out, args.timeout))
         except ComfyError as error:
             raise ComfyError(_at_node(error, prompt)) from error
     for path in paths:
@@ -299,16 +311,17 @@ def _server(args: argparse.Namespace) -> Iterator[str]:
     comfy_dir = find_comfyui()
     if comfy_dir is None:
         raise ServerError("no ComfyUI was found on this machine: set COMFYUI_DIR to its folder.")
-    # Ended by the system or by a parent: the server must not stay behind.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with ComfyServer(comfy_dir, pack_base(comfy_dir), models=models_root()) as server:
         yield server.url
 
 
-async def _execute(url: str, prompt: Prompt, changed: list[tuple[str, str]], out: Path) -> list[Path]:
+async def _execute(
+    url: str, prompt: Prompt, changed: list[tuple[str, str]], out: Path, timeout: float = TIMEOUT
+) -> list[Path]:
     from tqdm import tqdm
 
-    async with ComfyClient(url) as client:
+    notes = {}
+    async with ComfyClient(url, timeout) as client:
         await _upload_files(client, prompt, changed)
         with tqdm(unit="step", leave=False, disable=None) as bar:
 
@@ -317,7 +330,11 @@ async def _execute(url: str, prompt: Prompt, changed: list[tuple[str, str]], out
                 bar.total, bar.n = maximum or None, value
                 bar.refresh()
 
-            outputs = await client.queue(prompt, on_progress=show)
+            try:
+                outputs = await client.queue(prompt, on_progress=show, on_note=notes.__setitem__)
+            finally:
+                for node_id, text in notes.items():
+                    print(f"{_title(prompt, node_id) if node_id in prompt else node_id}: {text}", file=sys.stderr)
         return [await client.download(file, out) for file in output_files(outputs)]
 
 
@@ -326,7 +343,7 @@ async def _upload_files(client: ComfyClient, prompt: Prompt, changed: list[tuple
     for node_id, key in changed:
         node = prompt[node_id]
         value = node["inputs"][key]
-        if not isinstance(value, str) or not Path(value).is_file():
+        if not isinstance(value, str) or not os.path.isfile(value):  # which a long text, too, may be asked
             continue
         schema = (await client.node_info(node["class_type"])).get("input", {})
         widget = {**schema.get("required", {}), **schema.get("optional", {})}.get(key, [None])

@@ -13,7 +13,7 @@ from ..models.avatar.motion import BodyMotion
 from ..models.avatar.render import render_body
 from ..preprocessors.background.plate import inpaint_smoothly
 from ..preprocessors.background.remove import remove_person
-from ..preprocessors.body_motion.estimate import MotionReport, estimate_motion, joints
+from ..preprocessors.body_motion.estimate import MotionReport, estimate_motion
 from ..preprocessors.hand_mesh.hands import fit_hands, render_hands
 from ..preprocessors.keypoints import Pose
 from ..preprocessors.object_conditions import inferno
@@ -129,7 +129,7 @@ def joint_errors(scene: Scene, motion: BodyMotion) -> tuple[float, float]:
     lie in the picture."""
     frames = list(motion.frames)
     skeleton = anny_body().skeleton
-    true, found = joints(skeleton, scene.motion)[frames, :BODY], joints(skeleton, motion)[:, :BODY]
+    true, found = scene.motion.joints(skeleton)[frames, :BODY], motion.joints(skeleton)[:, :BODY]
 
     def seen(points: torch.Tensor, of: BodyMotion) -> torch.Tensor:
         return points[..., :2] / points[..., 2:] * of.focal[:1, None] + of.principal[:1, None]
@@ -154,8 +154,7 @@ def sheet(scene: Scene, found: Found, frame: int) -> np.ndarray:
     def over(motion: BodyMotion) -> np.ndarray:
         if frame not in motion.frames:
             return picture // 2
-        at = motion.frames.index(frame)
-        mesh, mask = (shown[at] for shown in render_body(anny_body(), motion, *scene.size))
+        mesh, mask = (shown[frame] for shown in render_body(anny_body(), motion, *scene.size))
         return np.where(mask.bool().numpy()[..., None], (mesh * 255).byte().numpy(), picture // 2)
 
     pairs = [(picture, picture), (tinted(found.person), tinted(scene.objects > 0))]

@@ -7,13 +7,28 @@ from typing import TypeVar
 import torch
 
 T = TypeVar("T")
+SAID = ("out of memory", "can't allocate memory", "not enough memory")  # by CUDA, ROCm, MPS; by the CPU's allocators
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether it says that the memory of a device, or main memory, is used up."""
+    if isinstance(error, torch.cuda.OutOfMemoryError | MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in SAID)
+
+
+def release_memory() -> None:
+    """Give back what torch keeps for later, so that the next, smaller piece finds it."""
+    torch.cuda.empty_cache()
+    if torch.backends.mps.is_available():
+        torch.mps.empty_cache()
 
 
 class Chunker:
     """Runs over `total` items `size` at a time; after an out-of-memory the size is halved, for good.
 
     One chunker is kept for a whole job, so that a size found too large is not tried again; `what` names the items in
-    the one message that says so. When a single item does not fit, the out-of-memory error goes on to the caller.
+    the one message that says so. When a single item does not fit, the error that says so goes on to the caller.
     """
 
     def __init__(self, size: int, what: str):
@@ -26,12 +41,14 @@ class Chunker:
             chunk = slice(done, min(done + self.size, total))
             try:
                 results.append(run(chunk))
-            except torch.cuda.OutOfMemoryError:
-                if self.size == 1:
+            except (RuntimeError, MemoryError) as error:
+                if self.size == 1 or not out_of_memory(error):
                     raise
                 self.size = (min(self.size, chunk.stop - done) + 1) // 2
-                logging.warning("Out of memory: going on with %d %s at a time.", self.size, self.what)
-                torch.cuda.empty_cache()
+                logging.getLogger(__name__).warning(
+                    "Out of memory: going on with %d %s at a time.", self.size, self.what
+                )
+                release_memory()
                 continue
             done = chunk.stop
         return results

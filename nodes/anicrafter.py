@@ -6,6 +6,7 @@ import torch
 from comfy_api.latest import io
 
 from ..models.checkpoint import DTYPES
+from ..models.finite import PICTURES, check_finite
 from ..runtime import files
 from ..runtime.memory import DTYPE_CHOICES, Managed, compute_device, to_output, vae_dtype
 from ..runtime.progress import Previewer, Progress
@@ -29,8 +30,8 @@ class CraftersComposeScene(io.ComfyNode):
             inputs=[
                 io.Image.Input("avatar", tooltip="From Render Avatar, on black."),
                 io.Mask.Input("alpha", tooltip="The avatar's alpha, from Render Avatar."),
-                io.Image.Input("background", tooltip="The scene without its person, as many frames and in the "
-                               "avatar's shape; it is resized to the avatar's size."),
+                io.Image.Input("background", tooltip="The scene without its person, in the avatar's shape; it is "
+                               "resized to the avatar's size. Where it goes on after the motion, nobody is in it."),
                 io.Image.Input("character", tooltip="Photo of the character; shown whole, on white."),
                 io.Image.Input("mesh", tooltip="From Render Body Mesh."),
                 io.Mask.Input("mesh_mask", optional=True,
@@ -61,11 +62,13 @@ class CraftersComposeScene(io.ComfyNode):
 
         height, width = avatar.shape[1:3]
         conditions.check_background(background, width, height)
+        masks = [] if mesh_mask is None else [mesh_mask]
+        avatar, alpha, mesh, *masks = conditions.until_the_end(len(background), avatar, alpha, mesh, *masks)
         background = resize_lanczos(background, width, height, Progress("Compose Scene"))
         blend = conditions.compose(avatar, alpha, background, alpha_twice)
         reference = conditions.fit_reference(character, height, width, character_mask)
         fitted = (conditions.fit_length(clip, length) for clip in (blend, mesh))
-        free = None if mesh_mask is None else conditions.fit_length(1 - mesh_mask, length)
+        free = conditions.fit_length(1 - masks[0], length) if masks else None
         scene = conditions.assemble(reference, *fitted, free)
         shown = to_output(blend)
         return io.NodeOutput(scene, shown, to_output(conditions.clip_image(reference)), ui=stills(shown))
@@ -254,6 +257,7 @@ class CraftersAniCrafterTrim(io.ComfyNode):
     def execute(cls, images, frames=0):
         if len(images) < 2:
             raise ValueError("There is nothing but the still: the sampler's latent was one frame long.")
+        check_finite(images, PICTURES)
         trimmed = images[1:][: frames or None]
         return io.NodeOutput(trimmed, ui=stills(trimmed))
 

@@ -1,16 +1,20 @@
 """The avatar: its file, the body that moves it, its motion, and its picture."""
 
+import logging
+from dataclasses import replace
 from pathlib import Path
 
 from comfy_api.latest import io
 
 from ..models.avatar.body import ANNY
+from ..models.avatar.standing import AS_STORED, POSES, unposed
 from ..runtime import files
 from ..runtime.memory import compute_device, to_output
 from ..runtime.progress import Progress
 from .previews import stills
 from .types import Avatar, BodyModel, BodyMotion, Rig
 
+_log = logging.getLogger(__name__)
 CATEGORY = "Crafters/Avatar"
 AVATAR_SUFFIXES = (".safetensors", ".pth", ".ply")
 
@@ -32,10 +36,11 @@ class CraftersLoadAvatar(io.ComfyNode):
             display_name="Load Avatar",
             category=CATEGORY,
             description="A character as 3-D gaussians, from ComfyUI's input folder: LHM's *_gaussian.pth, this pack's "
-            ".safetensors, or a .ply saved by this pack.",
+            ".safetensors, or a .ply of gaussians.",
             inputs=[
                 io.Combo.Input("avatar", options=files.input_names(AVATAR_SUFFIXES), upload=io.UploadType.model,
-                               tooltip="The avatar's file. A .ply from elsewhere can be shown but not moved."),
+                               tooltip="The avatar's file. For a .ply from elsewhere, Rig Avatar must be told its "
+                               "pose."),
             ],
             outputs=[Avatar.Output("avatar_out", display_name="avatar")],
         )  # fmt: skip
@@ -132,20 +137,25 @@ class CraftersRigAvatar(io.ComfyNode):
                                default="none", optional=True,
                                tooltip="LHM's human_prior_constrain.npz, with a body: gaussians it marks keep their "
                                "direction. none lets all turn with the body."),
+                io.Combo.Input("pose", options=list(POSES), default=AS_STORED, optional=True,
+                               tooltip="The pose in which the avatar stands in its file. LHM's and this pack's files "
+                               "say it; of a .ply from elsewhere choose it: neutral is LHM's (arms out, legs spread), "
+                               "T (arms out), A (arms half down)."),
             ],
             outputs=[Rig.Output("rig", display_name="rig")],
         )  # fmt: skip
 
     @classmethod
-    def execute(cls, avatar, body=None, lhm="none", constraint="none"):
+    def execute(cls, avatar, body=None, lhm="none", constraint="none", pose=AS_STORED):
         from ..models.avatar.rig import read_constraint, rig_from_body, rig_from_lhm
 
         if lhm != "none":
-            return io.NodeOutput(rig_from_lhm(files.path(lhm, files.OWN)))
+            rig = rig_from_lhm(files.path(lhm, files.OWN))
+            return io.NodeOutput(replace(rig, neutral_transforms=unposed(avatar, rig.skeleton, pose)))
         if body is None:
             raise ValueError("Rig Avatar needs a body (Load Body Model) or an LHM model: connect or choose one.")
         mask = None if constraint == "none" else read_constraint(files.path(constraint, files.OWN))
-        return io.NodeOutput(rig_from_body(body, avatar.points, avatar.neutral_transforms, mask))
+        return io.NodeOutput(rig_from_body(body, avatar.points, unposed(avatar, body.skeleton, pose), mask))
 
 
 class CraftersLoadMotion(io.ComfyNode):
@@ -159,16 +169,25 @@ class CraftersLoadMotion(io.ComfyNode):
             inputs=[
                 io.Combo.Input("motion", options=files.input_folders(".json") + files.input_names({".npz"}),
                                upload=io.UploadType.model,
-                               tooltip="Folder or file. JSONs belong to the frame whose number is in their name."),
+                               tooltip="Folder or file. JSONs belong to the frame whose number is in their name, "
+                               "counted from 1 as published, or from 0 where there is a frame 0: who enters at frame "
+                               "13 is drawn from frame 13 on."),
                 io.Float.Input("fps", default=30.0, min=1.0, max=240.0, step=0.01,
                                tooltip="Frames per second of the JSONs' video, which they do not say. AMASS says its "
                                "own."),
                 io.Boolean.Input("fill_gaps", default=True, optional=True,
-                                 tooltip="Interpolate frames that have no JSON; otherwise a gap is an error."),
+                                 tooltip="Interpolate frames that have no JSON, in gaps of up to a second; for longer "
+                                 "the person is away. Off: a gap is an error."),
                 io.Int.Input("width", default=1280, min=64, max=8192, step=16, optional=True,
                              tooltip="Picture width for AMASS, which has no camera, in pixels."),
                 io.Int.Input("height", default=720, min=64, max=8192, step=16, optional=True,
                              tooltip="Picture height for AMASS, in pixels."),
+                io.Float.Input("film_fps", default=0.0, min=0.0, max=240.0, step=0.01, optional=True,
+                               tooltip="Frames per second of the film that the motion is for, from Clip Frames: a "
+                               "motion of another rate is retimed to it. 0 leaves it."),
+                io.Int.Input("first_frame", default=0, min=0, max=1_000_000, optional=True,
+                             tooltip="How many of the motion's frames to skip, where the film was cut at its "
+                             "beginning: the same as in Clip Frames."),
             ],
             outputs=[
                 BodyMotion.Output("motion_out", display_name="motion"),
@@ -177,20 +196,32 @@ class CraftersLoadMotion(io.ComfyNode):
         )  # fmt: skip
 
     @classmethod
-    def execute(cls, motion, fps, fill_gaps=True, width=1280, height=720):
+    def execute(cls, motion, fps, fill_gaps=True, width=1280, height=720, film_fps=0.0, first_frame=0):
         from ..models.avatar.motion_files import read_motion
         from ..models.avatar.stick_figure import stick_figures
 
         read = read_motion(files.input_path(motion), fps, (width, height))
-        missing = read.missing
+        missing = [frame + 1 for frame in read.missing]
         gaps = f"missing: {', '.join(map(str, missing))}" if missing else "none missing"
         if missing and not fill_gaps:
             raise ValueError(f"{motion} has gaps ({gaps}): turn fill_gaps on, or complete it.")
         report = (
-            f"{len(read)} frames ({read.frames[0]} to {read.frames[-1]}, {gaps}), {read.size[0]}×{read.size[1]}, "
-            f"{read.fps:g} fps"
+            f"{len(read)} frames ({read.frames[0] + 1} to {read.frames[-1] + 1}, {gaps}), "
+            f"{read.size[0]}×{read.size[1]}, {read.fps:g} fps"
         )
-        whole = read.filled() if missing else read
+        whole = (read.filled() if missing else read).since(first_frame)
+        if film_fps:
+            whole = whole.for_film(film_fps)
+        elif read.fps != fps:
+            _log.warning(
+                f"{motion} has {read.fps:g} frames a second of its own, not {fps:g}: connect the film's to film_fps, "
+                "or the person may move too slowly or too fast in it."
+            )
+        if whole.frames[0]:
+            _log.warning(
+                f"The motion begins at frame {whole.frames[0] + 1} of the film: nobody is drawn before. If the film "
+                "was cut there, say so with first_frame."
+            )
         return io.NodeOutput(whole, report, ui=stills(stick_figures(whole)))
 
     @classmethod
@@ -223,7 +254,8 @@ class CraftersEditMotion(io.ComfyNode):
                 io.Float.Input("fps", default=0.0, min=0.0, max=240.0, step=0.01, optional=True,
                                tooltip="New frames per second at the same speed; 0 keeps it."),
                 io.Int.Input("frames", default=0, min=0, max=100_000, optional=True,
-                             tooltip="How many frames: cut, or repeated until there are enough. 0 keeps them."),
+                             tooltip="How many frames the film has: the motion is cut, or repeated until its end. "
+                             "0 keeps it."),
                 io.Boolean.Input("back_and_forth", default=True, optional=True,
                                  tooltip="Repeat forwards and backwards, which never jumps."),
             ],
@@ -276,7 +308,8 @@ class CraftersRenderAvatar(io.ComfyNode):
             node_id="CraftersRenderAvatar",
             display_name="Render Avatar",
             category=CATEGORY,
-            description="Draws the moving avatar, frame by frame, by gaussian splatting in plain torch.",
+            description="Draws the moving avatar, frame by frame, by gaussian splatting in plain torch; nothing in the "
+            "frames before it comes.",
             inputs=[
                 Avatar.Input("avatar", tooltip="From Load Avatar."),
                 Rig.Input("rig", tooltip="From Rig Avatar, for this avatar."),

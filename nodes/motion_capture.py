@@ -161,7 +161,7 @@ class CraftersBodyMotionFromVideo(io.ComfyNode):
         motion, report = estimate_motion(
             body, poses, (width, height), fps, field_of_view or None, multihmr, images, progress
         )
-        first = render_body(body, motion.looped(1), width, height)[0]
+        first = render_body(body, motion.still(), width, height)[0]
         return io.NodeOutput(motion, str(report), ui=stills(first))
 
 

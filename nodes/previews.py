@@ -1,12 +1,21 @@
 """Pictures under the nodes that make clips, whatever they are connected to."""
 
+import logging
+
 import torch
 from comfy_api.latest import ui
 
 STILLS = 4  # enough to see that it is right, and no burden for a long clip
 
 
-def stills(images: torch.Tensor) -> ui.PreviewImage:
-    """A few frames of IMAGE, from the first to the last, as a node's `ui`."""
+def stills(images: torch.Tensor) -> ui.PreviewImage | None:
+    """A few frames of IMAGE, from the first to the last, as a node's `ui`; None, with a word, if they cannot be kept.
+
+    ComfyUI writes them into its temporary folder; what the node has made must not be lost because that one is full.
+    """
     chosen = torch.linspace(0, len(images) - 1, min(STILLS, len(images))).round().long()
-    return ui.PreviewImage(images[chosen].cpu())
+    try:
+        return ui.PreviewImage(images[chosen].cpu())
+    except OSError as error:
+        logging.getLogger(__name__).warning("No preview: %s. The result itself is whole.", error)
+        return None

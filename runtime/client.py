@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import uuid
 from collections.abc import Callable, Iterator
@@ -14,9 +15,12 @@ import aiohttp
 Prompt = dict[str, dict[str, Any]]
 OnProgress = Callable[[str, float, float], None]
 OnPreview = Callable[[bytes], None]
+OnNote = Callable[[str, str], None]
 
 POLL_SECONDS = 1.0
-LOST_SECONDS = 30.0
+TIMEOUT = 60.0  # s without a sign of life from the server
+INTERRUPT_SECONDS = 5.0  # a server that does not answer must not hold up who wants to leave
+PREVIEW, TEXT = 1, 3  # kinds of binary events
 
 
 class ComfyError(RuntimeError):
@@ -32,14 +36,18 @@ class InterruptError(ComfyError):
 
 
 class ComfyClient:
-    """`async with ComfyClient("http://127.0.0.1:8188") as client:`; every method raises ComfyError on failure."""
+    """`async with ComfyClient("http://127.0.0.1:8188") as client:`; every method raises ComfyError on failure.
 
-    def __init__(self, url: str):
-        self.url = url.rstrip("/")
+    timeout: seconds without any sign of life from the server after which it is given up.
+    """
+
+    def __init__(self, url: str, timeout: float = TIMEOUT):
+        self.url, self.timeout = url.rstrip("/"), timeout
         self.client_id = uuid.uuid4().hex
 
     async def __aenter__(self) -> ComfyClient:
-        self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=None, sock_connect=30))
+        patience = aiohttp.ClientTimeout(total=None, sock_connect=min(30, self.timeout), sock_read=self.timeout)
+        self._session = aiohttp.ClientSession(timeout=patience)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -47,7 +55,10 @@ class ComfyClient:
 
     async def node_info(self, class_type: str) -> dict[str, Any]:
         """The schema of a node class as `/object_info` states it; empty for a class the server does not have."""
-        return (await self._get(f"/object_info/{class_type}")).get(class_type, {})
+        path = f"/object_info/{class_type}"
+        answer = await self._get(path)
+        with self._understood(path):
+            return answer.get(class_type, {})
 
     async def upload(self, path: Path) -> str:
         """Put an image, a video or a sound into the server's input folder; returns the name that nodes know it by.
@@ -62,35 +73,46 @@ class ComfyClient:
             raise ComfyError(f"{path} is larger than this server accepts: start it with a larger --max-upload-size.")
         if status != 200:
             raise ComfyError(f"The server refused the upload of {path} ({status}).")
-        answer = json.loads(body)
-        return "/".join(part for part in (answer.get("subfolder"), answer["name"]) if part)
+        with self._understood("/upload/image"):
+            answer = json.loads(body)
+            return "/".join(part for part in (answer.get("subfolder"), answer["name"]) if part)
 
     async def queue(
-        self, prompt: Prompt, on_progress: OnProgress | None = None, on_preview: OnPreview | None = None
+        self,
+        prompt: Prompt,
+        on_progress: OnProgress | None = None,
+        on_preview: OnPreview | None = None,
+        on_note: OnNote | None = None,
     ) -> dict[str, Any]:
         """Run an API-format prompt to its end and return the outputs by node id, as `/history` states them.
 
         on_progress(node_id, value, maximum) is called when a node starts (0, 0) and at each of its steps;
-        on_preview(image file bytes) at each preview. Cancelling this coroutine interrupts the run.
-        The websocket only carries progress: the outcome is read from the history, so a dropped one loses nothing.
+        on_preview(image file bytes) at each preview; on_note(node_id, text) when a node shows a text under itself, each
+        time all of it. Cancelling this coroutine interrupts the run.
+        The websocket only carries these: the outcome is read from the history, so a dropped one loses nothing.
         """
         try:
             socket = await self._session.ws_connect(
-                f"{self.url}/ws", params={"clientId": self.client_id}, max_msg_size=0, heartbeat=60
+                f"{self.url}/ws", params={"clientId": self.client_id}, max_msg_size=0, heartbeat=self.timeout / 3
             )
-        except aiohttp.ClientError as error:
+        except (aiohttp.ClientError, asyncio.TimeoutError) as error:
             raise self._unreachable() from error
         prompt_id = str(uuid.uuid4())  # ours, so that a cancelled submission can be taken back
         async with socket:
             try:
                 prompt_id = await self._submit(prompt, prompt_id)
-                blocked = await _follow(socket, prompt_id, on_progress, on_preview)
-                outputs = await self._outcome(prompt_id)
+                events = _Events(prompt_id, on_progress, on_preview, on_note)
+                following = asyncio.create_task(events.follow(socket))
+                try:
+                    outputs = await self._outcome(prompt_id, following)
+                finally:
+                    following.cancel()
             except asyncio.CancelledError:
-                await self.interrupt(prompt_id)
+                with contextlib.suppress(ComfyError, asyncio.TimeoutError):
+                    await asyncio.wait_for(self.interrupt(prompt_id), INTERRUPT_SECONDS)
                 raise
-        if blocked:
-            raise blocked
+        if events.blocked:
+            raise events.blocked
         return outputs
 
     async def interrupt(self, prompt_id: str) -> None:
@@ -118,64 +140,78 @@ class ComfyClient:
     async def _submit(self, prompt: Prompt, prompt_id: str) -> str:
         request = {"prompt": prompt, "client_id": self.client_id, "prompt_id": prompt_id}
         status, body = await self._request("POST", "/prompt", json=request)
-        try:
+        with self._understood("/prompt"):
             answer = json.loads(body)
-        except ValueError as error:
-            raise ComfyError(f"The server answered {status} to the prompt: {body[:200]!r}") from error
-        failed = answer.get("node_errors") or {}
-        if status == 200 and failed:
-            # The server would run the outputs that are valid and leave the others out.
-            await self.interrupt(answer["prompt_id"])
-        if status != 200 or failed:
-            raise _validation_error(answer.get("error") or {}, failed)
-        return answer["prompt_id"]
+            failed = answer.get("node_errors") or {}
+            if status == 200 and failed:
+                # The server would run the outputs that are valid and leave the others out.
+                await self.interrupt(answer["prompt_id"])
+            if status != 200 or failed:
+                raise _validation_error(answer.get("error") or {}, failed)
+            return str(answer["prompt_id"])
 
-    async def _outcome(self, prompt_id: str) -> dict[str, Any]:
+    async def _outcome(self, prompt_id: str, following: asyncio.Task) -> dict[str, Any]:
+        """following: ends when the server has said that the run is over, or the websocket is lost."""
         wait = 0.02
         while True:
             # In this order: the server moves a prompt from the queue to the history in one step.
             queued = await self._patient_get("/queue")
-            entry = (await self._patient_get(f"/history/{prompt_id}")).get(prompt_id)
-            if entry:
-                break
-            if not any(item[1] == prompt_id for items in queued.values() for item in items):
-                raise InterruptError("The run was taken off the server's queue.")
-            await asyncio.sleep(wait)
+            history = await self._patient_get(f"/history/{prompt_id}")
+            with self._understood("/history"):
+                entry = history.get(prompt_id)
+                if entry:
+                    break
+                if not any(item[1] == prompt_id for items in queued.values() for item in items):
+                    if following.done() and not following.cancelled() and not following.result():
+                        raise ComfyError("The server was restarted in the middle of the run: start the run again.")
+                    raise InterruptError("The run was taken off the server's queue.")
+            await (asyncio.sleep(wait) if following.done() else asyncio.wait([following], timeout=wait))
             wait = min(2 * wait, POLL_SECONDS)
-        for kind, data in entry["status"]["messages"]:
-            if kind == "execution_interrupted":
-                raise InterruptError("The run was interrupted.", data.get("node_id"), data.get("node_type"))
-            if kind == "execution_error":
-                message = f"{data['exception_type']}: {data['exception_message']}".strip()
-                raise ComfyError(message, data.get("node_id"), data.get("node_type"))
-        return entry["outputs"]
+        with self._understood("/history"):
+            for kind, data in entry["status"]["messages"]:
+                if kind == "execution_interrupted":
+                    raise InterruptError("The run was interrupted.", data.get("node_id"), data.get("node_type"))
+                if kind == "execution_error":
+                    message = f"{data['exception_type']}: {data['exception_message']}".strip()
+                    raise ComfyError(message, data.get("node_id"), data.get("node_type"))
+            return dict(entry["outputs"])
 
     async def _patient_get(self, path: str) -> dict[str, Any]:
         """`_get` that waits for a server that is busy or whose connection failed for a moment."""
-        end = asyncio.get_running_loop().time() + LOST_SECONDS
+        clock = asyncio.get_running_loop().time
+        end = clock() + self.timeout / 2  # the websocket's heartbeat has waited for the other half
         while True:
             try:
-                return await self._get(path)
-            except ComfyError:
-                if asyncio.get_running_loop().time() > end:
-                    raise
+                return await asyncio.wait_for(self._get(path), max(end - clock(), POLL_SECONDS))
+            except (ComfyError, asyncio.TimeoutError) as error:
+                if clock() > end:
+                    raise error if isinstance(error, ComfyError) else self._unreachable() from error
                 await asyncio.sleep(POLL_SECONDS)
 
     async def _get(self, path: str) -> dict[str, Any]:
         status, body = await self._request("GET", path)
         if status != 200:
             raise ComfyError(f"{self.url}{path} answered {status}.")
-        return json.loads(body)
+        with self._understood(path):
+            return dict(json.loads(body))
 
     async def _request(self, method: str, path: str, **options: Any) -> tuple[int, bytes]:
         try:
             async with self._session.request(method, self.url + path, **options) as response:
                 return response.status, await response.read()
-        except aiohttp.ClientError as error:
+        except (aiohttp.ClientError, asyncio.TimeoutError) as error:
             raise self._unreachable() from error
 
     def _unreachable(self) -> ComfyError:
         return ComfyError(f"No ComfyUI answers at {self.url}: is it running?")
+
+    @contextlib.contextmanager
+    def _understood(self, path: str) -> Iterator[None]:
+        """What is no answer of a ComfyUI, in whatever way, is one sentence."""
+        try:
+            yield
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+            raise ComfyError(f"{self.url}{path} gives an answer that no ComfyUI gives: is there one?") from error
 
 
 def output_files(outputs: dict[str, Any]) -> Iterator[dict[str, str]]:
@@ -184,7 +220,7 @@ def output_files(outputs: dict[str, Any]) -> Iterator[dict[str, str]]:
     What nodes only show on the canvas, which ComfyUI keeps as temporary files, is left out.
     """
     for node in outputs.values():
-        for values in node.values():
+        for values in node.values() if isinstance(node, dict) else ():
             if isinstance(values, list):
                 yield from (
                     value
@@ -193,44 +229,66 @@ def output_files(outputs: dict[str, Any]) -> Iterator[dict[str, str]]:
                 )
 
 
-async def _follow(
-    socket: aiohttp.ClientWebSocketResponse,
-    prompt_id: str,
-    on_progress: OnProgress | None,
-    on_preview: OnPreview | None,
-) -> ComfyError | None:
-    """Hand on progress and previews until the run ends or the websocket closes.
+class _Events:
+    """What the websocket says of one run, handed on.
 
-    Returns what a node said that gave nothing to those behind it: the server goes on with the others, and its history
-    does not know of it.
+    `blocked`: what a node said that gave nothing to those behind it: the server goes on with the others, and its
+    history does not know of it.
     """
-    blocked = None
-    async for message in socket:
-        if message.type == aiohttp.WSMsgType.BINARY:
-            # Event 1: four bytes of event, four of image format, then a JPEG or PNG.
-            if on_preview and int.from_bytes(message.data[:4], "big") == 1:
-                on_preview(message.data[8:])
-            continue
-        if message.type != aiohttp.WSMsgType.TEXT:
-            break
-        event = json.loads(message.data)
-        data = event.get("data") or {}
-        if data.get("prompt_id") != prompt_id:
-            continue
+
+    def __init__(
+        self,
+        prompt_id: str,
+        on_progress: OnProgress | None,
+        on_preview: OnPreview | None,
+        on_note: OnNote | None,
+    ):
+        self.prompt_id, self.blocked = prompt_id, None
+        self._on_progress, self._on_preview, self._on_note = on_progress, on_preview, on_note
+
+    async def follow(self, socket: aiohttp.ClientWebSocketResponse) -> bool:
+        """Until the run is over: True; or the websocket is lost: False."""
+        async for message in socket:
+            if message.type == aiohttp.WSMsgType.BINARY:
+                self._binary(message.data)
+            elif message.type == aiohttp.WSMsgType.TEXT and self._is_last(_event(message.data)):
+                return True
+        return False
+
+    def _binary(self, data: bytes) -> None:
+        kind = int.from_bytes(data[:4], "big")
+        if kind == PREVIEW and self._on_preview:
+            self._on_preview(data[8:])  # after four bytes of image format
+        elif kind == TEXT and self._on_note:
+            end = 8 + int.from_bytes(data[4:8], "big")
+            self._on_note(data[8:end].decode(errors="replace"), data[end:].decode(errors="replace"))
+
+    def _is_last(self, event: dict[str, Any]) -> bool:
+        kind, data = event.get("type"), event["data"]
+        if data.get("prompt_id") != self.prompt_id:
+            return False
         if data.get("exception_type") == "ExecutionBlocked":
-            told = data["exception_message"].removeprefix("Execution Blocked: ")
-            blocked = blocked or ComfyError(told, data.get("node_id"), data.get("node_type"))
-            continue
-        if event["type"] in ("execution_success", "execution_error", "execution_interrupted"):
-            break
-        if event["type"] == "executing":
-            if data.get("node") is None:
-                break
-            if on_progress:
-                on_progress(data.get("display_node") or data["node"], 0, 0)
-        elif event["type"] == "progress" and on_progress and data.get("node"):
-            on_progress(data["node"], data["value"], data["max"])
-    return blocked
+            told = str(data.get("exception_message")).removeprefix("Execution Blocked: ")
+            self.blocked = self.blocked or ComfyError(told, data.get("node_id"), data.get("node_type"))
+            return False
+        node = data.get("node")
+        if node and self._on_progress:
+            if kind == "executing":
+                self._on_progress(data.get("display_node") or node, 0, 0)
+            elif kind == "progress":
+                self._on_progress(node, data.get("value") or 0, data.get("max") or 0)
+        ended = kind in ("execution_success", "execution_error", "execution_interrupted")
+        return ended or (kind == "executing" and node is None)
+
+
+def _event(text: str) -> dict[str, Any]:
+    """An event with its `data`, which are empty for what is no event of ComfyUI's: events are only for show."""
+    try:
+        event = json.loads(text)
+    except (ValueError, RecursionError):
+        event = None
+    data = event.get("data") if isinstance(event, dict) else None
+    return {**event, "data": data} if isinstance(data, dict) else {"data": {}}
 
 
 def _validation_error(error: dict[str, Any], node_errors: dict[str, Any]) -> ComfyError:

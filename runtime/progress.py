@@ -1,6 +1,8 @@
 """Progress, previews and cancel of a node; a terminal bar where there is no ComfyUI."""
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
@@ -47,6 +49,24 @@ class Progress:
 
             pixels = (frame.clamp(0, 1) * 255).byte().cpu().numpy()
             self.preview(("JPEG", Image.fromarray(pixels), SHOWN_SIDE))
+
+
+@contextmanager
+def cancellable() -> Iterator[None]:
+    """While this lasts, a cancel in ComfyUI is also heard between the layers of any network, not only between calls."""
+    host = sys.modules.get("comfy.model_management")
+    if host is None:
+        yield
+        return
+
+    def hear(module: torch.nn.Module, inputs: tuple) -> None:
+        host.throw_exception_if_processing_interrupted()
+
+    hook = torch.nn.modules.module.register_module_forward_pre_hook(hear)
+    try:
+        yield
+    finally:
+        hook.remove()
 
 
 class Previewer:

@@ -20,7 +20,6 @@ from ..runtime.progress import Progress
 from .prepared import CONDITIONS, VIEWS, Prepared, content, read_fps
 
 if TYPE_CHECKING:
-    from ..models.avatar.motion import BodyMotion
     from ..preprocessors.segment.prompts import Prompt
 
 ANCHOR, ANIMATED = SYSTEMS = ("anchorcrafter", "anicrafter")
@@ -331,15 +330,8 @@ def _mesh(clip: Clip) -> dict:
     from ..models.avatar.render import render_body
 
     motion = clip.read("motion")
-    mesh, mask = render_body(clip.tool("body"), motion, *clip.size, clip.progress("mesh"))
-    return {"mesh": _over(mesh, motion, clip), "mesh_mask": _over(mask, motion, clip)}
-
-
-def _over(drawn: torch.Tensor, motion: BodyMotion, clip: Clip) -> torch.Tensor:
-    """As long as the clip: nobody where the motion has no frames, before the person comes and after."""
-    whole = drawn.new_zeros(len(clip.images), *drawn.shape[1:])
-    whole[list(motion.frames)] = drawn
-    return whole
+    mesh, mask = render_body(clip.tool("body"), motion, *clip.size, clip.progress("mesh"), length=len(clip.images))
+    return {"mesh": mesh, "mesh_mask": mask}
 
 
 def _reference(clip: Clip) -> dict:
@@ -356,13 +348,15 @@ def _blend(clip: Clip) -> dict:
     from ..models.avatar.gaussians import load_avatar
     from ..models.avatar.render import render_avatar
     from ..models.avatar.rig import rig_from_body
+    from ..models.avatar.standing import unposed
     from ..runtime.memory import compute_device
 
     motion, avatar = clip.read("motion"), load_avatar(clip.options.avatar)
-    rig = rig_from_body(clip.tool("body"), avatar.points, avatar.neutral_transforms)
-    drawn = render_avatar(avatar, rig, motion, *clip.size, compute_device(), on_step=clip.progress("avatar"))
-    image, alpha = (_over(part, motion, clip) for part in drawn[:2])
-    return {"blend": compose(image, alpha, clip.read("background"))}
+    rig = rig_from_body(clip.tool("body"), avatar.points, unposed(avatar, clip.tool("body").skeleton))
+    drawn = render_avatar(
+        avatar, rig, motion, *clip.size, compute_device(), on_step=clip.progress("avatar"), length=len(clip.images)
+    )
+    return {"blend": compose(drawn.image, drawn.alpha, clip.read("background"))}
 
 
 def _placed(clip: Clip) -> dict:

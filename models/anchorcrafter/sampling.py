@@ -6,6 +6,7 @@ from collections.abc import Callable
 import torch
 
 from ..chunks import Chunker
+from ..finite import DECODED, SAMPLED, check_finite
 from ..loaded import Loaded
 from .conditions import AnchorCondition
 from .encoders import SCALING_FACTOR
@@ -109,6 +110,7 @@ def sample(
             combined = velocity[False] + scale * (velocity[True] - velocity[False])
         moved = scheduler.step(combined / visits, timestep, latents)
         latents = moved.prev_sample
+        check_finite(latents, SAMPLED)
         if on_step:
             on_step(step, latents, moved.pred_original_sample)
     return latents
@@ -156,12 +158,15 @@ def decode(
 ) -> torch.Tensor:
     """Latents as the VAE takes them (unscaled) [N, 4, h, w] → frames 1…N−1 [N−1, H, W, 3] in 0…1, frame 0 dropped.
 
-    `chunk` frames are decoded together (8 in the published system); an out-of-memory halves it and goes on.
+    `chunk` frames are decoded together (8 in the published system); an out-of-memory halves it and goes on. Raises
+    ValueError for latents or pictures that are not finite.
     """
+    check_finite(latents, SAMPLED)
     chunks = Chunker(chunk, "frames")
 
     def run(part: slice) -> torch.Tensor:
         images = vae.decode(latents[part])
+        check_finite(images, DECODED)
         if on_step:
             on_step(part.stop, len(latents))
         return images

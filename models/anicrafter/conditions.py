@@ -4,6 +4,7 @@ The clip that is generated has T = 4n+1 frames: the reference still, then one fr
 float [F, H, W, 3] in 0…1 here, MASK float [F, H, W].
 """
 
+import logging
 from dataclasses import dataclass
 
 import torch
@@ -110,8 +111,8 @@ def compose(
     for name, clip in (("alpha", alpha), ("background", background)):
         if len(clip) != len(avatar):
             raise ValueError(
-                f"The avatar has {len(avatar)} frames, but the {name} {len(clip)}: give both as many, by cutting the "
-                "longer one or by looping the motion."
+                f"The avatar has {len(avatar)} frames, but the {name} {len(clip)}: cut the longer one at its end, so "
+                "that frames stay together."
             )
         if clip.shape[1:3] != avatar.shape[1:3]:
             (h, w), (height, width) = clip.shape[1:3], avatar.shape[1:3]
@@ -120,6 +121,33 @@ def compose(
     shown = avatar[..., :3] * alpha if alpha_twice else avatar[..., :3]
     blend = (shown + background[..., :3] * (1 - alpha)).clamp(0, 1)
     return (blend * 255).floor() / 255 if truncate else blend
+
+
+def until_the_end(frames: int, *clips: torch.Tensor) -> list[torch.Tensor]:
+    """Clips of the person [F, …], as many frames each as the film has: nobody is in those that they lack at its end.
+
+    Raises ValueError when they are not of one length, or longer than the film.
+    """
+    lengths = {len(clip) for clip in clips}
+    if len(lengths) > 1:
+        raise ValueError(
+            f"The avatar, its alpha, the mesh and its mask have {sorted(lengths)} frames: render all of one motion."
+        )
+    (length,) = lengths
+    if length > frames:
+        raise ValueError(
+            f"The avatar has {length} frames, but the background {frames}: cut the motion at its end (Edit Motion's "
+            f"frames: {frames}). If the film was cut at its beginning or is of another rate, say so in Load Motion "
+            "(first_frame, film_fps)."
+        )
+    if length == frames:
+        return list(clips)
+    logging.getLogger(__name__).warning(
+        "The motion ends at frame %d of %d: the person is gone from there on. To go on, repeat it (Edit Motion's "
+        "frames); of another rate, retime it (Load Motion's film_fps).",
+        *(length, frames),
+    )
+    return [torch.cat([clip, clip.new_zeros(frames - length, *clip.shape[1:])]) for clip in clips]
 
 
 def body_free(mesh: torch.Tensor) -> torch.Tensor:

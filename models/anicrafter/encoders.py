@@ -12,6 +12,8 @@ import torch
 
 from ..anchorcrafter.encoders import CLIP_MEAN, CLIP_STD
 from ..checkpoint import CheckpointError, assign, read
+from ..chunks import out_of_memory, release_memory
+from ..finite import DECODED, check_finite
 from ..loaded import Loaded
 from ..pretrained import from_folder, pretrained
 
@@ -59,18 +61,19 @@ class WanVAE:
         latents = latents.to(device, self.loaded.dtype)
         with self.loaded.module.decoder.register_forward_hook(lambda _, inputs, frames: frames.cpu()):
             clip = self._tiled_if_needed(lambda vae: vae.decode(latents).sample).float()
+        check_finite(clip, DECODED)
         return (clip / 2).add_(0.5).clamp_(0, 1).movedim(1, -1)
 
     def _tiled_if_needed(self, run: Callable) -> torch.Tensor:
         vae = self.loaded.module
         try:
             return run(vae)
-        except torch.cuda.OutOfMemoryError:
-            if vae.use_tiling:
+        except (RuntimeError, MemoryError) as error:
+            if vae.use_tiling or not out_of_memory(error):
                 raise
-            logging.warning("Out of memory: the VAE goes on in tiles.")
+            logging.getLogger(__name__).warning("Out of memory: the VAE goes on in tiles, whose seams may be seen.")
             vae.enable_tiling()
-            torch.cuda.empty_cache()
+            release_memory()
             return run(vae)
 
 

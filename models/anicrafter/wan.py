@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from ..anchorcrafter.windows import linear_windows, triangle
+from ..finite import SAMPLED, check_finite
 from ..loaded import Loaded
 from .conditions import STRIDE, Scene
 from .encoders import normalise
@@ -121,6 +122,7 @@ def denoise(
             direction = answers[False] + guidance * (answers[True] - answers[False])
         clean = latents.float() - float(levels[step]) * direction.float()
         latents = latents + direction * float(levels[step + 1] - levels[step])
+        check_finite(latents, SAMPLED)
         if on_step:
             on_step(step, latents.float(), clean)
     return latents.float()

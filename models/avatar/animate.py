@@ -41,7 +41,8 @@ class Animator:
         self.skeleton = rig.skeleton
         self.rest = rig.skeleton.rest(avatar.betas)
         skinning = rig.skinning.to(avatar.points)
-        neutral = blend(skinning, avatar.neutral_transforms)  # [N,3,4]
+        undo = avatar.neutral_transforms if rig.neutral_transforms is None else rig.neutral_transforms
+        neutral = blend(skinning, undo)  # [N,3,4]
         points = move(neutral, avatar.points + avatar.offset) + rig.shape_dirs.to(avatar.points) @ avatar.betas
 
         # TF32, which others may have switched on for all matrix products, would shake every gaussian by a millimetre.

@@ -27,7 +27,8 @@ class Avatar:
 
     offset, points [N, 3] m: a gaussian is at `points + offset`, `points` lying on the body model's surface.
     rgb [N, 3], opacity [N, 1]: 0..1. scale [N, 3] m: standard deviations. rotation [N, 4]: unit quaternions, wxyz.
-    neutral_transforms [55, 4, 4]: per joint, from the neutral pose to SMPL-X's T-pose. betas [10]: SMPL-X shape.
+    neutral_transforms [55, 4, 4]: per joint, from the neutral pose to SMPL-X's T-pose; all 0 where the pose is not
+    known. betas [10]: SMPL-X shape.
     visible_ratio: which part of the body the photo showed, 0..1. has_head: 1 if the head was made from a close-up.
 
     Raises ValueError, naming the item, for a wrong shape or count, a value that is not finite or out of its range.
@@ -74,6 +75,11 @@ class Avatar:
     def __len__(self) -> int:
         return len(self.points)
 
+    @property
+    def posed(self) -> bool:
+        """Whether it is known in which pose the gaussians stand."""
+        return bool(self.neutral_transforms.any())
+
     def xyz(self) -> torch.Tensor:
         """Where the gaussians are in the neutral pose, [N, 3] m."""
         return self.points + self.offset
@@ -85,8 +91,8 @@ NAMES = tuple(field.name for field in fields(Avatar))  # also the order of the t
 def load_avatar(path: str | Path) -> Avatar:
     """Read an avatar from `.safetensors`, `.pth` (LHM's list of ten) or `.ply` (degree 0 of its colours).
 
-    A `.ply` that was not made by `save_avatar` gives offset 0, identity neutral transforms and betas 0: it can be
-    rendered as it stands, but no rig fits it.
+    A `.ply` that was not made by `save_avatar` gives offset 0, betas 0 and no pose: it can be rendered as it stands,
+    and moved when its pose is said (`standing.unposed`).
 
     Raises CheckpointError naming the file and the item that is wrong.
     """

@@ -1,10 +1,13 @@
 """A person's motion: SMPL-X poses, where the body stands, and the camera that sees it, frame by frame."""
 
+import logging
+import math
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import torch
 
-from .body import BETAS, JOINTS
+from .body import BETAS, JOINTS, Skeleton
 from .rotation import (
     axis_angle_to_matrix,
     axis_angle_to_quaternion,
@@ -27,8 +30,8 @@ class BodyMotion:
 
     `pose` [F,55,3]: axis-angle, radians, of the pelvis, 21 body joints, jaw, left eye, right eye, 15 joints of the left
     hand and 15 of the right. `trans` [F,3]: m, SMPL-X's translation. `betas` [F,10]: the performer's shape. `focal` and
-    `principal` [F,2]: px (x, y). All float64 on the CPU. `size`: (width, height) in px. `frames`: the number of each
-    frame in its video, rising; `fps`: frames per second.
+    `principal` [F,2]: px (x, y). All float64 on the CPU. `size`: (width, height) in px. `frames`: which frame of its
+    film each is, rising, counted from 0 (users are told numbers from 1, as in file names); `fps`: frames per second.
     """
 
     pose: torch.Tensor
@@ -54,8 +57,10 @@ class BodyMotion:
                 raise MotionError(f"A motion's {name} holds values that are no numbers.")
         if not (self.focal > 0).all() or min(self.size) < 1 or not self.fps > 0:
             raise MotionError(f"A motion's focal length, size {self.size} and fps {self.fps} must be above 0.")
-        if any(b <= a for a, b in zip(self.frames, self.frames[1:], strict=False)):
+        if any(b <= a for a, b in pairwise(self.frames)):
             raise MotionError("A motion's frame numbers must rise.")
+        if self.frames[0] < 0:
+            raise MotionError(f"A motion's frame numbers count from 0; {self.frames[0]} lies before its film.")
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -66,34 +71,78 @@ class BodyMotion:
         present = set(self.frames)
         return [frame for frame in range(self.frames[0], self.frames[-1]) if frame not in present]
 
+    def joints(self, skeleton: Skeleton) -> torch.Tensor:
+        """Where the joints of such a body are before the camera, [F,55,3] m."""
+        rest = skeleton.rest(self.betas[0])
+        transforms = skeleton.transforms(self.pose, rest)
+        return (transforms[..., :3, :3] @ rest[..., None])[..., 0] + transforms[..., :3, 3] + self.trans[:, None]
+
     def filled(self) -> "BodyMotion":
-        """Every frame from the first to the last; missing ones interpolated between their neighbours."""
-        frames = range(self.frames[0], self.frames[-1] + 1)
+        """Gaps of up to a second interpolated between their neighbours. Who is not seen for longer has left."""
+        longest = max(1.0, self.fps)
+        frames = [f for a, b in pairwise(self.frames) for f in (range(a, b) if b - a - 1 <= longest else (a,))]
+        frames.append(self.frames[-1])
+        filled = len(frames) - len(self)
+        away = len(self.missing) - filled
+        say = logging.getLogger(__name__).warning
+        if filled:
+            say("Frames of the motion without the person that were filled in between their neighbours: %d.", filled)
+        if away:
+            say("The person is away for %d frames of the motion: nobody is drawn in them.", away)
         return replace(self._at(torch.tensor(frames, dtype=torch.float64)), frames=tuple(frames))
 
+    def since(self, first: int) -> "BodyMotion":
+        """For a film that begins with what was its frame `first`: what lies before is cut off."""
+        kept = [row for row, frame in enumerate(self.frames) if frame >= first]
+        if not kept:
+            raise MotionError(f"The motion ends at frame {self.frames[-1] + 1}: none is left after {first} frames.")
+        return replace(self._take(kept), frames=tuple(self.frames[row] - first for row in kept))
+
     def retimed(self, fps: float) -> "BodyMotion":
-        """The same movement in the same time at another frame rate, numbered from the first frame's number on."""
+        """The same movement at the same time of a film that has another frame rate."""
         if not fps > 0:
             raise MotionError(f"The frame rate must be above 0, not {fps:g}.")
-        first, last = self.frames[0], self.frames[-1]
-        # The last frame lasts as long as any other.
-        count = max(1, round((last - first + 1) * fps / self.fps))
-        times = first + torch.arange(count, dtype=torch.float64) * self.fps / fps
-        return replace(self._at(times.clamp(max=last)), frames=tuple(range(first, first + count)), fps=fps)
+        first, last, ratio = self.frames[0], self.frames[-1], fps / self.fps
+        start = round(first * ratio)
+        stop = max(start + 1, round((last + 1) * ratio))  # the last frame lasts as long as any other
+        present, times = set(self.frames), {}
+        for frame in range(start, stop):
+            time = min(max(frame / ratio, first), last)
+            if not {math.floor(time), math.ceil(time)} <= present:  # nothing is drawn towards the far side of a gap
+                time = round(time)
+            if math.floor(time) in present:
+                times[frame] = time
+        rows = self._at(torch.tensor(list(times.values()), dtype=torch.float64))
+        return replace(rows, frames=tuple(times), fps=fps)
+
+    def for_film(self, fps: float) -> "BodyMotion":
+        """The motion at the rate of the film it goes with; where that is another, it is retimed and said."""
+        if math.isclose(self.fps, fps, rel_tol=1e-6):
+            return self
+        logging.getLogger(__name__).warning(
+            "The motion has %.5g frames a second, the film %.5g: it was retimed to the film's.", self.fps, fps
+        )
+        return self.retimed(fps)
 
     def looped(self, frames: int, back_and_forth: bool = True) -> "BodyMotion":
-        """`frames` frames: the motion again and again (or cut short), numbered from the first frame's number on.
+        """For a film of `frames` frames: from where it begins, the motion again and again (or cut short) to the end.
 
         Back and forth it never jumps; otherwise its end must suit its beginning.
         """
-        if frames < 1:
-            raise MotionError(f"A motion needs at least one frame, not {frames}.")
-        whole = self.filled() if self.missing else self
-        order = list(range(len(whole)))
+        first, last = self.frames[0], self.frames[-1]
+        if frames <= first:
+            raise MotionError(f"The motion begins at frame {first + 1}: a film of {frames} frames shows none of it.")
+        rows = {frame: row for row, frame in enumerate(self.frames)}
+        order = list(range(first, last + 1))
         if back_and_forth:
             order += order[-2:0:-1]
-        index = [order[i % len(order)] for i in range(frames)]
-        return replace(whole._take(index), frames=tuple(range(self.frames[0], self.frames[0] + frames)))
+        shown = {frame: order[(frame - first) % len(order)] for frame in range(first, frames)}
+        shown = {frame: rows[source] for frame, source in shown.items() if source in rows}
+        return replace(self._take(list(shown.values())), frames=tuple(shown))
+
+    def still(self) -> "BodyMotion":
+        """The first frame alone, as the only one of its film."""
+        return self._take([0])
 
     def resized(self, width: int, height: int) -> "BodyMotion":
         """The same view at another picture size; another aspect stretches it like the picture."""

@@ -4,6 +4,7 @@ import json
 import logging
 import re
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -25,12 +26,14 @@ _Z_UP = (np.pi / 2, 0.0, 0.0)  # turns AMASS's world (z up, y away) into the cam
 def read_motion(path: str | Path, fps: float = 30.0, size: tuple[int, int] = (1280, 720)) -> BodyMotion:
     """A folder of JSONs or an AMASS `.npz`; `fps` is for the folder, which does not say it, `size` for AMASS.
 
-    JSONs belong to the frame whose number is in their name, `00001.json` or `frame_1.json`. Missing numbers are
-    reported, not closed up: see `BodyMotion.missing` and `filled`.
+    JSONs belong to the frame whose number is in their name, `00001.json` or `frame_1.json`, counted from 1 as published
+    (from 0 where there is a frame 0). Missing numbers, and frames that are all zero, which is how some tools write that
+    they found nobody, are reported, not closed up: see `BodyMotion.missing` and `filled`. Where a JSON's camera is that
+    of a padded picture (`pad_ratio`), the film's own is given.
 
     AMASS has no camera: one of a 60° field of view is placed so that the person starts at its centre. Its world (z up,
-    facing −y) becomes the camera's frame. Betas of SMPL-H files (156 values per frame) describe another model's
-    shapes, and are taken as zero.
+    facing −y) becomes the camera's frame. Betas of SMPL-H files (156 values per frame) and of the male and the female
+    SMPL-X describe other models' shapes, and are taken as zero.
 
     Raises MotionError with a sentence that names the file.
     """
@@ -71,8 +74,11 @@ def _read_folder(folder: Path, fps: float) -> BodyMotion:
         files[number] = file
     if not files:
         raise MotionError(f"{folder} holds no JSON files: choose the folder with one SMPL-X JSON per frame.")
-    numbers = sorted(files)
-    frames = [_read_json(files[number]) for number in numbers]
+    read = {number: _read_json(files[number]) for number in sorted(files)}
+    numbers = [number for number, frame in read.items() if frame is not None]
+    if not numbers:
+        raise MotionError(f"{folder}: all frames are zero, so nobody was found in the video that they were made from.")
+    frames = [read[number] for number in numbers]
     row = {name: torch.tensor(np.stack([frame[name] for frame in frames])) for name in frames[0]}
     sizes = row.pop("img_size_wh")
     for number, size in zip(numbers, sizes, strict=True):
@@ -84,18 +90,24 @@ def _read_folder(folder: Path, fps: float) -> BodyMotion:
     row["principal"] = row.pop("princpt")
     width, height = (int(side) for side in sizes[0])
     try:
-        motion = BodyMotion(**row, size=(width, height), frames=tuple(numbers), fps=fps)
+        motion = BodyMotion(**row, size=(width, height), frames=_from_zero(numbers, min(files)), fps=fps)
     except MotionError as error:
         raise MotionError(f"{folder}: {error}") from error
     if motion.missing:
         logging.getLogger(__name__).warning(
             "%s has no pose for %d of its frames %d to %d, the first being %d.",
-            *(folder, len(motion.missing), numbers[0], numbers[-1], motion.missing[0]),
+            *(folder, len(motion.missing), numbers[0], numbers[-1], motion.missing[0] + (min(files) > 0)),
         )
     return motion
 
 
-def _read_json(file: Path) -> dict[str, np.ndarray]:
+def _from_zero(numbers: Sequence[int], first: int) -> tuple[int, ...]:
+    """Frame numbers of files, counted from 0; in the files it is from 1, as published, unless their `first` is 0."""
+    return tuple(int(number) - (first > 0) for number in numbers)
+
+
+def _read_json(file: Path) -> dict[str, np.ndarray] | None:
+    """Its entries as arrays, `pose` [55,3] for all of `_POSE`; None where nobody was found."""
     try:
         data = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -116,7 +128,18 @@ def _read_json(file: Path) -> dict[str, np.ndarray]:
         if not np.isfinite(arrays[name]).all():
             raise MotionError(f"{file}: `{name}` holds values that are no numbers.")
     pose = np.concatenate([arrays.pop(name).reshape(-1, 3) for name in _POSE])
-    return {"pose": pose, **arrays}
+    if not pose.any() and not arrays["trans"].any():
+        return None
+    return {"pose": pose, **arrays, **_unpadded(file, data.get("pad_ratio", 0), arrays)}
+
+
+def _unpadded(file: Path, ratio: object, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Size and principal point in the film itself of a camera that sees it padded evenly by `ratio` of each side (LHM,
+    video2motion). The padding changes neither the focal length nor where the body stands."""
+    if not isinstance(ratio, int | float) or not 0 <= ratio < np.inf:
+        raise MotionError(f"{file}: `pad_ratio` is {ratio!r}, not a number from 0 on.")
+    size = np.round(arrays["img_size_wh"] / (1 + ratio))
+    return {"img_size_wh": size, "princpt": arrays["princpt"] - (arrays["img_size_wh"] - size) // 2}
 
 
 def _save_folder(motion: BodyMotion, folder: Path) -> None:
@@ -128,7 +151,7 @@ def _save_folder(motion: BodyMotion, folder: Path) -> None:
         frame["trans"] = motion.trans[i].tolist()
         frame["focal"], frame["princpt"] = motion.focal[i].tolist(), motion.principal[i].tolist()
         frame["img_size_wh"], frame["pad_ratio"] = list(motion.size), 0.0
-        (folder / f"{number:05d}.json").write_text(json.dumps(frame), encoding="utf-8")
+        (folder / f"{number + 1:05d}.json").write_text(json.dumps(frame), encoding="utf-8")
 
 
 def _read_amass(path: Path, size: tuple[int, int]) -> BodyMotion:
@@ -136,6 +159,7 @@ def _read_amass(path: Path, size: tuple[int, int]) -> BodyMotion:
         with np.load(path, allow_pickle=False) as file:
             wanted = {"poses", "trans", "betas", "mocap_framerate", "mocap_frame_rate", *_CAMERA}
             data = {name: file[name].astype(np.float64) for name in file.files if name in wanted}
+            gender = _gender(file)
     except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
         raise MotionError(f"{path} is not an .npz file that can be read ({error}).") from error
     fps = data.get("mocap_framerate", data.get("mocap_frame_rate"))
@@ -147,11 +171,19 @@ def _read_amass(path: Path, size: tuple[int, int]) -> BodyMotion:
         raise MotionError(
             f"{path}: `poses` {poses.shape} and `trans` {trans.shape} must be [F,156] or [F,165] and [F,3]."
         )
-    betas = torch.zeros(BETAS, dtype=torch.float64)
-    if poses.shape[1] == 156:  # SMPL-H, which has no jaw and no eyes
+    betas = torch.from_numpy(data.get("betas", np.zeros(BETAS)).ravel()[:BETAS])
+    betas = torch.nn.functional.pad(betas, (0, BETAS - len(betas)))
+    smplh = poses.shape[1] == 156
+    if smplh or gender in ("male", "female"):
+        if betas.any():
+            logging.getLogger(__name__).warning(
+                "%s: the performer's shape is left out, the mean body moves instead: it is of the %s model, whose "
+                "shapes are not those of the neutral SMPL-X.",
+                *(path.name, "SMPL-H" if smplh else f"{gender} SMPL-X"),
+            )
+        betas = torch.zeros_like(betas)
+    if smplh:  # which has no jaw and no eyes
         poses = np.concatenate([poses[:, :66], np.zeros((len(poses), 9)), poses[:, 66:]], axis=1)
-    elif "betas" in data and data["betas"].size >= BETAS:
-        betas = torch.from_numpy(data["betas"].ravel()[:BETAS])
     count = len(poses)
     pose = torch.from_numpy(poses).unflatten(1, (JOINTS, 3))
     turned = _turn_root(pose, 1), torch.from_numpy(trans)[:, [0, 2, 1]] * torch.tensor([1.0, -1.0, 1.0])
@@ -159,7 +191,7 @@ def _read_amass(path: Path, size: tuple[int, int]) -> BodyMotion:
     if placed:
         focal, principal = torch.from_numpy(data["focal"]), torch.from_numpy(data["princpt"])
         size = int(data["img_size_wh"][0]), int(data["img_size_wh"][1])
-        frames = tuple(data["frames"].astype(int).tolist())
+        frames = _from_zero(data["frames"], min(data["frames"], default=1))
     else:
         focal, principal, frames = *_default_camera(size, count), tuple(range(count))
     try:
@@ -171,6 +203,14 @@ def _read_amass(path: Path, size: tuple[int, int]) -> BodyMotion:
     distance = _PERSON * focal[0, 1] / (_FILL * size[1])
     start = torch.tensor([0.0, 0.0, distance]) - torch.tensor(PELVIS) - motion.trans[0]
     return motion.moved(*start.tolist())
+
+
+def _gender(file: np.lib.npyio.NpzFile) -> str:
+    """Which SMPL-X the betas belong to, lower case; neutral where it is not said."""
+    try:
+        return str(file["gender"].astype(str)).lower()
+    except (KeyError, ValueError):
+        return "neutral"
 
 
 _CAMERA = ("focal", "princpt", "img_size_wh", "frames")
@@ -202,5 +242,5 @@ def _save_amass(motion: BodyMotion, path: Path) -> None:
         focal=motion.focal.numpy(),
         princpt=motion.principal.numpy(),
         img_size_wh=np.array(motion.size),
-        frames=np.array(motion.frames),
+        frames=np.array(motion.frames) + 1,
     )

@@ -50,7 +50,7 @@ def write_ply(avatar: "Avatar", path: Path) -> None:
 
 
 def read_ply(path: Path) -> dict:
-    """The items of an `Avatar` by name; those that the file does not hold are offset 0, identities, betas 0.
+    """The items of an `Avatar` by name; those that the file does not hold are 0.
 
     View-dependent colour (`f_rest_*`) is left out. Raises CheckpointError.
     """
@@ -82,7 +82,7 @@ def read_ply(path: Path) -> dict:
 
 def _rest(comments: str, name: str) -> dict:
     if not comments:
-        return {"neutral_transforms": torch.eye(4).repeat(55, 1, 1), "betas": torch.zeros(10)}
+        return {"neutral_transforms": torch.zeros(55, 4, 4), "betas": torch.zeros(10)}
     try:
         values = np.frombuffer(base64.b64decode(comments, validate=True), "<f4")
         transforms, betas, visible_ratio, has_head = np.split(values, [880, 890, 891])
@@ -106,6 +106,8 @@ def _header(file, name: str) -> tuple[np.dtype, str, int]:
         lines.append(line.decode("ascii", "replace").strip())
     if "format binary_little_endian 1.0" not in lines:
         raise CheckpointError(f"{name} is not a binary little-endian ply: save it as that.")
+    if any(line.startswith("element chunk ") for line in lines):
+        raise CheckpointError(f"{name} is SuperSplat's compressed ply: export it there as a plain, uncompressed .ply.")
     elements = [at for at, line in enumerate(lines) if line.startswith("element ")] + [len(lines)]
     words = lines[elements[0]].split() if len(elements) > 1 else []
     if len(words) != 3 or words[1] != "vertex" or not words[2].isdecimal():

@@ -1,10 +1,12 @@
 """An avatar by projection: one photo laid on the body that was fitted to it. A stand-in for LHM that needs no weights.
 
-What the photo shows keeps its colours, the back gets those of the front, everything else those of the nearest place
-that is seen, on either side of the body. Clothes and hair that stand off from the body are kept by their outline: near
-ones move the body's surface, the rest become gaussians of their own, which follow the nearest part of it.
+What the photo shows keeps its colours, the back gets those of the front, everything else those of the nearest seen
+place of the same part of the body, on either side of it. Clothes and hair that stand off from the body are kept by
+their outline: near ones move the body's surface, the rest become gaussians of their own, which follow the nearest part
+of it.
 """
 
+import logging
 from typing import NamedTuple
 
 import cv2
@@ -26,6 +28,9 @@ NEAR = 0.05  # m: nothing is nearer to the camera
 SKIN = 0.015  # m: what lies that far below what is seen is still seen
 OVERHANG, SHADOW = 0.02, 0.03  # m: beside a limb that much nearer, so much of the picture may still be that limb
 OUTSIDE = 0.06  # m: how far what sticks out of the mask is pulled in; the rest is left out
+ELSEWHERE = 0.3  # of a joint's surface far outside the mask: the photo does not show it, or not where it is thought
+LOOSE = 0.25  # m: beside the body, farther away than any cloth, there is something else
+WHOLE = 0.9  # of the body's surface: who shows less is told what was guessed
 THICK = 0.04  # m: half of what stands off from the body, at most
 COARSE, RIM = 2, 2  # px between gaussians; the head, and so much along the outline, have one in each pixel
 FINEST, REST = 0.9, 4  # pixels of the person for a gaussian, at most; the part of all that is for what is not seen
@@ -36,11 +41,21 @@ UNEVEN = 0.7  # radius in mean distances, where gaussians are not in rows
 STEEP = 0.5  # cosine between view and normal, below which gaussians are drawn out no more
 ABOVE_EYES = 0.03  # m: what is lower at the back of the head looks as what is at this height
 OTHER_SIDE = 0.01  # m: the other half of the body is that much farther away, where colours are sought
-NEIGHBOURS, SOURCES = 6, 8000
+NEIGHBOURS, SOURCES = 48, 8000
+FEWEST = 40  # places of known colour that a part of the body is filled in from
 R2 = (0.7548776662466927, 0.5698402909980532)  # spreads points evenly over a triangle
 EYES, HEAD = (23, 24), (15, 22, 23, 24)
 LIMBS = ((16, 18, 20, *range(25, 40)), (17, 19, 21, *range(40, 55)), (1, 4, 7, 10), (2, 5, 8, 11), (12, *HEAD))
 HEAD_LIMB = len(LIMBS)
+# By its joints; where colours come from instead, of a part that is not seen: hands are as bare as the face.
+PARTS = {
+    "head": (12, *HEAD),
+    "arms": (13, 14, 16, 17, 18, 19),
+    "hands": (20, 21, *range(25, 55)),
+    "legs": (1, 2, 4, 5, 7, 8, 10, 11),
+    "trunk": (0, 3, 6, 9),
+}
+INSTEAD = {"hands": "head", "arms": "trunk", "legs": "trunk"}
 
 
 class _Side(NamedTuple):
@@ -52,7 +67,8 @@ class _Side(NamedTuple):
 
 class _Samples(NamedTuple):
     """place [N,3] m before the camera; axes [N,3,3] and scale [N,3] m of the gaussian there; vertex [N] that each moves
-    with; where each is on the unposed body, rest [N,3] m; rgb [N,3], NaN where it is not known."""
+    with; where each is on the unposed body, rest [N,3] m; rgb [N,3], NaN where it is not known; rim [N] bool: so near
+    the person's outline that the colour may be mixed with the background's."""
 
     place: torch.Tensor
     axes: torch.Tensor
@@ -60,6 +76,7 @@ class _Samples(NamedTuple):
     vertex: torch.Tensor
     rest: torch.Tensor
     rgb: torch.Tensor
+    rim: torch.Tensor
 
     def only(self, kept: torch.Tensor) -> "_Samples":
         return _Samples(*(part[kept] for part in self))
@@ -87,7 +104,7 @@ def project_photo(
     gaussians: about as many it has. Raises ValueError when mask and body do not meet, or the motion is of a picture of
     another shape.
     """
-    motion = fit_camera(motion.looped(1), photo.shape[1], photo.shape[0])
+    motion = fit_camera(motion.still(), photo.shape[1], photo.shape[0])
     rest = body.template + body.shape_dirs @ motion.betas[0].float()
     affine = blend(body.skinning, body.skeleton.transforms(motion.pose, body.skeleton.rest(motion.betas[0]))[0])
     vertices = move(affine, rest) + motion.trans[0].float()
@@ -109,9 +126,10 @@ def project_photo(
     layers = _layers(mesh, front, back, mask, colours, camera, gaussians)
     left = count = max(gaussians // REST, gaussians - len(layers.place))
     for _ in range(2):  # how many of them are hidden is known after a first try
-        hidden = _unseen(_pulled_in(_spread(count, mesh), core, camera), front, back, camera)
+        hidden = _unseen(_pulled_in(_spread(count, mesh), joint, core, camera), front, back, mask, camera)
         count = min(MOST * left, left * left // max(1, len(hidden.place)))
     samples = _Samples(*(torch.cat(parts) for parts in zip(layers, hidden, strict=True)))
+    _tell(mesh, joint, mask, camera)
     samples = _filled_in(samples, joint[samples.vertex], body.skeleton.rest(motion.betas[0]).float())
     return _canonical(samples, body, affine, motion, visible_ratio)
 
@@ -169,7 +187,8 @@ def _layers(
 ) -> _Samples:
     """What the photo shows, and what somebody behind sees: of the body, and beside it, as deep as its nearest part."""
     covered = front.vertex >= 0
-    _, nearest = _nearest_true(covered)
+    away, nearest = _nearest_true(covered)
+    mask = mask & (away * front.depth.flatten()[nearest] / camera.focal[0] < LOOSE)
     limb = mesh.limb[front.vertex.flatten()[nearest]]
     edge = _nearest_true(~mask)[0] if not mask.all() else torch.full(mask.shape, torch.inf)
     fine = (limb == HEAD_LIMB) | (edge <= RIM) | (2 * mask.sum() <= FINEST * gaussians)
@@ -200,7 +219,10 @@ def _layers(
         axes, scale = _discs(normal, view, radius)
         scale[:, 2] = torch.where(beside, radius, scale[:, 2])
         layers.append(
-            _Samples(place, axes, scale, vertex, mesh.rest[vertex], rgb.where((known | beside)[:, None], torch.nan))
+            _Samples(
+                place, axes, scale, vertex, mesh.rest[vertex], rgb.where((known | beside)[:, None], torch.nan),
+                edge[chosen] <= RIM,
+            )  # fmt: skip
         )
     return _Samples(*(torch.cat(parts) for parts in zip(*layers, strict=True)))
 
@@ -249,11 +271,15 @@ def _spread(count: int, mesh: _Mesh) -> _Samples:
     normal = F.normalize(normal, dim=1)
     axes, scale = _discs(normal, normal, UNEVEN * (share[-1] / count / density[face]).sqrt().float())
     vertex = corner.gather(1, weights.argmax(dim=1, keepdim=True))[:, 0]
-    return _Samples(place, axes, scale, vertex, rest, torch.full_like(place, torch.nan))
+    return _Samples(place, axes, scale, vertex, rest, torch.full_like(place, torch.nan), torch.zeros_like(vertex) > 0)
 
 
-def _pulled_in(samples: _Samples, mask: torch.Tensor, camera: Camera) -> _Samples:
-    """Without what sticks out of the mask within the photo; what hardly does is moved to the mask's edge."""
+def _pulled_in(samples: _Samples, joint: torch.Tensor, mask: torch.Tensor, camera: Camera) -> _Samples:
+    """Without what sticks out of the mask within the photo; what hardly does is moved to the mask's edge.
+
+    What moves with a joint of which much sticks out stays as it is: nobody can say how that limb really stands, and
+    an avatar needs it. joint [V]: which one moves each vertex most.
+    """
     at, z = project(samples.place, camera), samples.place[:, 2]
     out = ~looked_up(mask, at, outside=True) & (z > NEAR)
     distance, nearest = _nearest_true(mask)
@@ -262,32 +288,65 @@ def _pulled_in(samples: _Samples, mask: torch.Tensor, camera: Camera) -> _Sample
     width = camera.size[0]
     edge = torch.stack([edge % width, edge // width], dim=1)
     place = torch.where(out[:, None], _unproject(edge, z, camera), samples.place)
-    return samples._replace(place=place).only(~out | near)
+    joint = joint[samples.vertex]
+    every, lost = (torch.bincount(joint[which], minlength=int(joint.max()) + 1) for which in (out | True, out & ~near))
+    guessed = (lost > ELSEWHERE * every)[joint]
+    place = torch.where(guessed[:, None], samples.place, place)
+    return samples._replace(place=place).only(~out | near | guessed)
 
 
-def _unseen(samples: _Samples, front: _Side, back: _Side, camera: Camera) -> _Samples:
-    """Those that neither the camera nor somebody behind the person would see."""
+def _unseen(samples: _Samples, front: _Side, back: _Side, mask: torch.Tensor, camera: Camera) -> _Samples:
+    """Those that neither the camera nor somebody behind the person would see, or that lie outside the mask."""
     at, z = project(samples.place, camera), samples.place[:, 2]
     first, last = (looked_up(side.depth, at, outside=0) for side in (front, back))
-    return samples.only((z <= NEAR) | (first == 0) | ((z > first + SKIN) & (z < last - SKIN)))
+    inside = looked_up(mask, at, outside=False)
+    return samples.only((z <= NEAR) | (first == 0) | ~inside | ((z > first + SKIN) & (z < last - SKIN)))
+
+
+def _tell(mesh: _Mesh, joint: torch.Tensor, mask: torch.Tensor, camera: Camera) -> None:
+    """Warns where the photo shows only a part of the body, and names what is guessed."""
+    corners = mesh.rest[mesh.faces]
+    area = torch.linalg.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]).norm(dim=1)
+    inside = looked_up(mask, project(mesh.vertices[mesh.faces[:, 0]], camera), outside=False)
+    of = joint[mesh.faces[:, 0]]
+    share = {"all": float((area * inside).sum() / area.sum())}
+    for name, joints in PARTS.items():
+        part = area * torch.isin(of, torch.tensor(joints))
+        share[name] = float((part * inside).sum() / part.sum())
+    if share["all"] < WHOLE:
+        guessed = ", ".join(f"{name} ({share[name]:.0%} seen)" for name in PARTS if share[name] < WHOLE)
+        logging.getLogger(__name__).warning(
+            "The photo shows %.0f %% of the body; the rest has the colours of what is seen: %s. A photo of the whole "
+            "person makes a better avatar.", 100 * share["all"], guessed,
+        )  # fmt: skip
 
 
 def _filled_in(samples: _Samples, joint: torch.Tensor, joints: torch.Tensor) -> _Samples:
     """With colours everywhere. joint [N]: which one moves each most; joints [55,3] m of the unposed body."""
     known = samples.rgb.isfinite().all(1)
-    wanted = samples.rest[~known]
+    wanted = samples.rest.clone()
     # Where the face is on the other side, hair goes on: as it is above the eyes.
-    hair = torch.isin(joint[~known], torch.tensor(HEAD)) & (wanted[:, 2] < joints[HEAD[0], 2])
+    hair = torch.isin(joint, torch.tensor(HEAD)) & (wanted[:, 2] < joints[HEAD[0], 2])
     above = wanted[:, 1].clamp(min=float(joints[list(EYES), 1].mean()) + ABOVE_EYES)
     wanted[:, 1] = torch.where(hair, above, wanted[:, 1])
+    sure = known & ~samples.rim
+    of = {name: torch.isin(joint, torch.tensor(numbers)) for name, numbers in PARTS.items()}
+    # A face, neither the hair around it nor a collar.
+    jaw, eyes = joints[HEAD[0]], joints[list(EYES), 1].mean()
+    skin = of["head"] & (wanted[:, 2] > jaw[2]) & (wanted[:, 1] > jaw[1]) & (wanted[:, 1] < eyes)
     rgb = samples.rgb.clone()
-    rgb[~known] = _nearest_colours(wanted, samples.rest[known], rgb[known])
+    for name, part in of.items():
+        instead = skin if name == "hands" else of[INSTEAD.get(name, name)]
+        several = (part & sure, instead & sure, part & known, sure)
+        sources = next((found for found in several if found.sum() >= FEWEST), known)
+        empty = part & ~known
+        rgb[empty] = _nearest_colours(wanted[empty], samples.rest[sources], samples.rgb[sources])
     return samples._replace(rgb=rgb)
 
 
 def _nearest_colours(wanted: torch.Tensor, known: torch.Tensor, rgb: torch.Tensor) -> torch.Tensor:
     """Colours [Q,3] at `wanted` [Q,3] m of the unposed body: means of the `known` [N,3] around, or around its mirror
-    image."""
+    image; the farther they are, the more of them count, so that a seam far away makes no streaks."""
     if not len(known):
         return wanted.new_full(wanted.shape, 0.5)
     every = -(-len(known) // SOURCES)
@@ -297,7 +356,8 @@ def _nearest_colours(wanted: torch.Tensor, known: torch.Tensor, rgb: torch.Tenso
     found = []
     for part in wanted.split(512):
         distance, index = (torch.cdist(part, places) + farther).topk(min(NEIGHBOURS, len(places)), largest=False)
-        weights = F.normalize((distance + 0.005) ** -2, p=1, dim=1)
+        nearest = distance[:, :1]
+        weights = F.normalize(torch.exp(-(((distance - nearest) / (0.003 + 0.3 * nearest)) ** 2)), p=1, dim=1)
         found.append((weights[..., None] * colours[index]).sum(1))
     return torch.cat(found) if found else wanted
 

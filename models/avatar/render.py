@@ -6,15 +6,16 @@ from typing import NamedTuple
 import torch
 
 from .animate import animate
-from .body import BodyModel
+from .body import BodyModel, Skeleton
 from .gaussians import Avatar
 from .mesh import render_mesh
-from .motion import BodyMotion
-from .rasterize import Camera, rasterize, rasterize_frames
+from .motion import BodyMotion, MotionError
+from .rasterize import NEAR, Camera, rasterize, rasterize_frames
 from .rig import Rig
 
 STRETCH = 0.05  # the published clips are stretched by 0.4 % (1360×768 shown at 1280×720)
 FILLED = 0.9  # of a still's side, by the person
+CHEST = 9  # the joint that tells where a body is, which reaches about NEAR around it
 
 
 class AvatarClip(NamedTuple):
@@ -35,26 +36,31 @@ def render_avatar(
     backend: str = "torch",
     on_step: Callable[[int, int], None] | None = None,
     on_frame: Callable[[torch.Tensor], None] | None = None,
+    length: int = 0,
 ) -> AvatarClip:
-    """The avatar in every frame of `motion`, drawn at `width`×`height`; only one part of the clip is held on `device`.
+    """The avatar in the film of `motion`, drawn at `width`×`height`; only one part of the clip is held on `device`.
 
-    on_step(done, total) comes after every frame and may raise to cancel, then on_frame(image [H, W, 3]). Raises
-    ValueError when avatar and rig do not belong together, or the size would stretch the person.
+    The clip goes from frame 0 of the film to the motion's last, or has `length` frames if that is more; nothing is in
+    those without motion. on_step(done, total) comes after every frame drawn and may raise to cancel, then
+    on_frame(image [H, W, 3]). Raises ValueError when avatar and rig do not belong together, the size would stretch the
+    person, or the person is not before the camera.
     """
     motion = fit_camera(motion, width, height)
-    frames = len(motion)
+    _check_place(motion, rig.skeleton)
+    frames = max(length, motion.frames[-1] + 1)
     clip = AvatarClip(
-        torch.empty(frames, height, width, 3), torch.empty(frames, height, width), torch.empty(frames, height, width)
+        torch.zeros(frames, height, width, 3), torch.zeros(frames, height, width), torch.zeros(frames, height, width)
     )
     for part, posed in animate(avatar, rig, motion, device):
         cameras = _cameras(motion, part)
         drawn = rasterize_frames(posed.xyz, posed.rgb, posed.opacity, posed.scale, posed.rotation, cameras, backend)
-        for frame, render in enumerate(drawn, part.start):
+        for row, render in enumerate(drawn, part.start):
+            frame = motion.frames[row]
             clip.image[frame] = render.rgb.movedim(0, -1).cpu()
             clip.alpha[frame] = render.alpha[0].cpu()
             clip.depth[frame] = (render.depth[0] / render.alpha[0].clamp(min=1e-6)).cpu()
             if on_step:
-                on_step(frame + 1, frames)
+                on_step(row + 1, len(motion))
             if on_frame:
                 on_frame(clip.image[frame])
     return clip
@@ -93,23 +99,24 @@ def render_body(
     height: int,
     on_step: Callable[[int, int], None] | None = None,
     on_frame: Callable[[torch.Tensor], None] | None = None,
+    length: int = 0,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """The performer's grey body in every frame of `motion`: [F, H, W, 3] in 0…1 on black, and its mask [F, H, W].
+    """The performer's grey body in the film of `motion`: [F, H, W, 3] in 0…1 on black, and its mask [F, H, W].
 
-    on_step(done, total) comes after every frame and may raise to cancel, then on_frame(image [H, W, 3]). Raises
-    ValueError for a size that would stretch the person, and when no frame shows any of it.
+    on_step, on_frame, length: as for `render_avatar`. Raises ValueError for a size that would stretch the person, for a
+    body that is not before the camera, and when no frame shows any of it.
     """
     motion = fit_camera(motion, width, height)
-    cameras = _cameras(motion, slice(0, len(motion)))
-    image = torch.empty(len(motion), height, width, 3)
-    mask = torch.empty(len(motion), height, width)
-    for frame, camera in enumerate(cameras):
-        one = slice(frame, frame + 1)
+    _check_place(motion, body.skeleton)
+    frames = max(length, motion.frames[-1] + 1)
+    image, mask = torch.zeros(frames, height, width, 3), torch.zeros(frames, height, width)
+    for row, (frame, camera) in enumerate(zip(motion.frames, _cameras(motion, slice(None)), strict=True)):
+        one = slice(row, row + 1)
         vertices = body.vertices(motion.pose[one], motion.betas[one], motion.trans[one])[0]
         render = render_mesh(vertices, body.faces, camera)
         image[frame], mask[frame] = render.image.movedim(0, -1), render.mask[0].float()
         if on_step:
-            on_step(frame + 1, len(motion))
+            on_step(row + 1, len(motion))
         if on_frame:
             on_frame(image[frame])
     if not mask.any():
@@ -127,6 +134,18 @@ def fit_camera(motion: BodyMotion, width: int, height: int) -> BodyMotion:
             f"choose the same shape, such as {width}×{best}."
         )
     return motion.resized(width, height)
+
+
+def _check_place(motion: BodyMotion, skeleton: Skeleton) -> None:
+    """Raises MotionError with the frames in which the body is around the camera or behind it."""
+    depth = motion.joints(skeleton)[:, CHEST, 2]
+    wrong = [frame for frame, z in zip(motion.frames, depth.tolist(), strict=True) if z < NEAR]
+    if wrong:
+        raise MotionError(
+            f"The body is {'around' if depth.min() > -NEAR else 'behind'} the camera in {len(wrong)} of {len(motion)} "
+            f"frames, the first being frame {wrong[0] + 1} (counted from 1): take them out of the motion, or move the "
+            "person away (Edit Motion's z)."
+        )
 
 
 def _cameras(motion: BodyMotion, part: slice) -> list[Camera]:

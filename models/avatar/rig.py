@@ -27,12 +27,14 @@ _CHUNK = 1024  # points whose distances to all vertices are held at a time: 86 M
 @dataclass(frozen=True)
 class Rig:
     """Per gaussian: `skinning` [N,55] weights, `shape_dirs` [N,3,10] m per beta, `constrained` [N] bool: gaussians that
-    keep their rotation and stay below 2 cm; and the skeleton."""
+    keep their rotation and stay below 2 cm; and the skeleton. `neutral_transforms` [55,4,4] stand for the avatar's own,
+    where there are any: its pose may have been said only when it was rigged."""
 
     skinning: torch.Tensor
     shape_dirs: torch.Tensor
     constrained: torch.Tensor
     skeleton: Skeleton
+    neutral_transforms: torch.Tensor | None = None
 
     def driven_by(self, joints: Iterable[int]) -> torch.Tensor:
         """[N] bool: gaussians whose largest weight is of one of `joints`, such as UPPER_BODY."""
@@ -90,7 +92,7 @@ def rig_from_body(
     neutral_transforms: torch.Tensor,
     constraint: torch.Tensor | None = None,
 ) -> Rig:
-    """The rig of an avatar with `points` [N,3] and `neutral_transforms` [55,4,4].
+    """The rig of an avatar with `points` [N,3] and `neutral_transforms` [55,4,4] (`standing.unposed`).
 
     `constraint` [V] bool is LHM's painted prior of `read_constraint`. Which vertices it holds cannot be told from the
     body model: without it no gaussian is constrained, and where it would have held, gaussians turn with the body and
@@ -105,7 +107,7 @@ def rig_from_body(
             f"The constraint mask is for {len(constraint)} vertices, but the body has {len(body.template)}: "
             "use the human_prior_constrain.npz of LHM with SMPL-X."
         )
-    return Rig(body.skinning[vertex], body.shape_dirs[vertex], constraint[vertex], body.skeleton)
+    return Rig(body.skinning[vertex], body.shape_dirs[vertex], constraint[vertex], body.skeleton, neutral_transforms)
 
 
 def read_constraint(path: str | Path) -> torch.Tensor:

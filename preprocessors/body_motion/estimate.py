@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 
-from ...models.avatar.body import BodyModel, Skeleton
+from ...models.avatar.body import BodyModel
 from ...models.avatar.motion import BodyMotion, MotionError
 from ...models.avatar.rotation import matrix_to_quaternion, quaternion_to_axis_angle
 from ...models.hmr.multihmr import intrinsics
@@ -26,10 +27,13 @@ _TRIED = 12  # frames
 
 @dataclass(frozen=True)
 class MotionReport:
-    """What the fit did. `missing`: numbers of frames without the person that were filled in; `error` px: mean distance
-    of sure points; `shaking_before`, `shaking` m/s²: mean acceleration of the joints before and after smoothing;
-    `field_of_view` degrees over the longer side."""
+    """What the fit did. `frames`: how many the clip has; `first`, `last`: with the person, and `missing`: those between
+    that were filled in, counted from 0; `error` px: mean distance of sure points; `shaking_before`, `shaking` m/s²:
+    mean acceleration of the joints before and after smoothing; `field_of_view` degrees over the longer side."""
 
+    frames: int
+    first: int
+    last: int
     missing: tuple[int, ...]
     error: float
     shaking_before: float
@@ -38,9 +42,12 @@ class MotionReport:
 
     def __str__(self) -> str:
         frames = "1 frame" if len(self.missing) == 1 else f"{len(self.missing)} frames"
-        gaps = f"{frames} without the person filled in" if self.missing else "person in every frame"
+        gaps = f"{frames} without the person filled in" if self.missing else ""
+        whole = (self.first, self.last) == (0, self.frames - 1)
+        span = "" if whole else f"person from frame {self.first + 1} to {self.last + 1} of {self.frames}"
+        person = ", ".join(filter(None, (span, gaps))) or "person in every frame"
         return (
-            f"{gaps}; points {self.error:.1f} px off on average; joints accelerate by {self.shaking:.1f} m/s² "
+            f"{person}; points {self.error:.1f} px off on average; joints accelerate by {self.shaking:.1f} m/s² "
             f"({self.shaking_before:.1f} before smoothing); field of view {self.field_of_view:.0f}°."
         )
 
@@ -55,9 +62,9 @@ def estimate_motion(
     """The motion of the first person of each of `poses`, seen in pictures of `size` px (width, height).
 
     degrees: the camera's field of view over the longer side; None tries several. network: Multi-HMR, which looks at
-    `images` [F,H,W,3] (0…1); without it the fit starts from somebody standing. Frames are numbered from 0; those
-    between the first and the last with the person are filled in. A run of fewer than a tenth of a second's frames is
-    taken for a mistake; over gaps of up to a second the fit goes on, so that the person does not jump.
+    `images` [F,H,W,3] (0…1); without it the fit starts from somebody standing. Frames are numbered from 0. A run
+    of fewer than a tenth of a second's frames is taken for a mistake; over gaps of up to a second the fit goes on, so
+    that the person does not jump, and they are filled in.
     Raises MotionError when nothing is left.
     """
     keypoints = torch.stack([wholebody(pose, *size) for pose in poses]).float()
@@ -99,7 +106,6 @@ def estimate_motion(
         fits.append(fit_motion(body, aim, tall, camera, start, faith=faith, on_step=step))
     frames = torch.cat(runs).tolist()
     motion = torch.cat([_smoothed(body, fit, fps) for fit in fits]).double()
-    missing = tuple(sorted(set(range(frames[0], frames[-1])) - set(frames)))
     pose, trans, betas = motion.split((165, 3, 10), dim=1)
     result = BodyMotion(
         pose.unflatten(1, (55, 3)), trans, betas, camera.diagonal()[:2].expand(len(frames), -1),
@@ -107,8 +113,10 @@ def estimate_motion(
     ).filled()  # fmt: skip
     points = [_points(body, fit) for fit in fits]
     error = torch.cat([_errors(body, fit, wanted[run], camera) for fit, run in zip(fits, runs, strict=True)]).mean()
-    after = joints(model.skeleton, result)
-    return result, MotionReport(missing, error.item(), shaking(points, fps), shaking([after], fps), degrees)
+    missing = tuple(sorted({*result.frames} - {*frames}))
+    away = [row for row, (a, b) in enumerate(pairwise(result.frames), 1) if b > a + 1]
+    shakes = shaking(points, fps), shaking(result.joints(model.skeleton).tensor_split(away), fps)
+    return result, MotionReport(len(poses), frames[0], frames[-1], missing, error.item(), *shakes, degrees)
 
 
 def shaking(clips: Sequence[torch.Tensor], fps: float) -> float:
@@ -131,13 +139,6 @@ def _points(body: BodyPoints, fit: Fit) -> torch.Tensor:
     at = body(fit.rotations[:, 1:], fit.betas)
     joints = body.joints(fit.rotations[:, 1:], fit.betas)[1]
     return placed(joints, at, fit.rotations[:, 0], fit.head)
-
-
-def joints(skeleton: Skeleton, motion: BodyMotion) -> torch.Tensor:
-    """The joints of a motion before its camera, [F,55,3] m."""
-    rest = skeleton.rest(motion.betas[0])
-    transforms = skeleton.transforms(motion.pose, rest)
-    return (transforms[..., :3, :3] @ rest[..., None])[..., 0] + transforms[..., :3, 3] + motion.trans[:, None]
 
 
 def _errors(body: BodyPoints, fit: Fit, wanted: torch.Tensor, camera: torch.Tensor) -> torch.Tensor:

@@ -144,8 +144,9 @@ for number in range(3, 40):
 SLOW["99"] = {"class_type": "PreviewImage", "inputs": {"images": [str(number), 0]}}
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="SIGINT cannot be sent to one process on Windows")
-def test_ctrl_c_interrupts_the_servers_run(server, tmp_path):
+@pytest.mark.skipif(sys.platform == "win32", reason="signals cannot be sent to one process on Windows")
+@pytest.mark.parametrize(("sent", "code", "told"), [("SIGINT", 130, "error: interrupted"), ("SIGTERM", 143, "")])
+def test_ctrl_c_or_the_systems_end_interrupt_the_servers_run(server, tmp_path, sent, code, told):
     import urllib.request
 
     def queue():
@@ -157,9 +158,10 @@ def test_ctrl_c_interrupts_the_servers_run(server, tmp_path):
     client = subprocess.Popen([*command, "--out", tmp_path / "out"], stderr=subprocess.PIPE, text=True)
     try:
         _wait(queue)
-        client.send_signal(signal.SIGINT)
-        assert client.wait(30) == 130
-        assert client.stderr.read().rstrip().endswith("error: interrupted")
+        client.send_signal(getattr(signal, sent))
+        assert client.wait(30) == code
+        said = client.stderr.read()
+        assert said.rstrip().endswith(told) and "Traceback" not in said
         _wait(lambda: not queue())
     finally:
         client.kill()

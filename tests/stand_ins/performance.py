@@ -41,7 +41,7 @@ def waving(frames: int, width: int, height: int, fps: float = 15.0) -> BodyMotio
     focal = torch.full((frames, 2), FOCAL * height, dtype=torch.float64)
     principal = torch.tensor([width / 2, height / 2], dtype=torch.float64).expand(frames, 2)
     betas = torch.zeros(frames, 10, dtype=torch.float64)
-    return BodyMotion(pose, trans, betas, focal, principal, (width, height), tuple(range(1, frames + 1)), fps)
+    return BodyMotion(pose, trans, betas, focal, principal, (width, height), tuple(range(frames)), fps)
 
 
 def make_performance(

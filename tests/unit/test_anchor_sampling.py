@@ -330,6 +330,18 @@ def test_decode_halves_when_memory_runs_out(caplog):
     ]
 
 
+def test_numbers_that_are_none_end_in_a_sentence(anchor):
+    """Not in a black video: damaged weights, an overflow, a VAE that overflows."""
+    condition = replace(anchor.condition, context=anchor.condition.context * torch.nan)
+    with pytest.raises(ValueError, match="sampler's latents are not finite"):
+        sample(anchor.model, condition, anchor.noise, **anchor.options)
+    latents = torch.zeros(3, 4, 2, 2)
+    with pytest.raises(ValueError, match="sampler's latents are not finite"):
+        decode(latents.index_fill(1, torch.tensor([2]), torch.inf), CountingVAE())
+    with pytest.raises(ValueError, match="VAE's pictures are not finite"):
+        decode(latents, type("Overflows", (), {"decode": lambda self, part: part * torch.nan})())
+
+
 def test_decode_passes_cancel_on():
     def on_step(done, total):
         raise InterruptedError

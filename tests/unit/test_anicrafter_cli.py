@@ -4,13 +4,15 @@ import argparse
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import av
 import numpy as np
 import pytest
-from crafters.anicrafter_cli import register
+from crafters.anicrafter_cli import _scene, register
+from crafters.models.avatar.motion_files import save_motion
 from PIL import Image
-from stand_ins.performance import make_performance
+from stand_ins.performance import make_performance, waving
 from stand_ins.small_wan import write_small_wan
 
 FRAMES = 6
@@ -107,6 +109,44 @@ def test_mistakes_get_a_sentence(arguments, made, tmp_path, capsys):
         said = capsys.readouterr().err.strip().splitlines()
         assert sentence in said[-1] and said[-1].startswith("error: "), said
     assert not (tmp_path / "never.mp4").exists()
+
+
+@pytest.fixture
+def present(arguments, tmp_path):
+    """A function from a motion and options to the film's number of frames and to those that show its person."""
+
+    def present(motion, skip=0, **options):
+        path = tmp_path / "motion.npz"
+        save_motion(motion, path)
+        parser = argparse.ArgumentParser()
+        register(parser.add_subparsers())
+        args = parser.parse_args(arguments("never.mp4", motion=path, **options))
+        scene, frames, fps = _scene(args, True, skip)
+        assert fps == 15
+        shown, taken = ((clip > 0.3).flatten(1).any(1) for clip in (scene.mesh[1:], 1 - scene.free[1:]))
+        assert shown.equal(taken)
+        return frames, shown[:frames].nonzero()[:, 0].tolist()
+
+    return present
+
+
+def test_the_person_comes_and_goes_when_the_motion_does(present, caplog):
+    assert present(replace(waving(8, 160, 96), frames=tuple(range(8, 16)), fps=60.0)) == (FRAMES, [2, 3])
+    assert "The motion has 60 frames a second, the film 15: it was retimed" in caplog.text
+    assert "The motion goes from frame 3 to 4 of the film's 6" in caplog.text
+    with pytest.raises(ValueError, match="The motion has 7 frames, the background 6"):
+        present(waving(FRAMES + 1, 160, 96))
+
+
+@pytest.mark.slow
+def test_the_motion_can_be_repeated_and_begun_later(present, caplog):
+    late = replace(waving(2, 160, 96), frames=(2, 3))
+    assert present(late, skip=1) == (FRAMES, [1, 2])
+    assert present(late, frames=5) == (5, [2, 3, 4])
+    assert "The motion ends at frame 4: it goes back and forth from there on" in caplog.text
+    assert present(replace(waving(2, 160, 96), fps=7.5)) == (FRAMES, [0, 1, 2, 3])
+    caplog.clear()
+    assert present(waving(FRAMES, 160, 96)) == (FRAMES, [*range(FRAMES)]) and "The motion" not in caplog.text
 
 
 def test_a_size_must_fit_the_grid(arguments, capsys):

@@ -44,8 +44,25 @@ def test_avatar_is_weighted_by_alpha_twice_unless_told_otherwise():
     torch.testing.assert_close(levels, torch.full_like(levels, 76.0))  # 76.5 cut down
     with pytest.raises(ValueError, match="alpha is 16×8, but the avatar 16×16"):
         conditions.compose(avatar, alpha[:, :8], background)
-    with pytest.raises(ValueError, match="avatar has 1 frames, but the background 2: .* looping the motion"):
+    with pytest.raises(ValueError, match="avatar has 1 frames, but the background 2: .* at its end"):
         conditions.compose(avatar, alpha, background.expand(2, -1, -1, -1))
+
+
+def test_nobody_is_in_what_follows_the_motion(caplog):
+    avatar, alpha = frames(5), torch.ones(5, 32, 48)
+    longer, faded = conditions.until_the_end(8, avatar, alpha)
+    assert len(longer) == len(faded) == 8 and torch.equal(longer[:5], avatar)
+    assert not longer[5:].any() and not faded[5:].any()
+    assert "The motion ends at frame 5 of 8" in caplog.text
+    caplog.clear()
+    assert conditions.until_the_end(5, avatar)[0] is avatar and not caplog.text
+
+
+def test_more_motion_than_film_is_refused():
+    with pytest.raises(ValueError, match=r"avatar has 8 frames, but the background 5: cut .* at its end .*first_frame"):
+        conditions.until_the_end(5, frames(8))
+    with pytest.raises(ValueError, match=r"have \[7, 8\] frames"):
+        conditions.until_the_end(8, frames(8), frames(7))
 
 
 @pytest.mark.parametrize(

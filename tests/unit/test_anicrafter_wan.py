@@ -113,6 +113,11 @@ def test_the_last_estimate_is_the_result(transformer, condition):
     torch.testing.assert_close(estimates[-1], result, atol=1e-5, rtol=1e-5)
 
 
+def test_numbers_that_are_none_end_in_a_sentence(transformer, condition):
+    with pytest.raises(ValueError, match="sampler's latents are not finite"):
+        run(transformer, replace(condition, clip=condition.clip * torch.nan))
+
+
 def test_what_does_not_belong_together_is_refused(transformer, condition):
     for name, wrong in (("tokens", "tokens"), ("positive", "positive"), ("clip", "clip")):
         with pytest.raises(ValueError, match=f"{wrong} has shape"):

@@ -2,14 +2,21 @@ import logging
 
 import pytest
 import torch
-from crafters.models.chunks import Chunker
+from crafters.models.chunks import Chunker, out_of_memory
+
+NO_ROOM = [
+    torch.cuda.OutOfMemoryError("no room"),
+    RuntimeError("[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory: you tried to …"),
+    RuntimeError("MPS backend out of memory (MPS allocated: 9 GB, other allocations: 1 GB)."),
+    MemoryError(),
+]
 
 
-def fits(limit, seen):
+def fits(limit, seen, error=NO_ROOM[0]):
     def run(part):
         seen.append((part.start, part.stop))
         if part.stop - part.start > limit:
-            raise torch.cuda.OutOfMemoryError("no room")
+            raise error
         return list(range(part.start, part.stop))
 
     return run
@@ -27,9 +34,19 @@ def test_in_order_and_once_each(total, size):
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 5])
-def test_halves_until_it_fits(limit):
+@pytest.mark.parametrize("error", NO_ROOM, ids=lambda error: str(error)[:12])
+def test_halves_until_it_fits(limit, error):
     seen = []
-    assert flat(Chunker(8, "frames")(20, fits(limit, seen))) == list(range(20))
+    assert flat(Chunker(8, "frames")(20, fits(limit, seen, error))) == list(range(20))
+
+
+def test_main_memory_that_cannot_be_had_is_known_as_torch_says_it():
+    def run(part):
+        torch.empty(part.stop - part.start, 1 << 45)  # 128 TiB each
+
+    with pytest.raises(RuntimeError) as error:
+        Chunker(2, "frames")(2, run)
+    assert out_of_memory(error.value)
 
 
 def test_one_warning_and_the_size_is_remembered(caplog):

@@ -113,7 +113,7 @@ def test_a_foreign_ply(tmp_path):
     write_ply(tmp_path / "a.ply", columns, tail="element face 1\nproperty list uchar int vertex_indices\n")
     got = load_avatar(tmp_path / "a.ply")
     assert not got.offset.any() and not got.betas.any()
-    assert torch.equal(got.neutral_transforms, torch.eye(4).expand(55, 4, 4))
+    assert not got.posed and not got.neutral_transforms.any()
     np.testing.assert_allclose(got.xyz()[:, 0], columns["x"][2].astype(np.float32))
     np.testing.assert_allclose(got.scale[:, 1], np.exp(columns["scale_1"][2]), rtol=1e-5)
     np.testing.assert_allclose(got.rotation.norm(dim=-1), 1, rtol=1e-6)
@@ -253,6 +253,8 @@ def test_unusable_ply(tmp_path):
     refused("there are no gaussians", columns, count=0)
     refused("first element", columns, head="ply\nformat binary_little_endian 1.0\nelement camera 1\n")
     refused("no property f_dc_0", {name: columns[name] for name in ("x", "y", "z")})
+    chunks = "ply\nformat binary_little_endian 1.0\nelement chunk 1\nproperty float min_x\n"
+    refused("SuperSplat's compressed ply: export it there as a plain", columns, head=chunks)
     refused("`half x`", columns | {"x": ("half", "<f2", columns["x"][2])})
     refused("a property twice", columns, tail="property float x\n")
     refused("comments .* damaged", columns, tail="comment crafters avatar AAAA\n")

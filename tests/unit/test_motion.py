@@ -37,8 +37,8 @@ def pelvis_pixels(motion):
 
 def test_json_round_trip_is_exact(tmp_path):
     motion = some_motion()
-    save_motion(motion, tmp_path / "walk")
-    assert sorted(file.name for file in (tmp_path / "walk").iterdir()) == [f"0000{i}.json" for i in (3, 4, 5, 6)]
+    save_motion(motion, tmp_path / "walk")  # numbered from 1, as published
+    assert sorted(file.name for file in (tmp_path / "walk").iterdir()) == [f"0000{i}.json" for i in (4, 5, 6, 7)]
     assert equal(read_motion(tmp_path / "walk", fps=20), motion)
 
 
@@ -47,7 +47,7 @@ def test_a_real_folder_is_rewritten_number_for_number(tmp_path):
     if not folder.is_dir():
         pytest.skip("no real data: CRAFTERS_DATA has no anicrafter/scene/smplx_params")
     motion = read_motion(folder, fps=20)
-    assert motion.frames == tuple(range(1, 82)) and motion.size == (1360, 768) and not motion.missing
+    assert motion.frames == tuple(range(81)) and motion.size == (1360, 768) and not motion.missing
     assert motion.focal.flatten().tolist() == pytest.approx([1177.7946] * 162, abs=1e-4)
     assert motion.principal[7].tolist() == [680, 384]
     assert motion.betas.std(dim=0, correction=0).mean() == pytest.approx(3.5e-4, abs=0.05e-4)
@@ -59,15 +59,68 @@ def test_a_real_folder_is_rewritten_number_for_number(tmp_path):
 
 
 def test_frames_go_by_the_number_in_the_name_and_gaps_are_told(tmp_path, caplog):
-    motion = some_motion(frames=(9, 10, 13))
+    motion = some_motion(frames=(8, 9, 12))
     save_motion(motion, tmp_path / "a")
     for number in (9, 10, 13):  # unpadded names sort as 10, 13, 9
         (tmp_path / "a" / f"{number:05d}.json").rename(tmp_path / "a" / f"frame_{number}.json")
     with caplog.at_level(logging.WARNING):
         read = read_motion(tmp_path / "a", fps=20)
     assert equal(read, motion)
-    assert read.missing == [11, 12]
+    assert read.missing == [10, 11]
     assert "no pose for 2 of its frames 9 to 13, the first being 11" in caplog.text
+
+
+def test_a_folder_with_a_frame_0_counts_from_0(tmp_path, caplog):
+    save_motion(some_motion(frames=(0, 1, 2, 5)), tmp_path / "a")
+    for number in (1, 2, 3, 6):
+        (tmp_path / "a" / f"{number:05d}.json").rename(tmp_path / "a" / f"{number - 1:05d}.json")
+    assert read_motion(tmp_path / "a").frames == (0, 1, 2, 5)
+    assert "frames 0 to 5, the first being 3" in caplog.text
+
+
+def change_all(folder, change):
+    for file in sorted(folder.glob("*.json")):
+        frame = json.loads(file.read_text())
+        change(frame)
+        file.write_text(json.dumps(frame))
+
+
+def test_a_frame_of_zeros_is_one_without_the_person(tmp_path):
+    motion = some_motion(frames=(0, 1, 2, 3, 4))
+    save_motion(motion, tmp_path / "a")
+
+    def empty(frame):
+        def nothing(value):
+            return [nothing(part) for part in value] if isinstance(value, list) else 0.0
+
+        frame.update({name: nothing(value) for name, value in frame.items()})
+
+    everything = {file: file.read_text() for file in (tmp_path / "a").iterdir()}
+    change_all(tmp_path / "a", empty)
+    with pytest.raises(MotionError, match="all frames are zero"):
+        read_motion(tmp_path / "a")
+    for name in ("00002.json", "00004.json", "00005.json"):
+        (tmp_path / "a" / name).write_text(everything[tmp_path / "a" / name])
+    read = read_motion(tmp_path / "a")
+    assert read.frames == (1, 3, 4) and read.pose.equal(motion.pose[[1, 3, 4]])
+
+
+@pytest.mark.parametrize(("size", "ratio"), [((1360, 768), 0.2), ((853, 479), 0.15)])
+def test_a_padded_camera_is_brought_back_to_the_film(tmp_path, size, ratio):
+    motion = replace(some_motion(size=size), principal=torch.tensor(size).double().expand(4, 2) / 2)
+    save_motion(motion, tmp_path / "a")
+    padded = [round(side * (1 + ratio)) for side in size]
+    left, top = ((wide - side) // 2 for wide, side in zip(padded, size, strict=True))
+
+    def pad(frame):
+        x, y = frame["princpt"]
+        frame.update(img_size_wh=padded, princpt=[x + left, y + top], pad_ratio=ratio)
+
+    change_all(tmp_path / "a", pad)
+    assert equal(read_motion(tmp_path / "a", fps=20), motion)
+    change_all(tmp_path / "a", change(pad_ratio="much"))
+    with pytest.raises(MotionError, match="`pad_ratio` is 'much'"):
+        read_motion(tmp_path / "a")
 
 
 def test_filling_turns_evenly_and_keeps_what_was_there():
@@ -79,6 +132,13 @@ def test_filling_turns_evenly_and_keeps_what_was_there():
     assert filled.pose[:, 4, 0].tolist() == pytest.approx([4.0, 0.3, 0.5, 0.7, 0.9])
     assert filled.trans[[0, 1, 4]].equal(motion.trans)
     torch.testing.assert_close(filled.trans[2], motion.trans[1] * 2 / 3 + motion.trans[2] / 3)
+
+
+def test_who_is_not_seen_for_more_than_a_second_has_left(caplog):
+    motion = some_motion(frames=(2, 23, 45))  # 20 and 21 frames between, at 20 a second
+    assert motion.filled().frames == (*range(2, 24), 45)
+    assert "filled in between their neighbours: 20." in caplog.text
+    assert "The person is away for 21 frames of the motion" in caplog.text
 
 
 def change(**values):
@@ -105,7 +165,7 @@ def drop(name):
     ],
 )
 def test_a_wrong_json_is_named(tmp_path, spoil, message):
-    save_motion(some_motion(), tmp_path / "a")
+    save_motion(some_motion(frames=(2, 3, 4)), tmp_path / "a")
     file = tmp_path / "a" / "00004.json"
     frame = json.loads(file.read_text())
     spoil(frame)
@@ -173,9 +233,20 @@ def test_amass_hands_jaw_and_shape(tmp_path):
     smplh = read_motion(amass(tmp_path))
     assert (smplh.pose[:, 40:] == 0.25).all() and not smplh.pose[:, 22:25].any()
     assert not smplh.betas.any()  # another model's shapes
-    smplx = read_motion(amass(tmp_path, values=165, mocap_framerate=None, mocap_frame_rate=60))
+    neutral = {"gender": "neutral", "mocap_framerate": None, "mocap_frame_rate": 60}
+    smplx = read_motion(amass(tmp_path, values=165, **neutral))
     assert (smplx.pose[:, 40:] == 0.25).all() and smplx.fps == 60
     assert smplx.betas[0].tolist() == list(range(10))
+
+
+def test_the_shape_of_a_male_or_female_model_is_not_that_of_the_neutral_one(tmp_path, caplog):
+    for gender in ("male", np.array(b"female")):
+        assert not read_motion(amass(tmp_path, values=165, gender=gender)).betas.any()
+    assert "walk.npz: the performer's shape is left out" in caplog.text and "female SMPL-X" in caplog.text
+    caplog.clear()
+    for gender in ("neutral", None):
+        assert read_motion(amass(tmp_path, values=165, gender=gender)).betas[0].tolist() == list(range(10))
+    assert not caplog.text
 
 
 def test_amass_round_trip(tmp_path):
@@ -257,19 +328,58 @@ def test_scaling_keeps_the_pelvis_in_the_picture():
 def test_retiming_keeps_the_duration():
     motion = replace(some_motion(), trans=torch.arange(4.0).double()[:, None].expand(4, 3))
     double = motion.retimed(40)
-    assert double.fps == 40 and double.frames == tuple(range(3, 11))
+    assert double.fps == 40 and double.frames == tuple(range(6, 14))
     assert double.trans[:, 0].tolist() == [0, 0.5, 1, 1.5, 2, 2.5, 3, 3]
     half = motion.retimed(10)
-    assert half.trans[:, 0].tolist() == [0, 2] and half.frames == (3, 4)
+    assert half.trans[:, 0].tolist() == [1, 3] and half.frames == (2, 3)
     assert equal(motion.retimed(20), motion)
 
 
+@pytest.mark.parametrize("rate", [24, 25, 30, 50, 60, 100, 120])
+@pytest.mark.parametrize("film", [24, 25, 30000 / 1001, 60])
+def test_at_every_rate_the_person_is_where_they_are_at_that_time(rate, film, caplog):
+    """Somebody who comes after half a second and walks at 1 m/s for two."""
+    frames = tuple(range(rate // 2, rate * 5 // 2))
+    motion = some_motion(frames)
+    seconds = torch.tensor(frames, dtype=torch.float64) / rate
+    retimed = replace(motion, trans=seconds[:, None].expand(-1, 3), fps=float(rate)).for_film(film)
+    assert retimed.fps == film and abs(len(retimed) / film - 2) < 1.01 / film
+    late = retimed.trans[:, 0] - torch.tensor(retimed.frames, dtype=torch.float64) / film
+    assert late.abs().max() <= 0.5 / film + 1 / rate  # at the ends; between them it is exact
+    assert late[1:-3].abs().max() < 1e-9
+    assert ("retimed" in caplog.text) == (rate != film)
+
+
+def test_retiming_keeps_gaps():
+    motion = some_motion(frames=(0, 1, 2, 3, 8, 9))
+    assert motion.retimed(10).frames == (0, 1, 4)
+    assert motion.retimed(40).frames == (*range(7), *range(15, 20))
+    times = torch.tensor(motion.frames).double()[:, None].expand(-1, 3)
+    assert replace(motion, trans=times).retimed(50).trans[6:14, 0].tolist() == [2.4, 2.8, 3, 8, 8, 8.4, 8.8, 9]
+
+
 def test_looping():
-    motion = replace(some_motion(), trans=torch.arange(4.0).double()[:, None].expand(4, 3))
+    motion = replace(some_motion((0, 1, 2, 3)), trans=torch.arange(4.0).double()[:, None].expand(4, 3))
     assert motion.looped(9).trans[:, 0].tolist() == [0, 1, 2, 3, 2, 1, 0, 1, 2]
     assert motion.looped(6, back_and_forth=False).trans[:, 0].tolist() == [0, 1, 2, 3, 0, 1]
-    assert motion.looped(2).frames == (3, 4)
-    assert some_motion(frames=(5,)).looped(3).frames == (5, 6, 7)
+    assert motion.looped(2).frames == (0, 1)
+    assert some_motion(frames=(5,)).looped(8).frames == (5, 6, 7)
+
+
+def test_looping_goes_by_the_film():
+    """Who comes at frame 2 and is away at 4 still does so; the film's length is what is asked for."""
+    motion = some_motion(frames=(2, 3, 5))
+    assert motion.looped(4).frames == (2, 3)
+    assert motion.looped(10).frames == (2, 3, 5, 7, 8, 9)
+    assert motion.looped(10).pose.equal(motion.pose[[0, 1, 2, 1, 0, 1]])
+
+
+def test_a_film_cut_at_its_beginning():
+    motion = some_motion(frames=(2, 3, 5))
+    assert motion.since(3).frames == (0, 2) and motion.since(3).pose.equal(motion.pose[1:])
+    assert equal(motion.since(0), motion)
+    with pytest.raises(MotionError, match="ends at frame 6: none is left after 6"):
+        motion.since(6)
 
 
 @pytest.mark.parametrize(
@@ -278,7 +388,8 @@ def test_looping():
         lambda m: m.resized(0, 5),
         lambda m: m.scaled(0),
         lambda m: m.retimed(0),
-        lambda m: m.looped(0),
+        lambda m: m.looped(3),
+        lambda m: replace(m, frames=(-1, 0, 1, 2)),
         lambda m: replace(m, frames=(3, 3, 4, 5)),
         lambda m: replace(m, trans=m.trans[:2]),
     ],

@@ -181,6 +181,59 @@ def test_half_a_body_gets_legs(body):
     assert picture.isfinite().all()
 
 
+STREET = torch.tensor([0.1, 0.9, 0.1])
+
+
+def test_what_is_not_seen_is_filled_from_its_own_part_and_said(body, caplog):
+    """Cut at the knees and the wrists: hands as bare as the face, legs as the trousers, nothing of the street."""
+    motion = motion_of(STAND)
+    joint = body.skinning.argmax(1)
+    colours = colours_of(body)
+    colours[torch.isin(joint, torch.tensor([23, 24, 15, 22]))] = torch.tensor(SKIN)
+    photo, mask = photo_of(body, motion, colours)
+    seen_rows = torch.zeros_like(mask)
+    seen_rows[:205] = True
+    painted = torch.isin(joint, torch.tensor((20, 21, *range(25, 55)))).float()[:, None].repeat(1, 3)
+    hands = mask & (photo_of(body, motion, painted)[0][..., 0] > 0.5)
+    shown = mask & seen_rows & ~wider(hands, 2)
+    photo = torch.where(mask[..., None], photo, STREET)
+    shown = wider(shown, 1)  # and a little of the street along the outline
+    avatar = project_photo(photo, shown, body, motion, 12_000)
+    picture, alpha = seen(avatar, body, motion_of(STAND).resized(2 * WIDTH, 2 * HEIGHT))
+    _, truth = photo_of(body, motion.resized(2 * WIDTH, 2 * HEIGHT), colours)
+    assert overlap(alpha, truth) > 0.88  # no limb is left out
+    rows = torch.arange(2 * HEIGHT)[:, None].expand(-1, 2 * WIDTH)
+    legs = truth & (alpha > 0.9) & (rows > 430)
+    assert (picture - torch.tensor(GREY))[legs].abs().mean() < 0.06
+    bare = hands.repeat_interleave(2, 0).repeat_interleave(2, 1) & truth & (alpha > 0.9)
+    assert bare.sum() > 50 and (picture - torch.tensor(SKIN))[bare].abs().mean() < 0.1
+    (told,) = [record.getMessage() for record in caplog.records if "of the body" in record.getMessage()]
+    assert "legs (" in told and "hands (" in told and "head" not in told
+
+
+def test_a_limb_that_the_photo_shows_nowhere_is_not_left_out(body):
+    """A leg that was thought to stand where the photo shows only street."""
+    motion = motion_of({**STAND, 1: (0, 0, 0.9)})
+    photo, mask = photo_of(body, motion, colours_of(body))
+    leg = torch.isin(body.skinning.argmax(1), torch.tensor([1, 4, 7, 10])).float()
+    mask &= photo_of(body, motion, leg[:, None].repeat(1, 3))[0][..., 0] < 0.5
+    avatar = project_photo(photo, mask, body, motion, 12_000)
+    large = motion_of(STAND).resized(2 * WIDTH, 2 * HEIGHT)
+    assert overlap(seen(avatar, body, large)[1], photo_of(body, large, colours_of(body))[1]) > 0.9
+
+
+def test_what_is_too_far_from_the_body_for_cloth_hangs_on_no_limb(body):
+    motion = motion_of(STAND)
+    photo, mask = photo_of(body, motion, colours_of(body))
+    mask[:, : WIDTH // 2 - 60] = True  # 0.48 m from the middle: a wall
+    avatar = project_photo(photo, mask, body, motion, 12_000)
+    turned = motion_of({**STAND, 16: (0, 0, 1.0), 17: (0, 0, -1.0)}).resized(2 * WIDTH, 2 * HEIGHT)
+    alpha = seen(avatar, body, turned)[1]
+    _, expected = photo_of(body, turned, colours_of(body))
+    hanging = (alpha > 0.5) & ~wider(expected, 8)
+    assert hanging.sum() < 0.25 * expected.sum()  # what is as near as a wide sleeve
+
+
 def test_the_bodys_shape_is_kept(body):
     betas = torch.tensor([1.5, -1.0, *[0.0] * 8])
     motion = motion_of(STAND, betas=betas)

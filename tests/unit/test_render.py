@@ -73,6 +73,29 @@ def test_frames_are_shown_as_they_are_made(avatar, body):
     assert calls[3:] == calls[:3]
 
 
+def test_who_comes_late_and_goes_early_is_in_no_other_frame(avatar, body):
+    motion = replace(waving(4, 64, 48), frames=(2, 3, 5, 6))
+    rig = rig_from_body(body, avatar.points, avatar.neutral_transforms)
+    shown = render_avatar(avatar, rig, motion, 64, 48, length=9)
+    mesh, mask = render_body(body, motion, 64, 48, length=9)
+    for clip in (*shown, mesh, mask):
+        assert [bool(frame.any()) for frame in clip] == [frame in motion.frames for frame in range(9)]
+    still = render_avatar(avatar, rig, motion.still(), 64, 48)
+    assert len(still.image) == 1 and torch.equal(still.image[0], shown.image[2])
+    assert len(render_body(body, motion, 64, 48)[0]) == 7  # to the motion's last frame
+
+
+@pytest.mark.parametrize(("z", "where"), [(-5.0, "behind"), (-3.75, "around")])
+def test_a_body_that_is_not_before_the_camera_is_refused(avatar, body, z, where):
+    motion = waving(6, 64, 48)
+    trans = motion.trans.clone()
+    trans[2:4, 2] += z
+    rig = rig_from_body(body, avatar.points, avatar.neutral_transforms)
+    for draw in (lambda m: render_body(body, m, 64, 48), lambda m: render_avatar(avatar, rig, m, 64, 48)):
+        with pytest.raises(ValueError, match=f"{where} the camera in 2 of 6 frames, the first being frame 13"):
+            draw(replace(motion, trans=trans, frames=tuple(range(10, 16))))
+
+
 def test_a_cancel_comes_through(avatar, body):
     def cancel(done, total):
         raise KeyboardInterrupt
