@@ -223,11 +223,13 @@ def moving_scene(
         kept = keep(graph, "Keep Motion and Background", clip["fps"], motion=motion, background=background)
         motion, background = kept["motion"], kept["background"]
     else:
-        motion = graph.add("CraftersLoadMotion", motion="motion.npz", fps=15)["motion"]
-        graph.next_stack()
         video = graph.add("LoadVideo", "Background Video", file="background.mp4")
         clip = graph.add("CraftersClipFrames", "Background Frames", video=video["VIDEO"], every=1, long_side=0)
         background = clip["frames"]
+        graph.next_stack()
+        # JSONs say no rate: they are the film's. An AMASS file has its own, and is retimed.
+        rates = {"fps": clip["fps"], "film_fps": clip["fps"]}
+        motion = graph.add("CraftersLoadMotion", motion="motion.npz", **rates)["motion"]
     graph.group("Avatar in the scene", 1)
     size = {"width": 1280, "height": 720}
     drawn = graph.add("CraftersRenderAvatar", avatar=avatar, rig=rig, motion=motion, **size)
