@@ -2,9 +2,7 @@
 
 from pathlib import Path
 
-import numpy as np
 import torch
-from PIL import Image
 
 from ..models.anchorcrafter import encoders, sampling
 from ..models.anchorcrafter.conditions import ProductTokens, anchor_condition
@@ -14,6 +12,7 @@ from ..preprocessors.draw_pose import draw_pose
 from ..preprocessors.dwpose import DWPose
 from ..preprocessors.extract import extract_poses
 from ..preprocessors.person import fit_person
+from ..preprocessors.photo import read_photo
 from ..preprocessors.placement import fit_placement, place_pose, place_video
 from ..preprocessors.product import product_views
 from ..runtime.memory import Managed, network_dtype, vae_dtype
@@ -55,14 +54,13 @@ def run_embedded(prompt: Prompt, models: Path) -> torch.Tensor:
     own = models / "crafters"
 
     def picture(title: str) -> tuple[torch.Tensor, torch.Tensor]:
-        pixels = torch.from_numpy(np.array(Image.open(titled[title]["image"]).convert("RGBA"))).float() / 255
-        return pixels[..., :3], pixels[..., 3]
+        image, opacity = read_photo(Path(titled[title]["image"]))
+        return image[0], torch.ones(image.shape[1:3]) if opacity is None else opacity[0]
 
-    def clip(title: str) -> torch.Tensor:
-        take = titled[f"{title} Frames"]
-        source = titled[title]["file"]
-        frames, _ = read_clip(source, take["first_frame"], take["every"], take["frames"], take["long_side"])
-        return frames.float() / 255
+    def clip(title: str, fps: float = 0) -> tuple[torch.Tensor, float]:
+        take = {name: titled[f"{title} Frames"][name] for name in ("every", "frames", "long_side")}
+        frames, fps = read_clip(titled[title]["file"], titled[f"{title} Frames"]["first_frame"], fps=fps, **take)
+        return frames.float() / 255, fps
 
     def drawn(poses: list) -> torch.Tensor:
         size = person.shape[2], person.shape[1]
@@ -70,7 +68,7 @@ def run_embedded(prompt: Prompt, models: Path) -> torch.Tensor:
         return torch.stack([torch.from_numpy(picture) for picture in pictures]).float() / 255
 
     person = fit_person(picture("Person Photo")[0][None], titled["Fit Person Photo"]["short_side"])
-    driving = clip("Driving Clip")
+    driving, fps = clip("Driving Clip")
     dwpose = DWPose(own / titled["Load DWPose"]["detector"], own / titled["Load DWPose"]["pose"])
     poses = extract_poses(dwpose, driving, on_step=Progress("Driving Pose"))
     person_pose = extract_poses(dwpose, person)
@@ -96,8 +94,8 @@ def run_embedded(prompt: Prompt, models: Path) -> torch.Tensor:
         drawn(person_pose),
         drawn([place_pose(pose, placement) for pose in poses]),
         ProductTokens(views, dinov2.tokens(views)),
-        place_video(clip("Object Depth"), placement),
-        place_video(clip("Hand Mesh"), placement),
+        place_video(clip("Object Depth", fps)[0], placement),
+        place_video(clip("Hand Mesh", fps)[0], placement),
     )
     settings = titled["Anchor Sampler"]
     latents = sampling.sample(

@@ -78,7 +78,7 @@ def presenting(folder: Path, prompt: Prompt, seed: int) -> Demo:
     pictures.update(zip(("Product Left", "Product Front", "Product Right"), scene.product_views, strict=True))
     clips = {"Driving Clip": scene.frames, "Hand Mesh": scene.hand_mesh, "Object Depth": scene.object_depth}
     for title, frames in clips.items():
-        write_video(folder / f"{title}.mp4", frames, FPS, "film" if title == "Driving Clip" else "exact")
+        write_video(folder / f"{title}.mp4", frames, FPS)
     paths = {title: folder / f"{title}.mp4" for title in clips}
 
     def judge(result: np.ndarray) -> Judgement:

@@ -16,7 +16,8 @@ class CraftersClipFrames(io.ComfyNode):
             display_name="Clip Frames",
             category=CATEGORY,
             description="Reads only the needed frames of a video, at the needed size, so that a long clip fits into "
-            "memory. Use the same settings for the driving clip and for its condition videos.",
+            "memory: upright, HDR as on an ordinary screen, transparent parts black, uneven frame times in an even "
+            "beat. Use the same settings for the driving clip and for its condition videos.",
             inputs=[
                 io.Video.Input("video", tooltip="The clip, from Load Video."),
                 io.Int.Input("first_frame", default=0, min=0, max=1_000_000,
@@ -29,17 +30,22 @@ class CraftersClipFrames(io.ComfyNode):
                 io.Int.Input("long_side", default=1024, min=0, max=8192, step=2, optional=True,
                              tooltip="Longest side in pixels; larger clips are reduced to it. 0 keeps the size. "
                              "More than the size of the result only costs memory."),
+                io.Float.Input("at_fps", default=0.0, min=0.0, max=240.0, optional=True,
+                               tooltip="For condition videos: connect the driving clip's fps, and a video of another "
+                               "rate runs alongside it, frame for frame. 0 keeps the clip's own rate."),
             ],
             outputs=[
                 io.Image.Output("frames", display_name="frames"),
                 io.Float.Output("fps", display_name="fps", tooltip="Frames per second of what was taken."),
+                io.Mask.Output("mask", display_name="mask",
+                               tooltip="1 where the picture is, 0 where it is transparent; 1 all over in most videos."),
             ],
         )  # fmt: skip
 
     @classmethod
-    def execute(cls, video, first_frame, every, frames, long_side=1024):
-        images, fps = clip.read_video(video, first_frame, every, frames, long_side, Progress("Clip Frames"))
-        return io.NodeOutput(images, fps)
+    def execute(cls, video, first_frame, every, frames, long_side=1024, at_fps=0.0):
+        progress = Progress("Clip Frames")
+        return io.NodeOutput(*clip.read_video(video, first_frame, every, frames, long_side, progress, at_fps))
 
 
 class CraftersFitPerson(io.ComfyNode):

@@ -44,9 +44,9 @@ def anchorcrafter(graph: Graph, weights: Weights, *, one_clip: bool = False) -> 
     person, driving = person_and_motion(graph)
     if not one_clip:
         graph.next_stack()
-        hand = clip_frames(graph, "Hand Mesh", "hand_mesh.mp4")["frames"]
+        hand = clip_frames(graph, "Hand Mesh", "hand_mesh.mp4", at_fps=driving["fps"])["frames"]
         graph.next_stack()
-        depth = clip_frames(graph, "Object Depth", "object_depth.mp4")["frames"]
+        depth = clip_frames(graph, "Object Depth", "object_depth.mp4", at_fps=driving["fps"])["frames"]
     graph.group("Product", 0)
     photos = {}
     for side in ("left", "front", "right"):
@@ -86,7 +86,7 @@ def anchorcrafter(graph: Graph, weights: Weights, *, one_clip: bool = False) -> 
         hand=hand["images"],
         object_depth=depth["images"],
     )
-    sample(graph, *condition)
+    sample(graph, *condition, driving["fps"])
 
 
 def anchorcrafter_from_one_clip(graph: Graph, weights: Weights) -> None:
@@ -98,7 +98,7 @@ def mimicmotion(graph: Graph, weights: Weights) -> None:
     person, driving = person_and_motion(graph)
     _, pose, person_pose, _ = poses(graph, weights, person, driving)
     condition = encode(graph, weights.mimicmotion, weights.svd, person_pose, person=person["image"], pose=pose)
-    sample(graph, *condition, steps=25, guidance_min=2, guidance_max=2, window=16)  # as published
+    sample(graph, *condition, driving["fps"], steps=25, guidance_min=2, guidance_max=2, window=16)  # as published
 
 
 def anicrafter(
@@ -223,11 +223,13 @@ def moving_scene(
         kept = keep(graph, "Keep Motion and Background", clip["fps"], motion=motion, background=background)
         motion, background = kept["motion"], kept["background"]
     else:
-        motion = graph.add("CraftersLoadMotion", motion="motion.npz", fps=15)["motion"]
-        graph.next_stack()
         video = graph.add("LoadVideo", "Background Video", file="background.mp4")
         clip = graph.add("CraftersClipFrames", "Background Frames", video=video["VIDEO"], every=1, long_side=0)
         background = clip["frames"]
+        graph.next_stack()
+        # JSONs say no rate: they are the film's. An AMASS file has its own, and is retimed.
+        rates = {"fps": clip["fps"], "film_fps": clip["fps"]}
+        motion = graph.add("CraftersLoadMotion", motion="motion.npz", **rates)["motion"]
     graph.group("Avatar in the scene", 1)
     size = {"width": 1280, "height": 720}
     drawn = graph.add("CraftersRenderAvatar", avatar=avatar, rig=rig, motion=motion, **size)
@@ -279,9 +281,9 @@ def person_and_motion(graph: Graph) -> tuple[Node, Node]:
     return person, clip_frames(graph, "Driving Clip", "driving.mp4")
 
 
-def clip_frames(graph: Graph, title: str, file: str) -> Node:
+def clip_frames(graph: Graph, title: str, file: str, **rate: Output) -> Node:
     video = graph.add("LoadVideo", title, file=file)
-    return graph.add("CraftersClipFrames", f"{title} Frames", video=video["VIDEO"])
+    return graph.add("CraftersClipFrames", f"{title} Frames", video=video["VIDEO"], **rate)
 
 
 def driving_pose(
@@ -342,12 +344,12 @@ def encode(
     return model, vae, condition["condition"]
 
 
-def sample(graph: Graph, model: Output, vae: Output, condition: Output, **settings: float) -> None:
+def sample(graph: Graph, model: Output, vae: Output, condition: Output, fps: Output, **settings: float) -> None:
     """Sampling, decoding and the saved video."""
     graph.group("Video", 3)
     latent = graph.add("CraftersAnchorSampler", model=model, condition=condition, **settings)
     frames = graph.add("CraftersAnchorDecode", samples=latent["samples"], vae=vae)
-    video = graph.add("CreateVideo", images=frames["images"], fps=15)
+    video = graph.add("CreateVideo", images=frames["images"], fps=fps)
     graph.add("SaveVideo", video=video["VIDEO"], filename_prefix=f"crafters/{graph.name}")
 
 

@@ -13,12 +13,13 @@ cover the size that is trained, and what sticks out is cut off evenly.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from ..preprocessors import clip, photo
 from ..preprocessors.product import fit_to_square
 
 FILM, POSE, HAND, DEPTH = "video_cut", "video_pose", "hand_cut", "depth_cut"
@@ -40,9 +41,9 @@ class Clip:
     views: tuple[Path, Path, Path]
     frames: int
 
-    @property
+    @cached_property
     def person_frames(self) -> int:
-        return len(frame_times(self.person)) if self.person.suffix == ".mp4" else 1
+        return clip.measure(self.person)[0] if self.person.suffix == ".mp4" else 1
 
 
 def find_clips(folder: Path, span: int, reference_frame: bool = False) -> tuple[list[Clip], list[str]]:
@@ -71,10 +72,10 @@ def _clip(folder: Path, film: Path, span: int, reference_frame: bool) -> Clip:
     person, product = names[:2]
     videos = [film, *(folder / kind / film.name for kind in (POSE, HAND, DEPTH))]
     missing = [f"{path.parent.name}/{path.name}" for path in videos if not path.is_file()]
-    photo = _photo(folder / PEOPLE, f"{person}_0") or folder / PEOPLE / f"{person}.mp4"
+    portrait = _photo(folder / PEOPLE, f"{person}_0") or folder / PEOPLE / f"{person}.mp4"
     pose = _photo(folder / PEOPLE_POSE, f"{person}_0")
     views = [_photo(folder / PRODUCTS, f"{product}_{view}") for view in range(3)]
-    if not photo.is_file():
+    if not portrait.is_file():
         missing.append(f"{PEOPLE}/{person}_0.png")
     if reference_frame and pose is None:
         missing.append(f"{PEOPLE_POSE}/{person}_0.png")
@@ -82,81 +83,34 @@ def _clip(folder: Path, film: Path, span: int, reference_frame: bool) -> Clip:
         missing.append(f"{PRODUCTS}/{product}_0.png")
     if missing:
         raise ValueError(f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing.")
-    shapes = {path: _shape(path) for path in videos}
-    frames, size = shapes[film]
-    for path, (length, other) in shapes.items():
-        if length != frames or other != size:
+    shapes = {path: clip.measure(path) for path in videos}
+    frames, height, width = shapes[film]
+    for path, (length, *other) in shapes.items():
+        if (length, *other) != shapes[film]:
             raise ValueError(
-                f"{path.parent.name} has {length} frames of {other[0]}×{other[1]}, {FILM} {frames} of "
-                f"{size[0]}×{size[1]}."
+                f"{path.parent.name} has {length} frames of {other[1]}×{other[0]}, {FILM} {frames} of {width}×{height}."
             )
     if frames < span:
         raise ValueError(f"it has {frames} frames, a sample needs {span}.")
     if not any((frame[..., 1] > VISIBLE).any() for i in range(frames) for frame in read_frames(videos[3], [i])):
         raise ValueError(f"{DEPTH} shows no product in any frame.")
-    for path in (photo, pose, *views):
+    for path in (portrait, pose, *views):
         if path is not None and path.suffix != ".mp4":
             read_photo(path)
     # The published loader lets the first view stand in for those that are not there.
     views = tuple(view or views[0] for view in views)
-    return Clip(*videos, photo, pose if reference_frame else None, views, frames)
+    return Clip(*videos, portrait, pose if reference_frame else None, views, frames)
 
 
 def _photo(folder: Path, name: str) -> Path | None:
     return next((folder / f"{name}{end}" for end in PHOTOS if (folder / f"{name}{end}").is_file()), None)
 
 
-@lru_cache(100_000)
-def frame_times(path: Path) -> tuple[int, ...]:
-    """When each frame of a video is shown, in its own unit; their count is the video's length. Raises ValueError."""
-    import av
-
-    try:
-        with av.open(str(path)) as video:
-            times = sorted(packet.pts for packet in video.demux(video=0) if packet.pts is not None)
-    except (av.error.FFmpegError, IndexError) as error:
-        raise ValueError(f"{path.parent.name}/{path.name} cannot be read as a video ({error}).") from error
-    if not times:
-        raise ValueError(f"{path.parent.name}/{path.name} has no frames.")
-    return tuple(times)
-
-
-def _shape(path: Path) -> tuple[int, tuple[int, int]]:
-    """Length and (width, height); the first frame is decoded."""
-    first = read_frames(path, [0])[0]
-    return len(frame_times(path)), (first.shape[1], first.shape[0])
-
-
 def read_frames(path: Path, frames: Sequence[int], size: tuple[int, int] | None = None) -> list[np.ndarray]:
-    """Frames of a video, counted as shown from 0 and rising, uint8 [H, W, 3]; covering `size` (width, height) if given.
-
-    Nothing before the key frame that they need is decoded. Raises ValueError.
-    """
-    import av
-
-    times = frame_times(path)
-    wanted, kept = [times[frame] for frame in frames], []
-    try:
-        with av.open(str(path)) as video:
-            stream = video.streams.video[0]
-            stream.codec_context.thread_count = 1  # samples are made by several threads already
-            if frames[0]:
-                video.seek(wanted[0], stream=stream)
-            for frame in video.decode(stream):
-                if frame.pts == wanted[len(kept)]:
-                    kept.append(_covering(frame, size))
-                    if len(kept) == len(wanted):
-                        return kept
-    except av.error.FFmpegError as error:
-        raise ValueError(f"{path.parent.name}/{path.name} cannot be decoded ({error.strerror}).") from error
-    raise ValueError(f"{path.parent.name}/{path.name} breaks off after {len(kept)} of {len(wanted)} wanted frames.")
-
-
-def _covering(frame, size: tuple[int, int] | None) -> np.ndarray:
-    if size is None or (frame.width, frame.height) == size:
-        return frame.to_ndarray(format="rgb24")
-    width, height = _cover(frame.width, frame.height, size)
-    return _cut(frame.reformat(width, height, "rgb24", interpolation="AREA").to_ndarray(), size)
+    """`clip.read_frames`, covering `size` (width, height) if given. Raises ValueError."""
+    if size is None:
+        return clip.read_frames(path, frames)
+    return [_cut(picture, size) for picture in clip.read_frames(path, frames, lambda *whole: _cover(*whole, size))]
 
 
 def _cover(width: int, height: int, size: tuple[int, int]) -> tuple[int, int]:
@@ -171,16 +125,13 @@ def _cut(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 def read_photo(path: Path, size: tuple[int, int] | None = None) -> np.ndarray:
     """uint8 [H, W, 3], covering `size` (width, height) if given. Raises ValueError."""
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image
 
-    try:
-        with Image.open(path) as image:
-            image = image.convert("RGB")
-    except (OSError, UnidentifiedImageError) as error:
-        raise ValueError(f"{path.parent.name}/{path.name} cannot be read as a picture.") from error
+    image = (photo.read_photo(path)[0][0] * 255).round().byte().numpy()
     if size is None:
-        return np.array(image)
-    return _cut(np.array(image.resize(_cover(*image.size, size), Image.Resampling.BILINEAR)), size)
+        return image
+    whole = _cover(image.shape[1], image.shape[0], size)
+    return _cut(np.array(Image.fromarray(image).resize(whole, Image.Resampling.BILINEAR)), size)
 
 
 def read_person(path: Path, frame: int, size: tuple[int, int]) -> np.ndarray:
@@ -190,5 +141,9 @@ def read_person(path: Path, frame: int, size: tuple[int, int]) -> np.ndarray:
 
 def read_views(paths: Sequence[Path]) -> torch.Tensor:
     """The product's views as at inference, [3, 518, 518, 3] in 0…1."""
-    photos = (torch.from_numpy(read_photo(path)).float() / 255 for path in paths)
-    return torch.stack([fit_to_square(photo, torch.ones(photo.shape[:2]))[0] for photo in photos])
+    return torch.stack([_view(*photo.read_photo(path)) for path in paths])
+
+
+def _view(image: torch.Tensor, opacity: torch.Tensor | None) -> torch.Tensor:
+    shown = image[0] if opacity is None else image[0] * opacity[0, ..., None]
+    return fit_to_square(shown, torch.ones(shown.shape[:2]))[0]

@@ -8,6 +8,7 @@ import torch
 from ..models.anchorcrafter.conditions import clip_resize, front_view
 from ..models.anchorcrafter.encoders import ClipVision, DINOv2, load_dinov2, load_image_encoder, load_vae
 from ..models.loaded import Loaded
+from ..preprocessors.clip import READING
 from .anchor_data import Clip, read_frames, read_person, read_photo, read_views
 from .cache import Cache, digest
 
@@ -34,7 +35,7 @@ class AnchorEncoders:
         self.clip = ClipVision(Loaded(clip))
         self.dinov2 = DINOv2(Loaded(load_dinov2(dinov2, torch.float32)))
         self.size, self.whole_view, self.cache = size, whole_view, Cache(cache)
-        kind = f"{size} {whole_view}"
+        kind = f"{READING} {size} {whole_view}"
         self.keys = {"clip": digest(self.vae, kind), "person": digest(self.vae, clip, kind)}
         self.keys["product"] = digest(self.vae, self.dinov2.loaded.module, kind)
         self.contents: dict[Path, str] = {}

@@ -19,7 +19,8 @@ import numpy as np
 import torch
 
 from ..models.anicrafter.conditions import GRID, STRIDE, Scene, assemble, fit_reference
-from ..preprocessors.clip import read_clip
+from ..preprocessors.clip import measure, read_clip, read_frames
+from ..preprocessors.photo import read_photo
 from .cache import digest
 
 SOURCE, BLEND, MESH, MASK = VIDEOS = ("source_video.mp4", "blend_video.mp4", "smplx_video.mp4", "mask_video.mp4")
@@ -59,16 +60,13 @@ class Window:
         return assemble(self._reference(), blend, mesh, (mask[..., 0] < 0.5).float())
 
     def _video(self, name: str) -> torch.Tensor:
-        return read_clip(self.clip.folder / name, self.first, frames=self.frames - 1)[0].float() / 255
+        frames = read_frames(self.clip.folder / name, range(self.first, self.first + self.frames - 1))
+        return torch.from_numpy(np.stack(frames)).float() / 255
 
     def _reference(self) -> torch.Tensor:
-        from PIL import Image
-
-        with Image.open(self.clip.folder / REFERENCE) as photo:
-            opaque = photo.has_transparency_data
-            pixels = torch.from_numpy(np.array(photo.convert("RGBA"))).float()[None] / 255
+        photo, opacity = read_photo(self.clip.folder / REFERENCE)
         width, height = self.clip.size
-        return fit_reference(pixels, height, width, pixels[..., 3] if opaque else None)
+        return fit_reference(photo, height, width, opacity)
 
 
 def find_clips(folder: str | Path, frames: int) -> tuple[list[Clip], list[str]]:
@@ -104,8 +102,6 @@ def windows(clips: list[Clip], frames: int) -> Iterator[Window]:
 
 def _check(folder: Path, frames: int) -> Clip:
     """Raises ValueError or OSError: what is wrong with a clip."""
-    from PIL import Image
-
     missing = [name for name in (*VIDEOS, REFERENCE) if not (folder / name).is_file()]
     if missing:
         raise ValueError(f"{', '.join(missing)} missing.")
@@ -116,27 +112,12 @@ def _check(folder: Path, frames: int) -> Clip:
     if count < frames - 1:
         raise ValueError(f"it has {count} frames; at least {frames - 1} are wanted.")
     for name in VIDEOS[:3]:
-        shape = _shape(folder / name)
+        shape = measure(folder / name)
         if shape != (count, height, width):
             raise ValueError(f"(frames, height, width) of {name} are {shape}, of {MASK} {(count, height, width)}.")
     if ((mask > 48) & (mask < 208)).float().mean() > GREY_SHARE:
         raise ValueError(f"{MASK} is not black and white.")
     if not (mask >= 128).any():
         raise ValueError(f"{MASK} shows nobody.")
-    with Image.open(folder / REFERENCE) as photo:
-        photo.load()
+    read_photo(folder / REFERENCE)
     return Clip(folder, count, (width, height))
-
-
-def _shape(path: Path) -> tuple[int, int, int]:
-    """(frames, height, width) that a video file announces; counted where it does not."""
-    import av
-
-    try:
-        with av.open(str(path)) as container:
-            if not container.streams.video:
-                raise ValueError(f"{path.name} has no picture.")
-            stream = container.streams.video[0]
-            return stream.frames or sum(1 for _ in container.decode(stream)), stream.height, stream.width
-    except av.error.FFmpegError as error:
-        raise ValueError(f"{path.name} cannot be read as a video ({error.strerror}).") from error

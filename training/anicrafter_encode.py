@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from ..models.anicrafter.conditions import LATENT, STRIDE, Scene, clip_image
 from ..models.anicrafter.encoders import ClipVision, WanVAE, load_clip_vision, load_vae, normalise
 from ..models.loaded import Loaded
+from ..preprocessors.clip import READING
 from .anicrafter_data import Window
 from .cache import Cache, digest
 
@@ -22,7 +23,7 @@ class WanEncoders:
         self.vae = WanVAE(Loaded(load_vae(vae, dtype)))
         self.clip = ClipVision(Loaded(load_clip_vision(clip_vision)))
         self.cache = Cache(cache)
-        self.key = digest(self.vae.loaded.module, self.clip.loaded.module)
+        self.key = digest(self.vae.loaded.module, self.clip.loaded.module, f"{READING}")
 
     def to(self, device: torch.device) -> None:
         self.vae.loaded.module.to(device)

@@ -26,6 +26,7 @@ from ..models.avatar.motion_files import read_motion, save_motion
 from ..models.bounded import MIB, read_json
 from ..models.whole import alone, writing
 from ..preprocessors.clip import read_clip, write_video
+from ..preprocessors.photo import read_photo
 from . import anchor_data, anicrafter_data
 from .cache import content
 
@@ -170,18 +171,20 @@ def read_fps(path: Path) -> float:
     return read_clip(path, frames=1)[1]
 
 
-def _video(kind: str) -> dict[str, Callable]:
-    def write(path: Path, images: torch.Tensor, fps: float) -> None:
-        images = images[..., :3].cpu()
-        levels = images if images.dtype == torch.uint8 else (images.clamp(0, 1) * 255).round().byte()
-        write_video(path, levels.numpy(), fps, kind)
+def _write_clip(path: Path, images: torch.Tensor, fps: float) -> None:
+    images = images[..., :3].cpu()
+    levels = images if images.dtype == torch.uint8 else (images.clamp(0, 1) * 255).round().byte()
+    write_video(path, levels.numpy(), fps)
 
-    return {"write": write, "read": lambda path: read_clip(path)[0].float() / 255}
+
+def _read_clip(path: Path) -> torch.Tensor:
+    return read_clip(path)[0].float() / 255
 
 
 def _write_mask(path: Path, mask: torch.Tensor, fps: float) -> None:
+    """Black and white has no colours to lose: it comes back to the pixel."""
     white = np.where((mask > 0.5).cpu().numpy(), 255, 0).astype(np.uint8)
-    write_video(path, [np.repeat(frame[..., None], 3, -1) for frame in white], fps, "exact")
+    write_video(path, [np.repeat(frame[..., None], 3, -1) for frame in white], fps)
 
 
 def _read_mask(path: Path) -> torch.Tensor:
@@ -207,11 +210,11 @@ def _write_photo(path: Path, photo: torch.Tensor, fps: float) -> None:
 
 
 def _read_photo(path: Path) -> torch.Tensor:
-    return torch.from_numpy(anchor_data.read_photo(path)).float()[None] / 255
+    return read_photo(path)[0]
 
 
 MASK = {"write": _write_mask, "read": _read_mask}
-EXACT, FINE = _video("exact"), _video("fine")
+CLIP = {"write": _write_clip, "read": _read_clip}  # plays in a browser, as ComfyUI's page shows it
 PHOTO = {"write": _write_photo, "read": _read_photo}  # writes [H,W,3 or 4], reads [1,H,W,3]
 ANCHOR, ANIMATED, ASIDE = "anchorcrafter", "anicrafter/{clip}", "clips/{clip}"
 COPY = {"write": lambda path, source, fps: shutil.copyfile(source, path), "read": lambda path: path}
@@ -219,14 +222,14 @@ COPY = {"write": lambda path, source, fps: shutil.copyfile(source, path), "read"
 VIEWS = ("view_left", "view_front", "view_right")
 # Videos and masks are [F,H,W,3] and [F,H,W] in 0…1 and alike in length and size; keypoints are POSE_KEYPOINT.
 CONDITIONS = {
-    "film": Condition(f"{ASIDE}/film.mp4", **FINE),
+    "film": Condition(f"{ASIDE}/film.mp4", **CLIP),
     "anchor_film": Condition(f"{ANCHOR}/{anchor_data.FILM}/{{clip}}.mp4", **COPY),
     "source": Condition(f"{ANIMATED}/{anicrafter_data.SOURCE}", **COPY),
     "keypoints": Condition(f"{ASIDE}/keypoints.json", _write_keypoints, _read_keypoints),
     "product_mask": Condition(f"{ASIDE}/product_mask.mp4", **MASK),
-    "object_depth": Condition(f"{ANCHOR}/{anchor_data.DEPTH}/{{clip}}.mp4", **EXACT),
-    "hand": Condition(f"{ANCHOR}/{anchor_data.HAND}/{{clip}}.mp4", **EXACT),
-    "pose": Condition(f"{ANCHOR}/{anchor_data.POSE}/{{clip}}.mp4", **EXACT),
+    "object_depth": Condition(f"{ANCHOR}/{anchor_data.DEPTH}/{{clip}}.mp4", **CLIP),
+    "hand": Condition(f"{ANCHOR}/{anchor_data.HAND}/{{clip}}.mp4", **CLIP),
+    "pose": Condition(f"{ANCHOR}/{anchor_data.POSE}/{{clip}}.mp4", **CLIP),
     "person": Condition(f"{ANCHOR}/{anchor_data.PEOPLE}/{{person}}_0.png", **PHOTO),
     "person_pose": Condition(f"{ANCHOR}/{anchor_data.PEOPLE_POSE}/{{person}}_0.png", **PHOTO),
     **{
@@ -234,15 +237,15 @@ CONDITIONS = {
         for number, view in enumerate(VIEWS)
     },
     "person_mask": Condition(f"{ASIDE}/person_mask.mp4", **MASK),
-    "background": Condition(f"{ANIMATED}/bkgd_video.mp4", **FINE),
+    "background": Condition(f"{ANIMATED}/bkgd_video.mp4", **CLIP),
     "motion": Condition(f"{ANIMATED}/motion.npz", _write_motion, read_motion),
-    "mesh": Condition(f"{ANIMATED}/{anicrafter_data.MESH}", **FINE),
+    "mesh": Condition(f"{ANIMATED}/{anicrafter_data.MESH}", **CLIP),
     "mesh_mask": Condition(f"{ANIMATED}/{anicrafter_data.MASK}", **MASK),
     "reference": Condition(f"{ANIMATED}/{anicrafter_data.REFERENCE}", **PHOTO),
-    "blend": Condition(f"{ANIMATED}/{anicrafter_data.BLEND}", **FINE),
+    "blend": Condition(f"{ANIMATED}/{anicrafter_data.BLEND}", **CLIP),
     "photo": Condition(f"{ASIDE}/photo.png", **PHOTO),
     "photo_pose": Condition(f"{ASIDE}/photo_pose.png", **PHOTO),
-    "placed_pose": Condition(f"{ASIDE}/placed_pose.mp4", **EXACT),
-    "placed_hand": Condition(f"{ASIDE}/placed_hand.mp4", **EXACT),
-    "placed_depth": Condition(f"{ASIDE}/placed_depth.mp4", **EXACT),
+    "placed_pose": Condition(f"{ASIDE}/placed_pose.mp4", **CLIP),
+    "placed_hand": Condition(f"{ASIDE}/placed_hand.mp4", **CLIP),
+    "placed_depth": Condition(f"{ASIDE}/placed_depth.mp4", **CLIP),
 }

@@ -179,7 +179,8 @@ def _check(system, person, person_pose, pose, product, object_depth, hand) -> No
         frames = 1 if name.startswith("person") else len(pose)
         if len(clip) != frames:
             against = "one image is wanted" if frames == 1 else f"the pose clip has {frames}"
-            raise ValueError(f"{name} has {len(clip)} frames but {against}.")
+            how = "" if frames == 1 else ": read both clips alike, with the driving clip's fps as at_fps"
+            raise ValueError(f"{name} has {len(clip)} frames but {against}{how}.")
     if system.config.product:
         if product is None or object_depth is None:
             missing = "product" if product is None else "object_depth"

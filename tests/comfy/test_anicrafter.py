@@ -285,6 +285,7 @@ def test_a_lora_with_unknown_keys(comfy, actor):
 def test_avatar_and_motion_are_saved(comfy, actor):
     prompt = actor()
     avatar, motion = find(prompt, "CraftersLoadAvatar"), find(prompt, "CraftersLoadMotion")
+    prompt[motion]["inputs"].update(fps=15.0, film_fps=0.0)  # the film stays away
     graph = {avatar: prompt[avatar], motion: prompt[motion]}
     for i, kind in enumerate(("safetensors", "pth", "ply")):
         inputs = {"avatar": [avatar, 0], "filename_prefix": "saved/avatar", "format": kind}
@@ -309,7 +310,7 @@ def test_motion_with_a_gap_is_filled_or_refused(comfy, actor):
     save_motion(waving(8, 160, 96), folder)
     (folder / "00004.json").unlink()
     load = prompt[find(prompt, "CraftersLoadMotion")]
-    load["inputs"].update(motion="gappy", fill_gaps=False)
+    load["inputs"].update(motion="gappy", fill_gaps=False, fps=15.0, film_fps=0.0)
     save = {"class_type": "CraftersSaveMotion", "inputs": {"motion": ["m", 0], "filename_prefix": "g", "format": "npz"}}
     with pytest.raises(ComfyError, match="missing: 4"):
         comfy.run({"m": load, "s": save})

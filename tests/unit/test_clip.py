@@ -47,13 +47,6 @@ def test_chosen_frames_and_their_rate(clip):
     assert fps == pytest.approx(10 / 3)
 
 
-def test_uneven_times_are_counted_by_index(tmp_path):
-    times = [0, 100, 130, 160, 500, 520, 700, 900, 1000, 1900]
-    frames, fps = read_clip(write_clip(tmp_path / "clip.mkv", times=times), every=2)
-    assert indices(frames) == [0, 2, 4, 6, 8]
-    assert 1 < fps < 10
-
-
 def test_long_side_shrinks_evenly_and_never_grows(tmp_path):
     clip = write_clip(tmp_path / "clip.mp4", width=200, height=90)
     assert read_clip(clip, frames=1, long_side=75)[0].shape[1:3] == (34, 76)

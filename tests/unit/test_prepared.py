@@ -226,20 +226,19 @@ def test_names(stem, name):
 
 
 def test_every_condition_comes_back(prepared):
-    """Masks, exact pictures and keypoints to the bit, others nearly."""
+    """Masks and keypoints to the bit, pictures nearly."""
     generator = torch.Generator().manual_seed(0)
-    pictures = torch.rand(3, 32, 48, 3, generator=generator)
     masks = (torch.rand(3, 32, 48, generator=generator) > 0.5).float()
     keypoints = [{"people": [], "canvas_width": 48, "canvas_height": 32}] * 3
     smooth = torch.linspace(0, 1, 48).expand(3, 32, 48)[..., None].repeat(1, 1, 1, 3)
-    values = {"keypoints": keypoints, "product_mask": masks, "hand": pictures, "background": smooth}
+    values = {"keypoints": keypoints, "product_mask": masks, "hand": smooth, "background": smooth}
     for what, value in values.items():
         CONDITIONS[what].put(prepared, "a_b", 1, value, 12.5)
     read = {what: CONDITIONS[what].read(prepared.path(CONDITIONS[what].of("a_b"))) for what in values}
     assert read["keypoints"] == keypoints
     assert torch.equal(read["product_mask"], masks)
-    assert torch.equal(read["hand"], (pictures * 255).round() / 255)
-    assert (read["background"] - smooth).abs().max() < 0.03
+    for what in ("hand", "background"):
+        assert (read[what] - smooth).abs().max() < 0.03
     assert prepared.clips() == ["a_b"]
     photo = torch.rand(5, 7, 4, generator=generator)
     CONDITIONS["reference"].put(prepared, "a_b", 1, photo, 0)

@@ -16,7 +16,8 @@ from crafters.models.anchorcrafter.loss import hoi_region, hoi_weight
 from crafters.models.anchorcrafter.system import AnchorCrafter
 from crafters.models.checkpoint import CheckpointError
 from crafters.models.loaded import Loaded
-from crafters.training.anchor_data import find_clips, frame_times, read_frames
+from crafters.preprocessors.clip import measure
+from crafters.training.anchor_data import find_clips, read_frames, read_photo
 from crafters.training.anchorcrafter import EXPORT, AnchorTask, kept
 from crafters.training.cli import RECIPES
 from crafters.training.loop import train
@@ -409,7 +410,7 @@ def cut(path):
         (lambda bad: (bad / "people_pose/anna1_0.png").unlink(), "people_pose/anna1_0.png is missing."),
         (lambda bad: (bad / "masked_object_cut/box1_0.png").unlink(), "masked_object_cut/box1_0.png is missing."),
         (lambda bad: cut(bad / "video_pose/anna1_box1.mp4"), "video_pose/anna1_box1.mp4 cannot be read as a video"),
-        (lambda bad: cut(bad / "masked_object_cut/box1_1.png"), "box1_1.png cannot be read as a picture."),
+        (lambda bad: cut(bad / "masked_object_cut/box1_1.png"), "box1_1.png is not a picture that can be read."),
         (lambda bad: write_clips(bad, 2, 2), "it has 2 frames, a sample needs 3."),
         (lambda bad: shutil.copy(write_clips(bad / "o", 2, 5) / "hand_cut/anna1_box1.mp4", bad / "hand_cut"),
          "hand_cut has 5 frames of 64×128, video_cut 6 of 64×128."),
@@ -436,12 +437,40 @@ def test_a_film_damaged_in_the_middle_is_named_when_it_is_met(folder, tmp_path):
     film = tmp_path / "bad" / "video_cut" / "anna0_box0.mp4"
     data = bytearray(film.read_bytes())
     start = data.index(b"mdat") + 1500
-    data[start : start + 4000] = bytes(len(data[start : start + 4000]))
+    data[start : start + 9000] = bytes(len(data[start : start + 9000]))
     film.write_bytes(data)
     clips, faults = find_clips(tmp_path / "bad", 6)
     if not faults:
         with pytest.raises(ValueError, match=r"video_cut/anna0_box0\.mp4"):
             read_frames(clips[0].film, range(6))
+
+
+def test_phone_photos_and_films_stand_upright(tmp_path):
+    """Training reads what inference shows: EXIF's and a film's own turn are undone."""
+    from crafters.preprocessors.clip import read_clip, write_video
+    from crafters.training.pictures import read
+
+    picture = np.zeros((64, 96, 3), np.uint8)
+    picture[:32, :48] = 255
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(picture).save(tmp_path / "photo.jpg", exif=exif, quality=95)
+    write_video(tmp_path / "film.mp4", [picture] * 3, 10)
+    data = bytearray((tmp_path / "film.mp4").read_bytes())
+    at = data.index(b"tkhd") + 4 + 40
+    data[at : at + 20] = (np.array([0, 1, 0, -1, 0]) * 65536).astype(">i4").tobytes()
+    (tmp_path / "film.mp4").write_bytes(data)
+    for shown in (
+        read_photo(tmp_path / "photo.jpg"),
+        read_photo(tmp_path / "photo.jpg", (64, 64)),
+        read_frames(tmp_path / "film.mp4", [1])[0],
+        read_frames(tmp_path / "film.mp4", [1], (64, 64))[0],
+        read(tmp_path / "film.mp4")[0],
+        read(tmp_path / "photo.jpg")[0],
+    ):
+        assert shown.shape[0] >= shown.shape[1] == 64
+        assert shown[4, -4].min() > 200 > 50 > max(shown[4, 4].max(), shown[-4, -4].max())
+    assert np.array_equal(read_clip(tmp_path / "film.mp4")[0][1].numpy(), read_frames(tmp_path / "film.mp4", [1])[0])
 
 
 def test_frames_from_the_middle_are_those_counted_from_the_start(tmp_path):
@@ -458,7 +487,7 @@ def test_frames_from_the_middle_are_those_counted_from_the_start(tmp_path):
             picture = np.full((64, 64, 3), 4 * number, np.uint8)
             video.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
         video.mux(stream.encode())
-    assert len(frame_times(path)) == 60
+    assert measure(path) == (60, 64, 64)
     for frames in ([0], [0, 1, 5], [23, 24], [31, 40, 59], [59]):
         shades = [frame.mean() for frame in read_frames(path, frames)]
         assert shades == pytest.approx([4 * number for number in frames], abs=2.5)
