@@ -2,9 +2,7 @@
 
 from pathlib import Path
 
-import numpy as np
 import torch
-from PIL import Image
 
 from ..models.anchorcrafter import encoders, sampling
 from ..models.anchorcrafter.conditions import ProductTokens, anchor_condition
@@ -14,6 +12,7 @@ from ..preprocessors.draw_pose import draw_pose
 from ..preprocessors.dwpose import DWPose
 from ..preprocessors.extract import extract_poses
 from ..preprocessors.person import fit_person
+from ..preprocessors.photo import read_photo
 from ..preprocessors.placement import fit_placement, place_pose, place_video
 from ..preprocessors.product import product_views
 from ..runtime.memory import Managed, network_dtype, vae_dtype
@@ -54,10 +53,6 @@ def run_embedded(prompt: Prompt, models: Path) -> torch.Tensor:
     titled = {node["_meta"]["title"]: node["inputs"] for node in prompt.values()}
     own = models / "crafters"
 
-    def picture(title: str) -> tuple[torch.Tensor, torch.Tensor]:
-        pixels = torch.from_numpy(np.array(Image.open(titled[title]["image"]).convert("RGBA"))).float() / 255
-        return pixels[..., :3], pixels[..., 3]
-
     def clip(title: str) -> torch.Tensor:
         take = titled[f"{title} Frames"]
         source = titled[title]["file"]
@@ -69,7 +64,7 @@ def run_embedded(prompt: Prompt, models: Path) -> torch.Tensor:
         pictures = [draw_pose(pose, *size, titled["Draw Driving Pose"]["antialias"]) for pose in poses]
         return torch.stack([torch.from_numpy(picture) for picture in pictures]).float() / 255
 
-    person = fit_person(picture("Person Photo")[0][None], titled["Fit Person Photo"]["short_side"])
+    person = fit_person(read_photo(Path(titled["Person Photo"]["image"]))[0], titled["Fit Person Photo"]["short_side"])
     driving = clip("Driving Clip")
     dwpose = DWPose(own / titled["Load DWPose"]["detector"], own / titled["Load DWPose"]["pose"])
     poses = extract_poses(dwpose, driving, on_step=Progress("Driving Pose"))
@@ -77,10 +72,10 @@ def run_embedded(prompt: Prompt, models: Path) -> torch.Tensor:
     sizes = [(frames.shape[2], frames.shape[1]) for frames in (driving, person)]
     placement = fit_placement(poses, person_pose[0], *sizes)
 
-    photos = {side: picture(f"Product {side.title()}") for side in ("front", "left", "right")}
+    photos = {side: read_photo(Path(titled[f"Product {side.title()}"]["image"])) for side in ("front", "left", "right")}
     views, _ = product_views(
-        **{side: photo for side, (photo, _) in photos.items()},
-        **{f"{side}_mask": mask for side, (_, mask) in photos.items()},
+        **{side: photo[0] for side, (photo, _) in photos.items()},
+        **{f"{side}_mask": None if opacity is None else opacity[0] for side, (_, opacity) in photos.items()},
     )
     dinov2 = encoders.DINOv2(Managed(encoders.load_dinov2(own / titled["Load DINOv2"]["name"], network_dtype())))
     svd = models / "diffusers" / titled["Load SVD"]["folder"]

@@ -140,11 +140,9 @@ def _read_pair(name: str, paths: list[Path | None], photo: Path | None, detector
 
 
 def _picture(path: Path) -> np.ndarray:
-    import numpy as np
-    from PIL import Image, ImageOps
+    from ..preprocessors.photo import read_photo
 
-    with Image.open(path) as picture:
-        return np.array(ImageOps.exif_transpose(picture).convert("RGB"))
+    return (read_photo(path)[0][0] * 255).round().byte().numpy()
 
 
 def _detector(metrics: list[str] | None) -> tuple[Callable | None, dict[str, str]]:
