@@ -9,6 +9,7 @@ from ..preprocessors.photo import mask_of
 from ..preprocessors.product import product_views
 from ..runtime import files
 from ..runtime.memory import DTYPE_CHOICES, Managed, network_dtype, to_output
+from .previews import stills
 from .types import DINOv2Model, Product, ProductTokens
 
 CATEGORY = "Crafters/Product"
@@ -73,7 +74,7 @@ class CraftersProductViews(io.ComfyNode):
             mask = mask_of("product", more_mask, masks_show, "more_mask")
             arguments["more_masks"] = None if mask is None else [m.cpu() for m in mask]
         views, masks = product_views(**arguments)
-        return io.NodeOutput(ProductViews(views, masks), to_output(views))
+        return io.NodeOutput(ProductViews(views, masks), to_output(views), ui=stills(views))
 
 
 class CraftersLoadDINOv2(io.ComfyNode):
