@@ -53,10 +53,6 @@ def run_embedded(prompt: Prompt, models: Path) -> torch.Tensor:
     titled = {node["_meta"]["title"]: node["inputs"] for node in prompt.values()}
     own = models / "crafters"
 
-    def picture(title: str) -> tuple[torch.Tensor, torch.Tensor]:
-        image, opacity = read_photo(Path(titled[title]["image"]))
-        return image[0], torch.ones(image.shape[1:3]) if opacity is None else opacity[0]
-
     def clip(title: str, fps: float = 0) -> tuple[torch.Tensor, float]:
         take = {name: titled[f"{title} Frames"][name] for name in ("every", "frames", "long_side")}
         frames, fps = read_clip(titled[title]["file"], titled[f"{title} Frames"]["first_frame"], fps=fps, **take)
@@ -67,7 +63,7 @@ def run_embedded(prompt: Prompt, models: Path) -> torch.Tensor:
         pictures = [draw_pose(pose, *size, titled["Draw Driving Pose"]["antialias"]) for pose in poses]
         return torch.stack([torch.from_numpy(picture) for picture in pictures]).float() / 255
 
-    person = fit_person(picture("Person Photo")[0][None], titled["Fit Person Photo"]["short_side"])
+    person = fit_person(read_photo(Path(titled["Person Photo"]["image"]))[0], titled["Fit Person Photo"]["short_side"])
     driving, fps = clip("Driving Clip")
     dwpose = DWPose(own / titled["Load DWPose"]["detector"], own / titled["Load DWPose"]["pose"])
     poses = extract_poses(dwpose, driving, on_step=Progress("Driving Pose"))
@@ -75,10 +71,10 @@ def run_embedded(prompt: Prompt, models: Path) -> torch.Tensor:
     sizes = [(frames.shape[2], frames.shape[1]) for frames in (driving, person)]
     placement = fit_placement(poses, person_pose[0], *sizes)
 
-    photos = {side: picture(f"Product {side.title()}") for side in ("front", "left", "right")}
+    photos = {side: read_photo(Path(titled[f"Product {side.title()}"]["image"])) for side in ("front", "left", "right")}
     views, _ = product_views(
-        **{side: photo for side, (photo, _) in photos.items()},
-        **{f"{side}_mask": mask for side, (_, mask) in photos.items()},
+        **{side: photo[0] for side, (photo, _) in photos.items()},
+        **{f"{side}_mask": None if opacity is None else opacity[0] for side, (_, opacity) in photos.items()},
     )
     dinov2 = encoders.DINOv2(Managed(encoders.load_dinov2(own / titled["Load DINOv2"]["name"], network_dtype())))
     svd = models / "diffusers" / titled["Load SVD"]["folder"]

@@ -37,14 +37,17 @@ class CraftersComposeScene(io.ComfyNode):
                 io.Mask.Input("mesh_mask", optional=True,
                               tooltip="Exact mask of the mesh, 1 on the body. Without it the mesh's black is taken."),
                 io.Mask.Input("character_mask", optional=True,
-                              tooltip="1 on the person of the photo: all else becomes white, and the photo is cut to "
-                              "the person."),
+                              tooltip="Which part of the photo is the person: all else becomes white, and the photo "
+                              "is cut to the person. From Prepare Character or Load Image; see mask_shows."),
                 io.Combo.Input("length", options=["trim", "pad"], default="trim", optional=True,
                                tooltip="The number of driving frames must be a multiple of 4: trim cuts the rest off, "
                                "pad repeats the last frame (AniCrafter Trim takes it off again)."),
                 io.Boolean.Input("alpha_twice", default=True, optional=True,
                                  tooltip="Multiply the avatar by its alpha twice, which darkens soft edges: what the "
                                  "weights were trained on. Off gives the true composite."),
+                io.Combo.Input("mask_shows", options=["auto", "person", "background"], default="auto", optional=True,
+                               tooltip="What character_mask is 1 on: the person, as segmentation gives; or the "
+                               "background, as Load Image gives for a transparent photo. auto looks at its border."),
             ],
             outputs=[
                 Scene.Output("scene", display_name="scene"),
@@ -56,9 +59,10 @@ class CraftersComposeScene(io.ComfyNode):
 
     @classmethod
     def execute(cls, avatar, alpha, background, character, mesh, mesh_mask=None, character_mask=None, length="trim",
-                alpha_twice=True):  # fmt: skip
+                alpha_twice=True, mask_shows="auto"):  # fmt: skip
         from ..models.anicrafter import conditions
         from ..preprocessors.lanczos import resize_lanczos
+        from ..preprocessors.photo import mask_of
 
         height, width = avatar.shape[1:3]
         conditions.check_background(background, width, height)
@@ -66,7 +70,8 @@ class CraftersComposeScene(io.ComfyNode):
         avatar, alpha, mesh, *masks = conditions.until_the_end(len(background), avatar, alpha, mesh, *masks)
         background = resize_lanczos(background, width, height, Progress("Compose Scene"))
         blend = conditions.compose(avatar, alpha, background, alpha_twice)
-        reference = conditions.fit_reference(character, height, width, character_mask)
+        on_person = mask_of("person", character_mask, mask_shows, "character_mask")
+        reference = conditions.fit_reference(character, height, width, on_person)
         fitted = (conditions.fit_length(clip, length) for clip in (blend, mesh))
         free = conditions.fit_length(1 - masks[0], length) if masks else None
         scene = conditions.assemble(reference, *fitted, free)

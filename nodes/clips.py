@@ -55,13 +55,16 @@ class CraftersFitPerson(io.ComfyNode):
             node_id="CraftersFitPerson",
             display_name="Fit Person Photo",
             category=CATEGORY,
-            description="Resizes and centre-crops the person photo to 9:16, or 16:9 for a landscape photo. Its size is "
-            "the size of the video.",
+            description="Resizes and crops the person photo to 9:16, to 16:9 for a landscape photo, or to what is "
+            "nearest to its own shape between. Its size is the size of the video.",
             inputs=[
                 io.Image.Input("image", tooltip="Photo of the person; head and torso should be seen."),
                 io.Int.Input("short_side", default=576, min=64, max=2048, step=64,
-                             tooltip="Shorter side of the video in pixels; 576 gives 576×1024, what the model learned. "
-                             "Smaller is quicker and coarser."),
+                             tooltip="Shorter side of a 9:16 or 16:9 video in pixels; 576 gives 576×1024, what the "
+                             "model learned. Other shapes have as many pixels in all. Smaller is quicker and coarser."),
+                io.Combo.Input("shape", options=list(person.SHAPES), default="nearest", optional=True,
+                               tooltip="nearest: 9:16 or 16:9 where that cuts off little, else near the photo's own "
+                               "shape, such as 768×768, and never the head. published: 9:16 or 16:9, cut evenly."),
             ],
             outputs=[
                 io.Image.Output("image", display_name="image"),
@@ -71,8 +74,8 @@ class CraftersFitPerson(io.ComfyNode):
         )  # fmt: skip
 
     @classmethod
-    def execute(cls, image, short_side):
-        fitted = person.fit_person(image, short_side)
+    def execute(cls, image, short_side, shape="nearest"):
+        fitted = person.fit_person(image, short_side, shape)
         return io.NodeOutput(fitted, fitted.shape[2], fitted.shape[1])
 
 

@@ -95,10 +95,10 @@ class CraftersPrepareCharacter(io.ComfyNode):
 
         from ..preprocessors.character import HEAD_SIDE, prepare_character
         from ..preprocessors.keypoints import from_openpose
+        from ..preprocessors.photo import mask_of
 
         poses, _ = from_openpose(keypoints)
-        shown = 1 - mask if mask is not None and mask_shows == "background" else mask
-        character = prepare_character(image, poses, shown, head)
+        character = prepare_character(image, poses, mask_of("person", mask, mask_shows, "mask"), head)
         close = torch.zeros(1, HEAD_SIDE, HEAD_SIDE, 3) if character.head is None else character.head
         close_up = "with" if head else "without"
         report = f"{character.visible_ratio:.0%} of the body visible, {close_up} the head's close-up."

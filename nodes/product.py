@@ -5,9 +5,11 @@ from dataclasses import dataclass
 import torch
 from comfy_api.latest import io
 
+from ..preprocessors.photo import mask_of
 from ..preprocessors.product import product_views
 from ..runtime import files
 from ..runtime.memory import DTYPE_CHOICES, Managed, network_dtype, to_output
+from .previews import stills
 from .types import DINOv2Model, Product, ProductTokens
 
 CATEGORY = "Crafters/Product"
@@ -57,16 +59,10 @@ class CraftersProductViews(io.ComfyNode):
     @classmethod
     def execute(cls, front, left=None, right=None, more=None, front_mask=None, left_mask=None, right_mask=None,
                 more_mask=None, masks_show="background"):  # fmt: skip
-        def shown(image, mask):
-            # Load Image gives an empty mask of another size for a photo without transparency.
-            if mask is None or (masks_show == "background" and not mask.any()):
-                return None
-            return mask if masks_show == "product" else 1 - mask
-
         def first(image, mask):
             if image is None:
                 return None, None
-            mask = shown(image, mask)
+            mask = mask_of("product", mask, masks_show, "the mask")
             return image[0, ..., :3].cpu(), None if mask is None else mask[0].cpu()
 
         photos = {"front": (front, front_mask), "left": (left, left_mask), "right": (right, right_mask)}
@@ -75,10 +71,10 @@ class CraftersProductViews(io.ComfyNode):
             arguments[name], arguments[f"{name}_mask"] = first(*pair)
         if more is not None:
             arguments["more"] = [photo[..., :3].cpu() for photo in more]
-            mask = shown(more, more_mask)
+            mask = mask_of("product", more_mask, masks_show, "more_mask")
             arguments["more_masks"] = None if mask is None else [m.cpu() for m in mask]
         views, masks = product_views(**arguments)
-        return io.NodeOutput(ProductViews(views, masks), to_output(views))
+        return io.NodeOutput(ProductViews(views, masks), to_output(views), ui=stills(views))
 
 
 class CraftersLoadDINOv2(io.ComfyNode):

@@ -10,8 +10,7 @@ import numpy as np
 import torch
 
 from .keypoints import VISIBLE, Pose
-from .product import TOLERANCE
-from .product import _find_on_plain_background as find_on_plain_background
+from .plain_background import TOLERANCE, find_on_plain_background
 from .segment.flow import FlowTracker
 from .segment.from_pose import LIMBS
 from .segment.video import segment_video

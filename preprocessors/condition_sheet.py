@@ -15,11 +15,12 @@ def condition_sheet(
 ) -> torch.Tensor:
     """Depth, hand mesh and pose laid over the dimmed person, the product's views along the lower edge.
 
-    person: [1, H, W, 3]; pose, hand, object_depth: [F, H, W, 3]; views: [3, S, S, 3]; all 0…1. Returns [F, H, W, 3].
+    person: [1, H, W, 3]; pose, hand, object_depth: [F, H, W, 3]; views: [3, S, S, 3]; all 0…1, and with a fourth
+    channel on black. Returns [F, H, W, 3].
     Raises ValueError when a clip has another length or size.
     """
     height, width = person.shape[1:3]
-    sheet = (person[..., :3] * 0.5).repeat(len(pose), 1, 1, 1)
+    sheet = (_on_black(person) * 0.5).repeat(len(pose), 1, 1, 1)
     for name, clip in (("object_depth", object_depth), ("hand", hand), ("pose", pose)):
         if clip is None:
             continue
@@ -28,10 +29,16 @@ def condition_sheet(
                 f"{name} has {len(clip)} frames of {clip.shape[2]}×{clip.shape[1]}, the pose clip {len(pose)} and the "
                 f"person photo {width}×{height}: place it on the person and take as many frames of it."
             )
+        clip = _on_black(clip)
         shown = clip.amax(-1, keepdim=True) > SHOWN
         sheet = torch.where(shown, 0.2 * sheet + 0.8 * clip, sheet)
     if views is not None:
         side = width // 4
-        small = F.interpolate(views.movedim(-1, 1), (side, side), mode="bilinear", antialias=True).movedim(1, -1)
+        views = _on_black(views).movedim(-1, 1)
+        small = F.interpolate(views, (side, side), mode="bilinear", antialias=True).movedim(1, -1)
         sheet[:, height - side :, : 3 * side] = torch.cat(list(small), 1)
     return sheet
+
+
+def _on_black(images: torch.Tensor) -> torch.Tensor:
+    return images[..., :3] * images[..., 3:] if images.shape[-1] == 4 else images

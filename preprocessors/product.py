@@ -3,15 +3,14 @@
 import logging
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 
 from .frames import resize
+from .silhouette import find_silhouette
 
 VIEW_SIDE = 518
-TOLERANCE = 24 / 255  # how far the colour of a plain background may stray, per channel
-PLAIN_BORDER = 0.7  # share of the border in one colour that makes a background plain; the product may touch the rest
+OPAQUE = 0.05  # more than this shows: glass is cut out with its faint parts
 CROP_MARGIN = 0.005  # of the photo's long side; the published product photos have up to this much
 THUMBNAIL = 16
 
@@ -59,15 +58,16 @@ def product_views(
 def cut_out(image: torch.Tensor, mask: torch.Tensor | None, name: str) -> tuple[torch.Tensor, torch.Tensor]:
     """A photo [H,W,3] on black and its mask [H,W], both cropped to the product with a small margin.
 
-    Without a mask (one that is 1 everywhere counts as none) a plain background is taken away from the border inward.
-    On a black one the pixels stay as they are. A busy background stays, with a logged warning.
+    Without a mask (one that is 1 everywhere counts as none) a plain background is taken away, with soft shadows and
+    what is seen through a handle. On a black one the pixels stay as they are. A busy background stays, with a logged
+    warning; so is a product told whose outline is hardly seen.
     """
     if image.ndim != 3 or image.shape[-1] != 3:
         raise ValueError(f"The {name} product photo must be one RGB picture [H,W,3], not {list(image.shape)}.")
     if mask is not None and bool((mask >= 0.5).all()):
         mask = None
     if mask is None:
-        found, black = _find_on_plain_background(image.numpy())
+        found = find_silhouette(image.numpy())
         if found is None:
             logger.warning(
                 "The %s product photo has no plain background to take away: its background will be seen as part of "
@@ -75,10 +75,16 @@ def cut_out(image: torch.Tensor, mask: torch.Tensor | None, name: str) -> tuple[
                 name,
             )
             return image, torch.ones(image.shape[:2])
-        mask = torch.from_numpy(found).float()
-        shown = image if black else image * mask[..., None]
+        if not found.sure:
+            logger.warning(
+                "The %s product's outline can hardly be told from its background: a part of it may be missing, or some "
+                "background left. Look at the views; a mask that shows the product is surer.",
+                name,
+            )
+        mask = torch.from_numpy(found.mask).float()
+        shown = image if found.black else image * mask[..., None]
     else:
-        if not (mask >= 0.5).any():
+        if not (mask > OPAQUE).any():
             raise ValueError(f"The mask of the {name} product photo is empty: it must be 1 where the product is.")
         if mask.shape != image.shape[:2]:
             raise ValueError(
@@ -89,7 +95,7 @@ def cut_out(image: torch.Tensor, mask: torch.Tensor | None, name: str) -> tuple[
         shown = image * mask[..., None]
 
     margin = max(2, round(CROP_MARGIN * max(mask.shape)))
-    rows, columns = ((mask >= 0.5).any(dim).nonzero() for dim in (1, 0))
+    rows, columns = ((mask > OPAQUE).any(dim).nonzero() for dim in (1, 0))
     y, x = (slice(max(int(span.min()) - margin, 0), int(span.max()) + 1 + margin) for span in (rows, columns))
     return shown[y, x], mask[y, x]
 
@@ -103,32 +109,6 @@ def fit_to_square(image: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor
     both = F.pad(both, (0, 0, left, side - width - left, top, side - height - top))
     both = resize(both, VIEW_SIDE, VIEW_SIDE)
     return both[..., :3], both[..., 3]
-
-
-def _find_on_plain_background(image: np.ndarray) -> tuple[np.ndarray | None, bool]:
-    """Product mask bool [H,W] and whether the background is black; (None, False) if there is no plain background."""
-    import cv2
-
-    ring = np.concatenate([side.reshape(-1, 3) for side in (image[:2], image[-2:], image[:, :2], image[:, -2:])])
-    color = np.median(ring, axis=0)
-    if (np.abs(ring - color).max(axis=-1) <= TOLERANCE).mean() < PLAIN_BORDER:
-        return None, False
-
-    plain = (np.abs(image - color).max(axis=-1) <= TOLERANCE).astype(np.uint8)
-    _, region = cv2.connectedComponents(plain, connectivity=4)
-    outer = np.unique(np.concatenate([region[0], region[-1], region[:, 0], region[:, -1]]))
-    product = ~np.isin(region, outer[outer > 0])
-    black = bool(color.max() <= TOLERANCE)
-    if not black:  # the outermost pixels are a mixture with the background
-        radius = max(1, round(max(product.shape) / 800))
-        product = cv2.erode(product.astype(np.uint8), np.ones((2 * radius + 1,) * 2, np.uint8)).astype(bool)
-
-    # Specks of dust must not widen the crop.
-    _, region, stats, _ = cv2.connectedComponentsWithStats(product.astype(np.uint8), connectivity=8)
-    area = stats[:, cv2.CC_STAT_AREA]
-    area[0] = 0
-    product = (area >= area.max() * 0.01)[region] & product
-    return (product, black) if product.mean() > 0.01 else (None, False)
 
 
 def _least_alike(photos: list[tuple], chosen: list[tuple]) -> int:

@@ -178,12 +178,18 @@ def fit_reference(
     mask: MASK [1, h, w], 1 on the person; all else becomes white, and the photo is cut to the person's box enlarged by
     `margin`. Larger photos are reduced by Lanczos, the result fitted by bicubic (AniCrafter, reference frame).
 
-    Raises ValueError for a mask that is empty or holds next to nothing.
+    Raises ValueError for a mask that is empty, holds next to nothing or has another size.
     """
     from PIL import Image, ImageOps
 
     image = image[:1, ..., :3].cpu()
     if mask is not None:
+        if mask.shape[1:] != image.shape[1:3]:
+            (h, w), (height, width) = mask.shape[1:], image.shape[1:3]
+            raise ValueError(
+                f"The mask of the character's photo is {w}×{h}, but the photo {width}×{height}: give the mask that "
+                "belongs to this photo."
+            )
         person = mask[0].cpu() > 0.5
         image = torch.where(person[..., None], image, 1.0)
         top, bottom, left, right = _box(person, margin)

@@ -255,7 +255,7 @@ def test_an_empty_mask_of_the_character(comfy, actor):
     prompt = actor()
     mask = {"class_type": "SolidMask", "inputs": {"value": 0.0, "width": 384, "height": 640}}
     prompt["mask"], scene = mask, prompt[find(prompt, "CraftersComposeScene")]
-    scene["inputs"]["character_mask"] = ["mask", 0]
+    scene["inputs"] |= {"character_mask": ["mask", 0], "mask_shows": "person"}
     with pytest.raises(ComfyError, match="mask of the character's photo is empty"):
         comfy.run(prompt)
 

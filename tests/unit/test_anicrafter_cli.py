@@ -87,11 +87,14 @@ def faulty(tmp_path, made):
     text.write_text("no picture")
     clear = tmp_path / "clear.png"
     Image.new("RGBA", (32, 32)).save(clear)
+    long = tmp_path / "long.png"
+    Image.new("L", (16385, 1)).save(long)
     gappy = tmp_path / "motion.npz"
     shutil.copy(options["--motion"], gappy)
     yield {"avatar": "absent.pth"}, "There is no file absent.pth"
     yield {"character": "absent.png"}, "There is no file absent.png"
     yield {"character": text}, "is not a picture"
+    yield {"character": long}, "long.png is too large"
     yield {"character": clear}, "mask of the character's photo is empty"
     yield {"wan": "absent.safetensors"}, "'absent.safetensors' is not in"
     yield {"prompt": options["--motion"]}, "motion.npz"

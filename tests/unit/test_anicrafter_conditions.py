@@ -107,6 +107,8 @@ def test_reference_is_cut_to_the_person():
     assert (fitted[4:, 4:] < 0.3).all() and (fitted[0] > 0.9).all() and (fitted[:, 0] > 0.9).all()
     with pytest.raises(ValueError, match="empty"):
         conditions.fit_reference(photo, 44, 44, torch.zeros_like(mask))
+    with pytest.raises(ValueError, match="is 64×64, but the photo 90×60"):
+        conditions.fit_reference(photo, 44, 44, torch.ones(1, 64, 64))
     mask[:, :, 62:] = 0
     with pytest.raises(ValueError, match=r"shows \d×2\d pixels of a person"):
         conditions.fit_reference(photo, 44, 44, mask)

@@ -87,6 +87,21 @@ def test_full_mask_of_any_size_counts_as_none():
     assert torch.equal(cut_out(photo(), torch.ones(64, 64), "front")[0], cut_out(photo(), None, "front")[0])
 
 
+def test_glass_is_cut_out_whole():
+    mask = box_mask()
+    mask[110:] *= 0.35
+    shown, cut = cut_out(photo(), mask, "front")
+    assert shown.shape == (124, 64, 3) and cut[60, 30] == pytest.approx(0.35)
+
+
+def test_an_uncertain_cut_is_told(caplog):
+    image = photo((0.9, 0.9, 0.9), noise=0)
+    image[140:, 100:] = 1  # three eighths of it cannot be told from the background
+    with caplog.at_level(logging.WARNING):
+        cut_out(image, None, "front")
+    assert "front product's outline can hardly be told" in caplog.text
+
+
 def test_bad_masks_and_photos():
     with pytest.raises(ValueError, match="mask of the right product photo is empty"):
         product_views(photo(), right=photo(), right_mask=torch.zeros(64, 64))
