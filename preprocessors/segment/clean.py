@@ -13,7 +13,7 @@ FLICKER = 0.5  # overlap with both of them below which it is one
 @dataclass(frozen=True)
 class Report:
     """Numbers of frames: without the object, with holes filled, with specks dropped, taken from their neighbours,
-    nearly filled by it."""
+    nearly filled by it, where it is far from what was expected."""
 
     frames: int
     missing: list[int] = field(default_factory=list)
@@ -21,16 +21,18 @@ class Report:
     specks: list[int] = field(default_factory=list)
     flicker: list[int] = field(default_factory=list)
     vast: list[int] = field(default_factory=list)
+    doubtful: list[int] = field(default_factory=list)
 
     def __str__(self) -> str:
         told = [
-            f"{what} in {len(which)} of {self.frames} frames ({_ranges(which)})"
+            f"{what} in {len(which)} of {self.frames} frames ({spans(which)})"
             for what, which in (
                 ("not visible", self.missing),
                 ("holes filled", self.filled),
                 ("specks removed", self.specks),
                 ("flicker replaced", self.flicker),
                 ("more than half of the picture, so perhaps the background was pointed at,", self.vast),
+                ("far from the body that the pose shows", self.doubtful),
             )
             if which
         ]
@@ -88,12 +90,12 @@ def _iou(a: np.ndarray, b: np.ndarray) -> float:
     return int((a & b).sum()) / union if union else 1.0
 
 
-def _ranges(frames: list[int]) -> str:
+def spans(frames: list[int]) -> str:
     """12, 14-17, …"""
-    spans: list[list[int]] = []
+    found: list[list[int]] = []
     for frame in frames:
-        if spans and frame == spans[-1][1] + 1:
-            spans[-1][1] = frame
+        if found and frame == found[-1][1] + 1:
+            found[-1][1] = frame
         else:
-            spans.append([frame, frame])
-    return ", ".join(f"{a}-{b}" if b > a else str(a) for a, b in spans)
+            found.append([frame, frame])
+    return ", ".join(f"{a}-{b}" if b > a else str(a) for a, b in found)
