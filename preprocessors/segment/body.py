@@ -17,7 +17,7 @@ BONES = {(2, 3): 0.29, (5, 6): 0.29, (3, 4): 0.25, (6, 7): 0.25, (8, 9): 0.42, (
 UNSHORTENED = 0.8  # quantile of the bones' scales that is taken for the picture's
 # m, from a bone to the edge of the clothes around it.
 UPPER_ARM, FOREARM, PALM, THIGH, SHIN, FOOT, SIDE, BELLY, THROAT = 0.075, 0.06, 0.05, 0.11, 0.08, 0.11, 0.08, 0.13, 0.06
-HAND, TRUNK, LEG, TOES = 0.1, 0.52, 0.42, 0.06  # m, what a joint that is not seen is that far away
+HAND, ARM, TRUNK, LEG, TOES = 0.1, 0.29, 0.52, 0.42, 0.06  # m, what a joint that is not seen is that far away
 HIP_WIDTH = 0.55  # of the shoulders'
 SKULL = 0.09, 0.13  # m, half its width and height
 FACE = 1.8, 1.15, 0.7  # head: height of chin to brows, width of the jaw's, and the least of its own height
@@ -116,6 +116,9 @@ def find_parts(pose: Pose, size: tuple[int, int]) -> tuple[list[Part], float] | 
         top, middle = shoulders.mean(0), hips.mean(0)
         add([*shoulders, *hips[::-1]], SIDE)
         add([top, middle], BELLY)
+        for (shoulder, elbow, _), start in zip(ARMS, shoulders, strict=True):
+            if seen[shoulder] and not seen[elbow]:  # it hangs, as far as one knows
+                add([start, onward(top, start + middle - top, ARM) - middle + top], UPPER_ARM, sure=False)
         if seen[NOSE]:
             add([top, top + 0.6 * (at[NOSE] - top)], THROAT)
         if not seen[KNEES].any():

@@ -12,7 +12,7 @@ from .prompts import Prompt
 
 POSSIBLE, PLAUSIBLE = 1.0, 0.1  # how likely of a colour, against the surroundings': beside the body, and on it
 GAP = 0.008  # of the longer side: so far from the person nothing counts as seen background
-SHARE, BESIDE = 0.6, 0.4  # of the pose's body that the mask must cover; of the mask that may lie beside it
+BESIDE, EMPTY = 0.4, 0.4  # of the mask, beside the pose's body; of the body's core, like the background: doubtful
 FEWEST = 1e-3  # of the picture: what is less needs no correction
 
 
@@ -92,8 +92,8 @@ class _BodyTrack(Track):
         labels[differs & (body == NEAR)], labels[differs & (body == LIKELY)] = cv2.GC_PR_FGD, cv2.GC_FGD
         labels[alike & (body == NEAR)], labels[alike & (body == LIKELY)] = cv2.GC_BGD, cv2.GC_PR_BGD
         mask = cut(picture, labels, ROUNDS, WIDE)
-        within, whole = (mask & (body >= LIKELY)).sum(), (body >= LIKELY).sum()
-        if within < SHARE * whole or mask.sum() - within > BESIDE * mask.sum():
+        within, core = (mask & (body >= LIKELY)).sum(), body == SURE
+        if mask.sum() - within > BESIDE * mask.sum() or (alike & core).sum() > EMPTY * core.sum():
             self.doubtful.append(t)
         return mask
 
