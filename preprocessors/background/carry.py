@@ -25,7 +25,7 @@ class Motion:
         count, height, width = holes.shape
         self.zoom = min(1, LONGEST / max(height, width))
         size = max(1, round(width * self.zoom)), max(1, round(height * self.zoom))
-        brush = np.ones((2 * max(2, round(GROWN * max(size))) + 1,) * 2, np.uint8)
+        brush = np.ones((2 * max(8, round(GROWN * max(size))) + 1,) * 2, np.uint8)
         flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
         self.ways: dict[tuple[int, int], np.ndarray] = {}
         self.gains = [1.0]  # exposure of each frame, of the first one's
@@ -99,7 +99,7 @@ def carry(
             if known.any():
                 source = sight.source[known]
                 weight = (1.0 / np.abs(source - t)[:, None]) ** SHARP
-                colours[t][known] += weight * between(frames, source, sight.at[known]) * motion.gain(source, t)
+                colours[t][known] += weight * between(frames, source, sight.at[known], holes) * motion.gain(source, t)
                 weights[t][known] += weight
             on_step()
     result, unseen = frames.copy(), np.zeros_like(holes)
@@ -118,20 +118,20 @@ def inside(points: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     return (points >= 0).all(1) & (points <= np.array(shape[::-1]) - 1).all(1)
 
 
-def between(frames: np.ndarray, source: np.ndarray, at: np.ndarray) -> np.ndarray:
-    """Colours float32 [N,3] of frames [T,H,W,3] at points [N,2] between pixels."""
+def between(frames: np.ndarray, source: np.ndarray, at: np.ndarray, holes: np.ndarray | None = None) -> np.ndarray:
+    """Colours float32 [N,3] of frames [T,H,W,3] at points [N,2] between pixels, those in the holes left out."""
     corner = np.floor(at).astype(int)
     share = (at - corner).astype(np.float32)
-    total = np.zeros((len(at), 3), np.float32)
+    colours, weights = np.zeros((len(at), 3), np.float32), np.zeros((len(at), 1), np.float32)
     for dx in (0, 1):
         for dy in (0, 1):
-            x, y = (
-                np.minimum(corner[:, 0] + dx, frames.shape[2] - 1),
-                np.minimum(corner[:, 1] + dy, frames.shape[1] - 1),
-            )
-            weight = (share[:, 0] if dx else 1 - share[:, 0]) * (share[:, 1] if dy else 1 - share[:, 1])
-            total += weight[:, None] * frames[source, y, x]
-    return total
+            x, y = np.minimum(corner + (dx, dy), (frames.shape[2] - 1, frames.shape[1] - 1)).T
+            weight = np.abs(1 - dx - share[:, :1]) * np.abs(1 - dy - share[:, 1:])
+            if holes is not None:
+                weight = weight * ~holes[source, y, x][:, None]
+            colours += weight * frames[source, y, x]
+            weights += weight
+    return colours / np.maximum(weights, 1e-6)
 
 
 def _look(holes: np.ndarray, motion: Motion, t: int, other: int, there: _Sight) -> _Sight:
@@ -144,14 +144,14 @@ def _look(holes: np.ndarray, motion: Motion, t: int, other: int, there: _Sight) 
     moved = moved[valid]
     near = moved.round().astype(int)
     place = there.place[near[:, 1], near[:, 0]]
-    low, high = np.floor(moved).astype(int), np.ceil(moved).astype(int)
-    mixed = np.any([holes[other][y[:, 1], x[:, 0]] for x in (low, high) for y in (low, high)], axis=0)
     hidden = place >= 0
-    sight.source[valid] = np.where(hidden, there.source[place], other)
-    offset = there.at[place] + (moved - near)
-    sight.at[valid] = np.where(hidden[:, None], offset, np.where(mixed[:, None], near, moved))
-    lost = hidden & ~inside(offset, holes[t].shape)
-    sight.source[valid[lost]] = -1
+    source = np.where(hidden, there.source[place], other)
+    # A pixel's neighbour is in sight a little beside where it is itself; not if that is in the hole again.
+    at = np.where(hidden[:, None], there.at[place] + (moved - near), moved)
+    x, y = at.round().astype(int).T.clip(0, np.array([[holes.shape[2] - 1], [holes.shape[1] - 1]]))
+    again = holes[source, y, x] | ~inside(at, holes.shape[1:])
+    at[again] = np.where(hidden[:, None], there.at[place], near)[again]
+    sight.source[valid], sight.at[valid] = source, at
     return sight
 
 
