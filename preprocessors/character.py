@@ -149,7 +149,7 @@ def _cut_out(rgb: torch.Tensor, pose: Pose, others: Sequence[Pose]) -> tuple[tor
             "The background is not plain: the person is cut out by colours, roughly. Segment Video with Load SAM, "
             "connected as mask, does it better."
         )
-        if reports[1].doubtful:
+        if reports[1].doubt:
             notes.append("What was cut out is far from the body that the pose shows: look at the mask.")
         body = _body_levels(pose, where.shape)
     else:

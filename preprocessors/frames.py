@@ -32,3 +32,14 @@ def resize(frame: torch.Tensor, width: int, height: int) -> torch.Tensor:
     planes = frame.permute(2, 0, 1)[None].float()
     resized = F.interpolate(planes, (height, width), mode="bilinear", antialias=True)[0].permute(1, 2, 0)
     return (resized if frame.is_floating_point() else resized.round()).to(frame.dtype)
+
+
+def frame_ranges(frames: list[int]) -> str:
+    """12, 14-17, …"""
+    spans: list[list[int]] = []
+    for frame in frames:
+        if spans and frame == spans[-1][1] + 1:
+            spans[-1][1] = frame
+        else:
+            spans.append([frame, frame])
+    return ", ".join(f"{a}-{b}" if b > a else str(a) for a, b in spans)

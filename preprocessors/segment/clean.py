@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ..frames import frame_ranges
+
 HOLE, SPECK = 0.02, 0.02  # of the object's area in the frame: smaller holes are filled, smaller pieces dropped
 STEADY = 0.7  # overlap (IoU) of the frames before and after that makes what differs between them a flicker
 VAST = 0.6  # of the picture: what covers more of it is hardly an object
@@ -13,7 +15,7 @@ FLICKER = 0.5  # overlap with both of them below which it is one
 @dataclass(frozen=True)
 class Report:
     """Numbers of frames: without the object, with holes filled, with specks dropped, taken from their neighbours,
-    nearly filled by it, where it is far from what was expected."""
+    nearly filled by it; and a sentence where it may be another thing."""
 
     frames: int
     missing: list[int] = field(default_factory=list)
@@ -21,21 +23,21 @@ class Report:
     specks: list[int] = field(default_factory=list)
     flicker: list[int] = field(default_factory=list)
     vast: list[int] = field(default_factory=list)
-    doubtful: list[int] = field(default_factory=list)
+    doubt: str = ""
 
     def __str__(self) -> str:
         told = [
-            f"{what} in {len(which)} of {self.frames} frames ({spans(which)})"
+            f"{what} in {len(which)} of {self.frames} frames ({frame_ranges(which)})"
             for what, which in (
                 ("not visible", self.missing),
                 ("holes filled", self.filled),
                 ("specks removed", self.specks),
                 ("flicker replaced", self.flicker),
                 ("more than half of the picture, so perhaps the background was pointed at,", self.vast),
-                ("far from the body that the pose shows", self.doubtful),
             )
             if which
         ]
+        told = [self.doubt, *told] if self.doubt else told
         return "; ".join(told) or f"visible in all {self.frames} frames, nothing to clean"
 
 
@@ -88,14 +90,3 @@ def _small(area: np.ndarray, share: float, whole: int, inner: bool) -> np.ndarra
 def _iou(a: np.ndarray, b: np.ndarray) -> float:
     union = int((a | b).sum())
     return int((a & b).sum()) / union if union else 1.0
-
-
-def spans(frames: list[int]) -> str:
-    """12, 14-17, …"""
-    found: list[list[int]] = []
-    for frame in frames:
-        if found and frame == found[-1][1] + 1:
-            found[-1][1] = frame
-        else:
-            found.append([frame, frame])
-    return ", ".join(f"{a}-{b}" if b > a else str(a) for a, b in found)

@@ -9,8 +9,9 @@ import numpy as np
 import torch
 
 from ..background.hole import levels
+from ..frames import frame_ranges
 from ..keypoints import Pose
-from .clean import Report, clean_masks, spans
+from .clean import Report, clean_masks
 from .flow import FlowTracker
 from .from_pose import held, person, prompts_from_pose
 from .person import cut_person
@@ -58,9 +59,9 @@ def segment_video(
         found = prompts_from_pose(poses, (width, height), FINDERS[find], tracker.spacing)
         prompts += [prompt for prompt in found if prompt.frame not in spoken_for]
     check_prompts(prompts, count, height, width)
-    masks, reports, doubtful = {}, {}, []
+    masks, reports, doubt = {}, {}, ""
     if find == PERSON and isinstance(tracker, FlowTracker):
-        tracked, doubtful = _by_body(tracker, _Levels(images), poses, given, on_step)
+        tracked, doubt = _by_body(tracker, _Levels(images), poses, given, on_step)
     else:
         tracked = tracker.track(_Levels(images), prompts, on_step)
     for number, mask in tracked.items():
@@ -71,12 +72,9 @@ def segment_video(
             )
         cleaned, reports[number] = clean_masks(mask, grow)
         masks[number] = torch.from_numpy(cleaned)
-    if doubtful:
-        reports[1] = replace(reports[1], doubtful=doubtful)
-        logger.warning(
-            "Segment Video: in %d of %d frames the mask is far from the body that the pose shows (%s): look at them; "
-            "correct one with Segment Prompt, or use Load SAM.", len(doubtful), count, spans(doubtful),
-        )  # fmt: skip
+    if doubt:
+        reports[1] = replace(reports[1], doubt=doubt)
+        logger.warning("Segment Video: %s.", doubt)
     return masks, reports
 
 
@@ -86,8 +84,8 @@ def _by_body(
     poses: Sequence[Pose],
     prompts: Sequence[Prompt],
     on_step: Callable[[int, int], None] | None,
-) -> tuple[dict[int, np.ndarray], list[int]]:
-    """The person as object 1, which prompts correct, and the other prompted objects; and the frames in doubt."""
+) -> tuple[dict[int, np.ndarray], str]:
+    """The person as object 1, which prompts correct, and the other prompted objects; and the doubt there is."""
     others = [prompt for prompt in prompts if prompt.object != 1]
     work = 2 * len(frames)  # a person takes two rounds
     total = work + len({prompt.object for prompt in others}) * len(frames)
@@ -96,7 +94,11 @@ def _by_body(
         return lambda done, _: on_step(before + done, total) if on_step is not None else None
 
     mask, doubtful = cut_person(frames, poses, [prompt for prompt in prompts if prompt.object == 1], step(0))
-    return {1: mask} | (tracker.track(frames, others, step(work)) if others else {}), doubtful
+    doubt = (
+        f"in {len(doubtful)} of {len(frames)} frames the mask is far from the body that the pose shows "
+        f"({frame_ranges(doubtful)}): look at them; correct one with Segment Prompt, or use Load SAM"
+    )
+    return {1: mask} | (tracker.track(frames, others, step(work)) if others else {}), doubt if doubtful else ""
 
 
 class _Levels(Sequence):
