@@ -12,6 +12,7 @@ GROWN, RING = (
 )  # of that side around the hole: there motion may be the person's; so far it decides for the hole
 SPACING, FEWEST, INLIER = 3, 40, 1.0  # px between points of the ring, the least of them, px off
 GAIN, DARK = 1.3, 16  # the most that an exposure is corrected; levels that tell nothing of it
+TREMBLE = 0.15  # px by which a measured motion errs
 SHARP = 2  # power of the nearness by which what was found before and after is mixed
 
 
@@ -174,7 +175,10 @@ def _complete(flow: np.ndarray, unsure: np.ndarray) -> np.ndarray:
         way, _ = cv2.findHomography(start, start + flow[ring], cv2.RANSAC, INLIER)
         if way is not None:
             plane = cv2.perspectiveTransform(grid, way) - grid
-    return np.where(unsure[..., None], plane + _smoothed(flow - plane, ~unsure), flow)
+    rest = _smoothed(flow - plane, ~unsure)
+    size = np.linalg.norm(rest, axis=-1, keepdims=True)
+    rest = rest * size / (size + TREMBLE)
+    return np.where(unsure[..., None], plane + rest, flow)
 
 
 def _smoothed(values: np.ndarray, known: np.ndarray) -> np.ndarray:
