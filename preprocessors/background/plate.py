@@ -15,7 +15,6 @@ MARGIN = 24  # px around the hole, where exposure is judged
 FEWEST = 500  # pixels there that must be in sight
 GAIN = 1.3  # the most that a source's exposure is corrected
 MADE_UP = 0.1  # of the holes, seen in no frame: more is worth a word
-LASTING = 0.85  # share of what was made up in a frame that the next one keeps; the rest follows its own surroundings
 INPAINT_RADIUS = 5
 COARSE = 160  # px: the longer side at which never seen pixels are inpainted, as they are smooth anyway
 
@@ -74,15 +73,17 @@ def _make_up(frames: np.ndarray, unseen: np.ndarray, motion: Motion | _Still) ->
         for t in order:
             if not unseen[t].any():
                 continue
-            own = inpaint_smoothly(frames[t], unseen[t])
             at = pixels(unseen[t])
             moved = motion.follow(at, t, t + step)
             there = inside(moved, unseen[t].shape)
             source = np.full(int(there.sum()), t + step)
-            carried = between(frames, source, moved[there]) * motion.gain(source, t)
+            colours = between(frames, source, moved[there]) * motion.gain(source, t)
             x, y = at[there].astype(int).T
-            own[y, x] = (LASTING * carried + (1 - LASTING) * own[y, x]).round().clip(0, 255)
-            frames[t] = own
+            frames[t][y, x] = colours.round().clip(0, 255)
+            rest = unseen[t].copy()
+            rest[y, x] = False
+            if rest.any():
+                frames[t] = inpaint_smoothly(frames[t], rest)
     return frames
 
 
