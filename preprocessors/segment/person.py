@@ -89,7 +89,7 @@ class _BodyTrack(Track):
 
         body, labels = self.prompts[t], self._labels(t)
         differs, alike = self.behind.compare(t)
-        labels[differs & (body == NEAR)], labels[differs & (body == LIKELY)] = cv2.GC_PR_FGD, cv2.GC_FGD
+        labels[differs & (body >= NEAR)] = cv2.GC_FGD
         labels[alike & (body == NEAR)], labels[alike & (body == LIKELY)] = cv2.GC_BGD, cv2.GC_PR_BGD
         mask = cut(picture, labels, ROUNDS, WIDE)
         within, core = (mask & (body >= LIKELY)).sum(), body == SURE
