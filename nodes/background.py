@@ -125,7 +125,7 @@ class CraftersRemovePerson(io.ComfyNode):
         from ..preprocessors.background.remove import remove_person
 
         settings = replace(ANICRAFTER if preset == "published" else PROPAINTER, subvideo=subvideo)
-        method = f"ProPainter, {preset}" if painter else "median of aligned frames, without weights"
+        method = f"ProPainter, {preset}" if painter else "from other frames along the motion, without weights"
         method = method if filled is None else "given"
         progress = Progress("Remove Person")
         result = to_output(remove_person(images, mask, painter, dilation, scale, settings, progress, filled))

@@ -4,15 +4,15 @@ Photos are upright: whoever reads a file turns it by its EXIF orientation, as Co
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
 from .keypoints import VISIBLE, Pose
 from .plain_background import TOLERANCE, find_on_plain_background
-from .segment.flow import FlowTracker
-from .segment.from_pose import LIMBS
+from .segment.body import AWAY, NEAR, SURE, draw_body
+from .segment.flow import ROUNDS, WIDE, FlowTracker, cut
 from .segment.video import segment_video
 
 WIDTH, HEIGHT = 1022, 1694  # what LHM sees of the body
@@ -24,12 +24,14 @@ HEAD_MARGIN = 1.65  # of the root of the head box's area
 MIN_PERSON = 64  # px
 SECOND_PERSON = 0.25  # of the first one's area
 SMALLEST_GAP = 5e-4  # of the person's area, where the background is seen between arm and body
-THICK = 0.03  # of the person's height: so far around bones nothing is background
+ALIKE = 0.08  # of the surest part of the body, in the background's colour: more is worth a word
+BESIDE = 0.15  # of the person's area, beyond what the pose explains: more is worth a word
+CUT_AT = 960  # px of the longer side that GrabCut works at
 # A face's 68 points end at brows and jaw; the head is that much taller and wider.
 HEAD_HEIGHT, HEAD_WIDTH = 1.8, 1.25
 JAW, CHIN, BROWS = [0, 16], 8, slice(17, 27)
 FACE_JOINTS, NECK = [0, 14, 15, 16, 17], 1  # nose, eyes, ears
-EYES, SHOULDERS, TRUNK = [14, 15], [2, 5], [2, 5, 11, 8]
+EYES, SHOULDERS = [14, 15], [2, 5]
 NECK_TO_HEAD = 1.6  # the head's height in distances of its middle from the neck
 # Which part of a standing person lies above a joint; the lowest joint seen tells how much the photo shows.
 REACH = {1.0: [10, 13], 0.75: [9, 12], 0.5: [8, 11], 0.25: [2, 5]}  # ankles, knees, hips, shoulders
@@ -79,10 +81,12 @@ def prepare_character(
     photo = image[0].float().cpu().clamp(0, 1)
     rgb = photo[..., :3] if photo.shape[-1] > 1 else photo.expand(-1, -1, 3)
     where, notes = _given_mask(photo, mask), []
-    pose = _only_person(poses[0], where, chosen=mask is not None)
+    chosen = _only_person(poses[0], where, by_mask=mask is not None)
+    pose = poses[0].person(chosen)
     ratio = visible_ratio(pose)
     if where is None:
-        where, note = _cut_out(rgb, pose)
+        others = [poses[0].person(i) for i in range(poses[0].people) if i != chosen]
+        where, note = _cut_out(rgb, pose, others)
         notes += note
     rows = where.any(1).nonzero()
     tall = int(rows.max() - rows.min()) + 1
@@ -133,39 +137,90 @@ def _given_mask(photo: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor 
     return where
 
 
-def _cut_out(rgb: torch.Tensor, pose: Pose) -> tuple[torch.Tensor, list[str]]:
+def _cut_out(rgb: torch.Tensor, pose: Pose, others: Sequence[Pose]) -> tuple[torch.Tensor, list[str]]:
     """The person's mask [H,W], found by a plain background or by colours along the bones, and what to say of it."""
-    found, _ = find_on_plain_background(rgb.numpy())
-    if found is None:
-        masks, _ = segment_video(FlowTracker(), rgb[None], poses=[pose], find="person")
-        return masks[1][0], [
+    photo, notes = rgb.numpy(), []
+    where, _ = find_on_plain_background(photo)
+    if where is None:
+        masks, reports = segment_video(FlowTracker(), rgb[None], poses=[pose], find="person")
+        where = masks[1][0].numpy()
+        notes.append(
             "The background is not plain: the person is cut out by colours, roughly. Segment Video with Load SAM, "
             "connected as mask, does it better."
-        ]
-    _one_piece(found)
-    return torch.from_numpy(found & ~_gaps(rgb.numpy(), found, pose)), []
+        )
+        if reports[1].doubt:
+            notes.append("What was cut out is far from the body that the pose shows: look at the mask.")
+        body = _body_levels(pose, where.shape)
+    else:
+        body = _body_levels(pose, where.shape)
+        if body is None:
+            _one_piece(where)
+        else:
+            where, alike = _by_body(photo, where, body)
+            if alike > ALIKE:
+                notes.append(
+                    f"{alike:.0%} of the person has the colour of the background: there the cut-out follows the pose "
+                    "and may be wrong. Connect a mask, such as of Segment Video with Load SAM."
+                )
+    for other in others:
+        theirs = _body_levels(other, where.shape)
+        if theirs is not None and body is not None:
+            where = where & ~((theirs >= NEAR) & (theirs > body))
+    if body is not None:
+        own = _touching(where, body == SURE)
+        if (where & ~own).sum() > SECOND_PERSON * own.sum():
+            notes.append("Something as large as a second person stands apart from the person and was left out.")
+        where = own
+        beside = float((where & (body == AWAY)).sum() / max(1, where.sum()))
+        if beside > BESIDE:
+            notes.append(
+                f"{beside:.0%} of what was cut out lies beside the body that the pose shows: if it is somebody or "
+                "something else, connect a mask that is 1 on the person."
+            )
+    return torch.from_numpy(where), notes
 
 
-def _gaps(rgb: np.ndarray, where: np.ndarray, pose: Pose) -> np.ndarray:
-    """Where a plain background is seen through the person, as between arm and body: its colour, and no bone there."""
+def _body_levels(pose: Pose, shape: tuple[int, int]) -> np.ndarray | None:
+    """`draw_body` in a photo of that height and width; joints outside of it are not used."""
+    seen = _seen(pose.body[0])
+    body = np.where(seen[:, None], pose.body[0], (np.nan, np.nan, 0))
+    return draw_body(replace(pose, body=body[None]), (shape[1], shape[0]))
+
+
+def _by_body(photo: np.ndarray, where: np.ndarray, body: np.ndarray) -> tuple[np.ndarray, float]:
+    """The mask corrected where the colour of the plain background says nothing: on the body, and between its limbs.
+    And which share of the body's surest part has that colour."""
     import cv2
 
-    height, width = where.shape
-    plain = where & (np.abs(rgb - np.median(rgb[~where], axis=0)).max(axis=-1) <= TOLERANCE)
-    bones, seen = np.zeros((height, width), np.uint8), _seen(pose.body[0])
-    at = (np.nan_to_num(pose.body[0, :, :2]) * (width, height)).round().astype(int)
-    thick = max(1, round(2 * THICK * np.ptp(np.flatnonzero(where.any(axis=1)))))
-    for a, b in LIMBS:
-        if seen[a] and seen[b]:
-            cv2.line(bones, at[a].tolist(), at[b].tolist(), 1, thick)
-    if seen[TRUNK].all():
-        cv2.fillConvexPoly(bones, at[TRUNK], 1)
-    _, region, stats, _ = cv2.connectedComponentsWithStats(plain.astype(np.uint8), connectivity=4)
-    gap = stats[:, cv2.CC_STAT_AREA] >= SMALLEST_GAP * where.sum()
-    gap[0] = False
-    gap[np.unique(region[bones > 0])] = False
-    # The outermost pixels around it are a mixture.
-    return cv2.dilate(gap[region].astype(np.uint8), np.ones((3, 3), np.uint8)).astype(bool)
+    plain = np.abs(photo - np.median(photo[~where], axis=0)).max(axis=-1) <= TOLERANCE
+    zoom = min(1.0, CUT_AT / max(where.shape))
+    size = tuple(max(1, round(side * zoom)) for side in where.shape[::-1])
+
+    def small(picture: np.ndarray) -> np.ndarray:
+        return cv2.resize(picture.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
+
+    # What is unlike the background is the person. Of the rest the body knows some, GrabCut tells the rest.
+    labels = np.choose(body, (cv2.GC_BGD, cv2.GC_PR_BGD, cv2.GC_PR_FGD, cv2.GC_FGD)).astype(np.uint8)
+    labels[where & ~plain] = cv2.GC_FGD
+    labels[~where & ~plain & (body < SURE)] = cv2.GC_PR_BGD
+    pixels = cv2.resize((photo * 255).round().astype(np.uint8), size, interpolation=cv2.INTER_AREA)
+    found = cut(pixels, small(labels), ROUNDS, WIDE).astype(np.float32)
+    found = cv2.resize(found, where.shape[::-1], interpolation=cv2.INTER_LINEAR) > 0.5
+    unsure = (plain | ~where) & (body > AWAY)
+    _, region, stats, _ = cv2.connectedComponentsWithStats((unsure & where & ~found).astype(np.uint8), connectivity=4)
+    gap = (stats[:, cv2.CC_STAT_AREA] >= SMALLEST_GAP * where.sum())[region] & (region > 0)
+    # The outermost pixels around a gap are a mixture.
+    gap = cv2.dilate(gap.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+    return (where & ~gap) | (unsure & found), float((plain & (body == SURE)).sum() / max(1, (body == SURE).sum()))
+
+
+def _touching(mask: np.ndarray, core: np.ndarray) -> np.ndarray:
+    """The pieces of the mask that share a pixel with `core`; the mask itself if none does."""
+    import cv2
+
+    _, piece = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
+    kept = np.unique(piece[core & mask])
+    return np.isin(piece, kept) if len(kept) else mask
 
 
 TWO = "There are several people in the photo: connect a mask that is 1 on one of them, or cut the photo."
@@ -180,17 +235,17 @@ def _one_piece(mask: np.ndarray) -> None:
         raise ValueError(TWO)
 
 
-def _only_person(pose: Pose, where: torch.Tensor | None, chosen: bool) -> Pose:
-    """The one person of `pose`; of several, if one was chosen by a mask, the one with most joints in it."""
+def _only_person(pose: Pose, where: torch.Tensor | None, by_mask: bool) -> int:
+    """The number of the one person of `pose`; of several, chosen by a mask, that of the one with most joints in it."""
     people = [i for i in range(pose.people) if _seen(pose.body[i]).any()]
     if not people:
         raise ValueError("No person was found in the photo: take one that shows head and torso clearly.")
     sizes = {i: float(np.ptp(pose.body[i][_seen(pose.body[i]), :2], axis=0).prod()) for i in people}
     people.sort(key=sizes.get, reverse=True)
-    if len(people) > 1 and not chosen and sizes[people[1]] > SECOND_PERSON * sizes[people[0]]:
+    if len(people) > 1 and not by_mask and sizes[people[1]] > SECOND_PERSON * sizes[people[0]]:
         raise ValueError(TWO)
     if where is None:
-        return pose.person(people[0])
+        return people[0]
 
     def inside(person: int) -> int:
         points = pose.body[person][_seen(pose.body[person])]
@@ -201,7 +256,7 @@ def _only_person(pose: Pose, where: torch.Tensor | None, chosen: bool) -> Pose:
     best = max(people, key=inside)
     if not inside(best):
         raise ValueError("No joint of the person lies in the mask: connect mask and pose of the same photo.")
-    return pose.person(best)
+    return best
 
 
 def _body(on_white: np.ndarray, where: np.ndarray) -> torch.Tensor:

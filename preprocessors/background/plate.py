@@ -1,72 +1,104 @@
-"""The hole filled without weights: from other frames as the camera moved, and smoothly where none shows it."""
+"""The hole filled without weights: from other frames, as the background moved, and smoothly where none shows it."""
 
+import logging
 from collections.abc import Callable
 
 import numpy as np
 
 from ..frames import each_frame
 from .camera import Camera
+from .carry import Motion, between, carry, inside, pixels
 
-NEAR, FAR = (20, 2), (80, 6)  # how many frames to either side are looked at, and every how manieth
 STILL_SOURCES = 31  # of a still camera, over the whole clip
-AGREEING = 3  # the best aligned sources of a pixel that its median is taken of
-ALIKE = 1.3  # times a near frame's misalignment: a far one that lies worse is left out
-MARGIN = 24  # px around the hole, where exposure and alignment are judged
+AGREEING = 3  # the most alike sources of a pixel that its median is taken of
+MARGIN = 24  # px around the hole, where exposure is judged
 FEWEST = 500  # pixels there that must be in sight
 GAIN = 1.3  # the most that a source's exposure is corrected
+MADE_UP = 0.1  # of the holes, seen in no frame: more is worth a word
 INPAINT_RADIUS = 5
 COARSE = 160  # px: the longer side at which never seen pixels are inpainted, as they are smooth anyway
+
+logger = logging.getLogger(__name__)
 
 
 def plate(frames: np.ndarray, masks: np.ndarray, on_step: Callable[[int, int], None] | None = None) -> np.ndarray:
     """The frames with their holes filled, uint8 [T,H,W,3].
 
-    frames: uint8 RGB; masks: bool [T,H,W], True in the hole. Each pixel is the median of what the best aligned frames
-    that see it show there, in the frame's own exposure; a pixel no frame sees is filled smoothly from its surroundings.
-    Right for a still, turning or zooming camera, or a flat background; where a camera travels past something near, that
-    is seen too differently from far frames and becomes smooth too.
+    frames: uint8 RGB; masks: bool [T,H,W], True in the hole. Before a still camera each pixel is the median of what
+    frames from all over the clip show there, in the frame's own exposure; before a moving one it is followed along the
+    background's motion until a frame shows it. What no frame shows is filled smoothly from its surroundings, once, and
+    moves with the background. A warning says how much that is, where it is much.
     """
-    camera = Camera(frames, masks)
-    return np.stack(each_frame(range(len(frames)), lambda t: _fill(frames, masks, camera, t), on_step))
+    count = len(frames)
+    if Camera(frames, masks).still:
+        both = each_frame(range(count), lambda t: _fill(frames, masks, t), on_step)
+        filled, unseen = (np.stack(part) for part in zip(*both, strict=True))
+        follow = _Still()
+    else:
+        done = 0
+
+        def step() -> None:
+            nonlocal done
+            done += 1
+            if on_step is not None:
+                on_step(done, 3 * count)
+
+        follow = Motion(frames, masks, step)
+        filled, unseen = carry(frames, masks, follow, step)
+    made_up = unseen.sum() / max(1, masks.sum())
+    if made_up > MADE_UP:
+        logger.warning(
+            "Remove Person: %.0f %% of what is hidden is seen in no frame and was filled smoothly; ProPainter (Load "
+            "ProPainter), or another model by Cut Hole, paints it.", 100 * made_up,
+        )  # fmt: skip
+    return _make_up(filled, unseen, follow)
 
 
-def sources(count: int, t: int, still: bool) -> tuple[list[int], list[int]]:
-    """The frames that frame t is filled from, and those for what they do not see.
+class _Still:
+    """`Motion` of a camera that stands still."""
 
-    A still camera's are all over the clip. A moving one's are near, since what is close shifts against what is far.
-    """
-    if still:
-        return sorted({round(i * (count - 1) / (STILL_SOURCES - 1)) for i in range(STILL_SOURCES)} - {t}), []
-    reach, step = NEAR
-    near = [s for s in range(count) if 0 < abs(s - t) <= reach and (s - t) % step == 0]
-    reach_far, step = FAR
-    return near, [s for s in range(count) if reach < abs(s - t) <= reach_far and (s - t) % step == 0]
+    def follow(self, points: np.ndarray, t: int, other: int) -> np.ndarray:
+        return points
+
+    def gain(self, source: np.ndarray, t: int) -> float:
+        return 1.0
 
 
-def _fill(frames: np.ndarray, masks: np.ndarray, camera: Camera, t: int) -> np.ndarray:
-    import cv2
+def _make_up(frames: np.ndarray, unseen: np.ndarray, motion: Motion | _Still) -> np.ndarray:
+    """The frames, in place: what none shows is made up in the one that lacks most and goes on from there to others."""
+    first = int(unseen.sum((1, 2)).argmax())
+    if unseen[first].any():
+        frames[first] = inpaint_smoothly(frames[first], unseen[first])
+    for order, step in ((range(first + 1, len(frames)), -1), (range(first - 1, -1, -1), 1)):
+        for t in order:
+            if not unseen[t].any():
+                continue
+            at = pixels(unseen[t])
+            moved = motion.follow(at, t, t + step)
+            there = inside(moved, unseen[t].shape)
+            source = np.full(int(there.sum()), t + step)
+            colours = between(frames, source, moved[there]) * motion.gain(source, t)
+            x, y = at[there].astype(int).T
+            frames[t][y, x] = colours.round().clip(0, 255)
+            rest = unseen[t].copy()
+            rest[y, x] = False
+            if rest.any():
+                frames[t] = inpaint_smoothly(frames[t], rest)
+    return frames
 
-    if not masks[t].any():
-        return frames[t]
-    height, width = masks.shape[1:]
+
+def _fill(frames: np.ndarray, masks: np.ndarray, t: int) -> tuple[np.ndarray, np.ndarray]:
+    """Frame t of a still camera with what others show in its hole, and where none does, bool [H,W]."""
+    result, unseen = frames[t].copy(), masks[t].copy()
+    if not unseen.any():
+        return result, unseen
     rows, columns = (np.flatnonzero(masks[t].any(axis)) for axis in (1, 0))
-    top, bottom = max(0, rows[0] - MARGIN), min(height, rows[-1] + 1 + MARGIN)
-    left, right = max(0, columns[0] - MARGIN), min(width, columns[-1] + 1 + MARGIN)
-    here = (slice(top, bottom), slice(left, right))
+    here = tuple(slice(max(0, line[0] - MARGIN), line[-1] + 1 + MARGIN) for line in (rows, columns))
     frame, hole = frames[t][here], masks[t][here]
-    size = (right - left, bottom - top)
-    to_corner = np.array([[1, 0, -left], [0, 1, -top], [0, 0, 1]], np.float64)
 
     def look(s: int) -> tuple[float, np.ndarray, np.ndarray] | None:
-        """How badly frame s lies on this one, in levels; its colours in the hole [N,3], and which of them it sees."""
-        way = camera.between(s, t)
-        if way is None:
-            return None
-        way = to_corner @ way
-        seen = cv2.warpPerspective(frames[s], way, size, flags=cv2.INTER_LINEAR)
-        # Whatever a pixel of the mask, or of the outside, took part in is not seen.
-        blocked = cv2.warpPerspective(masks[s].astype(np.float32), way, size, borderValue=1)
-        known = blocked < 1e-3
+        """How unlike frame s is around the hole, in levels; its colours in it [N,3], and which of them it sees."""
+        seen, known = frames[s][here], ~masks[s][here]
         common = known & ~hole
         if common.sum() < FEWEST:
             return None
@@ -74,24 +106,13 @@ def _fill(frames: np.ndarray, masks: np.ndarray, camera: Camera, t: int) -> np.n
         seen = np.clip(seen * np.clip(gain, 1 / GAIN, GAIN), 0, 255)
         return np.abs(seen[common] - frame[common]).mean(), seen[hole].round().astype(np.uint8), known[hole]
 
-    near, far = sources(len(frames), t, camera.still)
-    found = [view for s in near if (view := look(s))]
-    if far and not (found and np.any([known for *_, known in found], axis=0).all()):
-        worst = ALIKE * np.median([error for error, *_ in found]) if found else np.inf
-        found += [view for s in far if (view := look(s)) and view[0] <= worst]
-    found.sort(key=lambda view: view[0])
-
-    crop, unseen = frame.copy(), hole.copy()
-    colours, known = _median([view for _, *view in found], hole.sum())
-    crop[hole] = colours.round().astype(np.uint8)
-    unseen[hole] = ~known
-    result = frames[t].copy()
-    result[here] = crop
-    if unseen.any():
-        whole = np.zeros_like(masks[t])
-        whole[here] = unseen
-        result = inpaint_smoothly(result, whole)
-    return result
+    count = len(frames)
+    sources = {round(i * (count - 1) / (STILL_SOURCES - 1)) for i in range(STILL_SOURCES)} - {t}
+    found = sorted((view for s in sorted(sources) if (view := look(s))), key=lambda view: view[0])
+    colours, known = _median([view for _, *view in found], int(hole.sum()))
+    result[masks[t]] = colours.round().astype(np.uint8)
+    unseen[masks[t]] = ~known
+    return result, unseen
 
 
 def _median(views: list[tuple[np.ndarray, np.ndarray]], pixels: int) -> tuple[np.ndarray, np.ndarray]:

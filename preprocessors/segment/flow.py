@@ -17,8 +17,6 @@ DISC = 0.012  # of the longer side: radius of what a point stands for
 ROUNDS, AGAIN = 5, 2  # of GrabCut: from a prompt; in a frame it was carried to
 DROP = 0.2  # of its last area: an object that shrinks to less within one frame is lost there
 WIDE, CONTEXT = 12.0, 3.0  # bands of surroundings that GrabCut sees: from a prompt; in a frame it was carried to
-# Of a prompt's reach, from its points: how far the object surely, probably and at most goes.
-SURE, LIKELY, FARTHEST = 0.4, 1.0, 2.5
 PIECE = 0.1  # of the largest piece: smaller ones are something else of the same colour
 PURE = 2.0  # how many times likelier on the object a colour is that is taken for it
 
@@ -48,11 +46,11 @@ class FlowTracker:
                 if on_step is not None:
                     on_step(before + done, total)
 
-            masks[number] = _Track(frames, [p for p in prompts if p.object == number]).run(step)
+            masks[number] = Track(frames, [p for p in prompts if p.object == number]).run(step)
         return masks
 
 
-class _Track:
+class Track:
     """One object."""
 
     def __init__(self, frames: Sequence[np.ndarray], prompts: Sequence[Prompt]):
@@ -79,10 +77,8 @@ class _Track:
             for t in order:
                 if t != first:
                     after = self._picture(t)
-                    mask = self._carry(picture, after, mask)
+                    mask = self._next(t, picture, after, mask)
                     picture = after
-                    if t in self.prompts:
-                        mask = self._prompted(t, picture, mask)
                 large = cv2.resize(mask.astype(np.float32), (self.width, self.height), interpolation=cv2.INTER_LINEAR)
                 masks[t] = large > 0.5
                 done += 1
@@ -93,6 +89,18 @@ class _Track:
         import cv2
 
         return cv2.resize(np.ascontiguousarray(self.frames[t]), self.small, interpolation=cv2.INTER_AREA)
+
+    def _next(self, t: int, before: np.ndarray, after: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        mask = self._carry(before, after, mask)
+        return self._prompted(t, after, mask) if t in self.prompts else mask
+
+    def corrected(self, t: int, mask: np.ndarray) -> np.ndarray:
+        """The mask bool [H, W] of frame t as its prompts want it."""
+        import cv2
+
+        small = cv2.resize(mask.astype(np.float32), self.small, interpolation=cv2.INTER_AREA) > 0.5
+        wanted = self._prompted(t, self._picture(t), small).astype(np.float32)
+        return cv2.resize(wanted, (self.width, self.height), interpolation=cv2.INTER_LINEAR) > 0.5
 
     def _prompted(self, t: int, picture: np.ndarray, carried: np.ndarray) -> np.ndarray:
         """The mask of a prompted frame; its colours are remembered."""
@@ -113,37 +121,22 @@ class _Track:
                 labels[~inside] = cv2.GC_BGD
                 if not carried.any():
                     labels[inside] = cv2.GC_PR_FGD
-                if prompt.reach:
-                    away, reach = self._away(prompt.inside, carried.shape), prompt.reach * self.zoom
-                    likely = away <= LIKELY * reach
-                    labels[inside & likely], labels[inside & ~likely & ~carried] = cv2.GC_PR_FGD, cv2.GC_PR_BGD
-                    labels[away > FARTHEST * reach] = cv2.GC_BGD
-                    labels[away < SURE * reach] = cv2.GC_FGD
             for x, y in prompt.inside:
                 if not carried.any() and prompt.box is None:
                     labels[_alike(picture, (x * self.zoom, y * self.zoom), radius)] = cv2.GC_PR_FGD
                 cv2.circle(labels, (int(x * self.zoom), int(y * self.zoom)), radius, cv2.GC_FGD, -1)
             for x, y in prompt.outside:
                 cv2.circle(labels, (int(x * self.zoom), int(y * self.zoom)), radius, cv2.GC_BGD, -1)
-        mask = _cut(picture, labels, ROUNDS, WIDE)
+        mask = cut(picture, labels, ROUNDS, WIDE)
         self._remember(picture, mask)
         return mask
-
-    def _away(self, points: Sequence[tuple[float, float]], shape: tuple[int, int]) -> np.ndarray:
-        """Distance of every pixel [h, w] from the nearest of the points."""
-        import cv2
-
-        others = np.ones(shape, np.uint8)
-        for x, y in points:
-            others[int(y * self.zoom), int(x * self.zoom)] = 0
-        return cv2.distanceTransform(others, cv2.DIST_L2, 5)
 
     def _remember(self, picture: np.ndarray, mask: np.ndarray) -> None:
         import cv2
 
         near = cv2.dilate(mask.astype(np.uint8), np.ones((2 * max(3, _band(mask, CONTEXT)) + 1,) * 2, np.uint8)) > 0
-        self.colours[1] += _histogram(picture[mask])
-        self.colours[0] += _histogram(picture[near & ~mask])
+        self.colours[1] += histogram(picture[mask])
+        self.colours[0] += histogram(picture[near & ~mask])
 
     def _carry(self, before: np.ndarray, after: np.ndarray, mask: np.ndarray) -> np.ndarray:
         """The mask of the next picture."""
@@ -163,17 +156,16 @@ class _Track:
         reach = cv2.dilate(moved.astype(np.uint8), brush) > 0
         core = cv2.erode(moved.astype(np.uint8), brush) > 0
         labels = np.where(reach, np.where(moved, cv2.GC_PR_FGD, cv2.GC_PR_BGD), cv2.GC_BGD).astype(np.uint8)
-        surroundings, thing = (counts / max(counts.sum(), 1) for counts in self.colours)
-        bins = tuple((after // (256 // BINS)).reshape(-1, 3).T)
-        likely = (thing[bins] > PURE * surroundings[bins]).reshape(moved.shape)
+        surroundings, thing = (of_colours(after, counts) for counts in self.colours)
+        likely = thing > PURE * surroundings
         labels[core & likely] = cv2.GC_FGD
         if not core.any() or not likely[core].any():
             return moved
-        found = _cut(after, labels, AGAIN, CONTEXT)
+        found = cut(after, labels, AGAIN, CONTEXT)
         return found if found.sum() >= DROP * mask.sum() else moved & likely
 
 
-def _cut(picture: np.ndarray, labels: np.ndarray, rounds: int, context: float) -> np.ndarray:
+def cut(picture: np.ndarray, labels: np.ndarray, rounds: int, context: float) -> np.ndarray:
     """GrabCut within what is not surely background, with some of its surroundings."""
     import cv2
 
@@ -215,9 +207,15 @@ def _band(mask: np.ndarray, factor: float) -> int:
     return max(2, round(factor * BAND * float(np.sqrt(mask.sum()))))
 
 
-def _histogram(pixels: np.ndarray) -> np.ndarray:
+def histogram(pixels: np.ndarray) -> np.ndarray:
     """Counts of colours uint8 [N, 3], blurred over neighbouring bins."""
     counts, _ = np.histogramdd(pixels, bins=(BINS,) * 3, range=((0, 256),) * 3)
     for axis in range(3):
         counts = (np.roll(counts, 1, axis) + 2 * counts + np.roll(counts, -1, axis)) / 4
     return counts
+
+
+def of_colours(picture: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """How frequent each pixel's colour is among counted ones, [H, W]."""
+    bins = tuple((picture // (256 // BINS)).reshape(-1, 3).T)
+    return counts[bins].reshape(picture.shape[:2]) / max(counts.sum(), 1)

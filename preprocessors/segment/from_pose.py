@@ -5,14 +5,10 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from ..keypoints import VISIBLE, Pose
+from .body import ANKLES, find_parts
 from .prompts import Prompt
 
-LIMBS = ((1, 2), (1, 5), (2, 3), (3, 4), (5, 6), (6, 7), (1, 8), (1, 11), (2, 8), (5, 11), (8, 9), (9, 10), (11, 12),
-         (12, 13), (0, 1))  # fmt: skip
-NOSE, NECK, TRUNK, KNEES, ANKLES = 0, 1, [2, 5, 8, 11], [9, 12], [10, 13]
-FOREHEAD, CHEEK = 0.6, 0.25  # of the way from neck to nose: above the nose, and beside it
 PALM, TIPS, THUMB, MIDDLE_ROOT, MIDDLE_TIP = [0, 5, 9, 13, 17], [8, 12, 16, 20], 4, 9, 12
-WIDTH = 0.3  # of a limb's length: from its middle to its edge, clothes included
 FEWEST = 8  # points of a hand that must be seen
 OPEN = 0.3  # hand lengths between thumb and middle finger of a hand that holds something
 REACH = 0.8  # hand lengths (or distances of the palms) around the grip where the thing is looked for
@@ -46,35 +42,18 @@ def prompts_from_pose(
 
 
 def person(pose: Pose, pixels: np.ndarray) -> dict | None:
-    """Points along the limbs and a box around the person; None where too little of one is seen."""
-    body = pose.body[0]
-    seen = body[:, 2] > VISIBLE
-    at = body[:, :2] * pixels
-    limbs = [(a, b) for a, b in LIMBS if seen[a] and seen[b]]
-    if len(limbs) < 3:
+    """Points all over the body and a box around it; None where too little of one is seen."""
+    found = find_parts(pose, tuple(pixels))
+    if found is None:
         return None
-    inside = [at[a] + (at[b] - at[a]) * share for a, b in limbs for share in (0.25, 0.5, 0.75)]
-    if seen[TRUNK].all():
-        (right, left), (right_hip, left_hip) = at[TRUNK[:2]], at[TRUNK[2:]]
-        ends = not seen[KNEES].any()  # the picture ends above them, and clothes go on to its edge
-        for across in (-0.25, 0.25, 0.5, 0.75, 1.25) if ends else (0.25, 0.5, 0.75):
-            top, hip = right + across * (left - right), right_hip + across * (left_hip - right_hip)
-            if 0 < across < 1:
-                inside += [top + down * (hip - top) for down in (0.2, 0.5, 0.8)]
-            if ends:
-                inside += [hip + down * (hip - top) for down in (0.1, 0.25, 0.4, 0.55)]
-    if seen[NOSE] and seen[NECK]:
-        up = at[NOSE] - at[NECK]
-        aside = np.array([-up[1], up[0]])
-        inside += [at[NOSE] + FOREHEAD * up]
-        inside += [at[NOSE] + side * CHEEK * aside + height * up for side in (-1, 1) for height in (0.0, 0.35)]
-    every = np.concatenate([part[0][part[0][:, 2] > VISIBLE, :2] * pixels for part in pose.parts])
-    (left, top), (right, bottom) = every.min(0), every.max(0)
-    unit = np.median([np.linalg.norm(at[a] - at[b]) for a, b in limbs])
-    bottom = bottom + 0.3 * unit if seen[ANKLES].all() else pixels[1]
-    box = (left - 0.5 * unit, top - 0.8 * unit, right + 0.5 * unit, bottom)
-    sureness = float(body[seen, 2].sum())
-    return {"inside": tuple(map(tuple, inside)), "box": box, "reach": WIDTH * float(unit), "sureness": sureness}
+    parts, _ = found
+    inside = [point for part in parts if part.sure for point in part.within()]
+    low = np.min([part.points.min(0) - part.radius for part in parts], axis=0)
+    high = np.max([part.points.max(0) + part.radius for part in parts], axis=0)
+    seen = pose.body[0, :, 2] > VISIBLE
+    bottom = high[1] if seen[ANKLES].all() else pixels[1]
+    sureness = float(pose.body[0, seen, 2].sum())
+    return {"inside": tuple(map(tuple, inside)), "box": (*low, high[0], bottom), "sureness": sureness}
 
 
 def held(pose: Pose, pixels: np.ndarray) -> dict | None:

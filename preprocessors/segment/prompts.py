@@ -18,8 +18,7 @@ class Prompt:
     """One frame's hint at one object; a further prompt on a later frame corrects what was tracked there.
 
     frame: from 0. inside, outside: (x, y) on the object and beside it; box: (left, top, right, bottom) around it; all
-    in pixels of the clip. mask: bool [H, W], in place of points and box. object: which of several. reach: px from its
-    many points to the edge of an object that these points fill, about; 0 where they only show the place.
+    in pixels of the clip. mask: bool [H, W], in place of points and box. object: which of several.
     """
 
     frame: int
@@ -28,7 +27,6 @@ class Prompt:
     box: Box | None = None
     mask: np.ndarray | None = None
     object: int = 1
-    reach: float = 0.0
 
 
 def check_prompts(prompts: Sequence[Prompt], count: int, height: int, width: int) -> None:

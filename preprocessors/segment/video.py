@@ -1,18 +1,26 @@
 """A clip's masks: prompts from the user and from the pose, a tracker, cleaning."""
 
+import logging
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
 import torch
 
 from ..background.hole import levels
+from ..frames import frame_ranges
 from ..keypoints import Pose
 from .clean import Report, clean_masks
+from .flow import FlowTracker
 from .from_pose import held, person, prompts_from_pose
+from .person import cut_person
 from .prompts import Prompt, check_prompts
 
-FINDERS = {"person": person, "what the hands hold": held}
+PERSON = "person"
+FINDERS = {PERSON: person, "what the hands hold": held}
+
+logger = logging.getLogger(__name__)
 
 
 class Tracker(Protocol):
@@ -41,7 +49,7 @@ def segment_video(
     raise to cancel. Raises ValueError for a prompt that cannot be followed and for an object that is never visible.
     """
     count, height, width = images.shape[:3]
-    prompts = list(prompts)
+    given, prompts = tuple(prompts), list(prompts)
     if find is not None:
         if poses is None:
             raise ValueError(f"To find {find!r}, connect the keypoints of this clip, from Extract Pose.")
@@ -51,8 +59,12 @@ def segment_video(
         found = prompts_from_pose(poses, (width, height), FINDERS[find], tracker.spacing)
         prompts += [prompt for prompt in found if prompt.frame not in spoken_for]
     check_prompts(prompts, count, height, width)
-    masks, reports = {}, {}
-    for number, mask in tracker.track(_Levels(images), prompts, on_step).items():
+    masks, reports, doubt = {}, {}, ""
+    if find == PERSON and isinstance(tracker, FlowTracker):
+        tracked, doubt = _by_body(tracker, _Levels(images), poses, given, on_step)
+    else:
+        tracked = tracker.track(_Levels(images), prompts, on_step)
+    for number, mask in tracked.items():
         if not mask.any():
             raise ValueError(
                 f"Object {number} was found in no frame: place the point or box on the object, "
@@ -60,7 +72,33 @@ def segment_video(
             )
         cleaned, reports[number] = clean_masks(mask, grow)
         masks[number] = torch.from_numpy(cleaned)
+    if doubt:
+        reports[1] = replace(reports[1], doubt=doubt)
+        logger.warning("Segment Video: %s.", doubt)
     return masks, reports
+
+
+def _by_body(
+    tracker: FlowTracker,
+    frames: Sequence[np.ndarray],
+    poses: Sequence[Pose],
+    prompts: Sequence[Prompt],
+    on_step: Callable[[int, int], None] | None,
+) -> tuple[dict[int, np.ndarray], str]:
+    """The person as object 1, which prompts correct, and the other prompted objects; and the doubt there is."""
+    others = [prompt for prompt in prompts if prompt.object != 1]
+    work = 2 * len(frames)  # a person takes two rounds
+    total = work + len({prompt.object for prompt in others}) * len(frames)
+
+    def step(before: int) -> Callable[[int, int], None]:
+        return lambda done, _: on_step(before + done, total) if on_step is not None else None
+
+    mask, doubtful = cut_person(frames, poses, [prompt for prompt in prompts if prompt.object == 1], step(0))
+    doubt = (
+        f"in {len(doubtful)} of {len(frames)} frames the mask is far from the body that the pose shows "
+        f"({frame_ranges(doubtful)}): look at them; correct one with Segment Prompt, or use Load SAM"
+    )
+    return {1: mask} | (tracker.track(frames, others, step(work)) if others else {}), doubt if doubtful else ""
 
 
 class _Levels(Sequence):

@@ -260,6 +260,42 @@ def test_what_no_frame_shows_is_smooth():
     assert hole_psnr(filled, truth, masks) > 15
 
 
+def test_what_no_frame_shows_is_made_up_once_and_told(caplog):
+    """A hole that never moves, in a noisy film: its filling does not tremble with the noise."""
+    frames, masks, _ = scene(6, moving=False)
+    masks[:] = masks[0]
+    frames = (frames + np.random.RandomState(1).normal(0, 6, frames.shape)).clip(0, 255).astype(np.uint8)
+    filled = plate(frames, masks)
+    assert np.ptp(filled[masks].reshape(6, -1).astype(int), axis=0).max() <= 1
+    assert "100 % of what is hidden is seen in no frame" in caplog.text
+
+
+def travelling(count=30):
+    """A wall that passes at 1.5 px a frame and the road before it, ever faster; somebody stands before both."""
+    wall = cv2.GaussianBlur(np.random.RandomState(2).rand(180, 600, 3).astype(np.float32), (0, 0), 2.5)
+    wall = (wall - wall.min()) / np.ptp(wall) * 200
+    x, y = np.meshgrid(np.arange(200, dtype=np.float32), np.arange(180, dtype=np.float32))
+    speed = 1.5 + np.maximum(0, y - 90) * 0.04
+    truth = np.stack([cv2.remap(wall, 20 + x + speed * t, y, cv2.INTER_LINEAR) for t in range(count)]).astype(np.uint8)
+    masks = np.zeros(truth.shape[:3], bool)
+    masks[:, 50:140, 85:110] = True
+    frames = truth.copy()
+    frames[masks] = (250, 20, 20)
+    return frames, masks, truth, speed
+
+
+def test_near_and_far_are_each_followed_and_nothing_trembles():
+    frames, masks, truth, speed = travelling()
+    filled = plate(frames, masks)
+    assert hole_psnr(filled, truth, masks) > 29
+    # Moved on with the background, the filling of a frame is that of the next.
+    x, y = np.meshgrid(np.arange(200, dtype=np.float32), np.arange(180, dtype=np.float32))
+    inner = masks[0] & (np.roll(masks[0], 8, 1))
+    moved = [cv2.remap(frame, x + speed, y, cv2.INTER_LINEAR) for frame in filled[:-1]]
+    trembling = np.mean([np.abs(a.astype(int) - b)[inner].mean() for a, b in zip(moved, filled[1:], strict=True)])
+    assert trembling < 3
+
+
 @pytest.mark.slow
 def test_the_published_scene_without_weights():
     """A travelling camera; the published background is itself ProPainter's."""
@@ -273,4 +309,4 @@ def test_the_published_scene_without_weights():
     masks = masks > 0
     smooth = np.stack([inpaint_smoothly(*pair) for pair in zip(source, masks, strict=True)])
     found = hole_psnr(plate(source, masks), published, masks)
-    assert found > 23 and found > hole_psnr(smooth, published, masks) + 1.5
+    assert found > 26 and found > hole_psnr(smooth, published, masks) + 1.5  # 27.3; 24.3 by homographies alone

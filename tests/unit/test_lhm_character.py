@@ -96,6 +96,34 @@ def test_a_plain_background_is_seen_between_limbs():
     assert made.body[0].sub(background).abs().amax(-1).min() < 0.05  # the shirt is still there
 
 
+def test_what_has_the_background_colour_on_the_body_is_kept_and_told():
+    """Cheeks, a forearm up to the edge of the body and the middle of the shirt, in the colour of the wall."""
+    photo, pose, mask = figure()
+    at = (pose.body[0, :, :2] * (300, 500)).round().astype(int)
+    gone = torch.zeros_like(mask[0], dtype=torch.bool)
+    gone[at[0, 1] - 6 : at[0, 1] + 20, at[0, 0] - 12 : at[0, 0] + 12] = True
+    gone[at[1, 1] + 10 : at[8, 1], at[8, 0] : at[11, 0]] = True
+    gone[at[6, 1] : at[7, 1], at[6, 0] - 8 :] = True  # nothing but the pose tells of it
+    photo[0, gone] = photo[0, 0, 0].clone()
+    made = prepare_character(photo, [pose])
+    body = gone & (mask[0] > 0.5)
+    assert made.mask[body].float().mean() > 0.9
+    (note,) = made.notes
+    assert "has the colour of the background" in note
+
+
+def test_a_second_person_is_left_out_and_told():
+    photo, pose, mask = figure(600, 500, center=(0.3, 0.5), size=0.5)
+    other, smaller, second = figure(600, 500, center=(0.75, 0.5), size=0.4)
+    pair = torch.where(second[..., None] > 0.5, other, photo)
+    unseen = prepare_character(pair, [pose])
+    assert not unseen.mask[second[0] > 0.5].any() and unseen.mask[mask[0] > 0.5].float().mean() > 0.9
+    assert any("as large as a second person" in note for note in unseen.notes)
+    pair[:, 240:260, 150:450] = torch.tensor([0.8, 0.3, 0.2])  # hand in hand
+    joined = prepare_character(pair, [pose])
+    assert any("lies beside the body that the pose shows" in note for note in joined.notes)
+
+
 def wider(mask, reach):
     return torch.nn.functional.max_pool2d(mask[None, None].float(), 2 * reach + 1, 1, reach)[0, 0] > 0
 

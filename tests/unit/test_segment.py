@@ -1,14 +1,17 @@
 """Masks over a clip without weights: prompts, GrabCut and flow, prompts from the pose, cleaning."""
 
+import cv2
 import numpy as np
 import pytest
 import torch
 from crafters.preprocessors.clip import read_clip
 from crafters.preprocessors.keypoints import Pose
+from crafters.preprocessors.segment.behind import Behind
 from crafters.preprocessors.segment.clean import clean_masks
 from crafters.preprocessors.segment.flow import FlowTracker
 from crafters.preprocessors.segment.prompts import Prompt, check_prompts, read_box, read_points
 from crafters.preprocessors.segment.video import segment_video
+from poses import standing
 from real_data import real_file
 
 HEIGHT, WIDTH = 96, 128
@@ -171,6 +174,77 @@ def test_large_holes_are_no_mistakes():
     ring[0, 20:40, 20:40] = False
     cleaned, report = clean_masks(ring)
     assert (cleaned == ring).all() and "nothing to clean" in str(report)
+
+
+def dressed(size, center, tall):
+    """Somebody in a striped shirt before blocks of colour, uint8 [H,W,3], with pose and mask; what is below the picture
+    scores low at its edge, as networks guess it."""
+    width, height = size
+    pose, draw = standing(center, tall), np.random.default_rng(3)
+    wall = cv2.resize(draw.integers(90, 200, (height // 16, width // 16, 3), np.uint8), size, interpolation=0)
+    at = pose.body[0, :, :2] * size
+    unit = float(np.linalg.norm(at[2] - at[5]))
+
+    def paint(joints, thick, colour):
+        for picture, value in ((wall, colour), (mask, 1)):
+            cv2.polylines(picture, [at[joints].round().astype(np.int32)], False, value, round(thick * unit))
+
+    mask = np.zeros((height, width), np.uint8)
+    for side in ([2, 3, 4], [5, 6, 7]):
+        paint(side, 0.4, (20, 20, 120))
+    paint([0, 1], 0.4, (250, 190, 150))
+    shirt = np.stack([at[2], at[5], at[11] + (0.15 * unit, 0), at[8] - (0.15 * unit, 0)]).round().astype(np.int32)
+    for picture, value in ((wall, (180, 20, 20)), (mask, 1)):
+        cv2.fillConvexPoly(picture, shirt, value)
+    for picture, value in ((wall, (240, 220, 40)), (mask, 1)):  # a belt, or a skirt
+        cv2.polylines(picture, [shirt[2:]], False, value, round(0.3 * unit))
+    head = (at[0] - (0, 0.1 * unit)).round().astype(int).tolist()
+    for picture, value in ((wall, (250, 190, 150)), (mask, 1)):
+        cv2.circle(picture, head, round(0.3 * unit), value, -1)
+    body = pose.body.copy()
+    below = body[0, :, 1] > 1
+    body[0, below, 1:] = 0.98, 0.12
+    return wall, Pose(body, pose.face * (1, 1, 0), pose.left_hand * 0, pose.right_hand * 0), mask > 0
+
+
+@pytest.mark.parametrize("center", [(0.5, 0.95), (0.5, 1.2)], ids=["hips at the edge", "hips below it"])
+def test_half_a_body_keeps_its_belly(center):
+    picture, pose, truth = dressed((160, 160), center, 1.5)
+    mask = segment_video(FlowTracker(), torch.from_numpy(picture)[None] / 255, poses=[pose], find="person")[0][1]
+    assert iou(mask[0], truth) > 0.9
+
+
+def test_what_follows_a_correction_and_a_mask_unlike_the_body_are_told(caplog):
+    """A hat that no pose tells of is pointed at once; a pose beside the person makes masks that are worth a look."""
+    picture, pose, truth = dressed((160, 160), (0.5, 0.55), 0.7)
+    hat = np.zeros_like(truth)
+    hat[2:14, 60:100] = True
+    picture[hat] = (10, 10, 10)
+    images = torch.from_numpy(np.repeat(picture[None], 3, 0)) / 255
+    options = {"poses": [pose] * 3, "find": "person"}
+    box = Prompt(1, inside=((80.0, 8.0),), mask=truth | hat)
+    found, reports = segment_video(FlowTracker(), images, [box], **options)
+    assert all(mask[hat].float().mean() > 0.9 and iou(mask, truth | hat) > 0.85 for mask in found[1])
+    assert not reports[1].doubt and not caplog.text
+    there, gone = standing((0.25, 0.5), 0.4), standing((0.75, 0.5), 0.4)
+    wall = torch.from_numpy(cv2.resize(picture[:32], (160, 160)))[None].repeat(4, 1, 1, 1) / 255
+    _, reports = segment_video(FlowTracker(), wall, poses=[there, there, gone, gone], find="person")
+    assert "far from the body" in str(reports[1])
+    assert "in 4 of 4 frames the mask is far from the body that the pose shows (0-3)" in caplog.text
+
+
+def test_other_frames_tell_what_is_behind():
+    """Before a camera that pans: a thing differs where the wall behind it is known, whatever its colour."""
+    draw = np.random.default_rng(0)
+    wall = cv2.resize(draw.integers(0, 255, (20, 40, 3), np.uint8), (640, 320), interpolation=cv2.INTER_CUBIC)
+    frames, hidden = [], np.zeros((10, 160, 240), bool)
+    for t in range(10):
+        frames.append(wall[80:240, 100 + 3 * t : 340 + 3 * t].copy())
+        hidden[t, 50:110, 40 + 14 * t : 70 + 14 * t] = True
+        frames[t][hidden[t]] = wall[20:80, 20:50].reshape(-1, 3)
+    differs, alike = Behind(frames, hidden).compare(5)
+    assert differs[hidden[5]].mean() > 0.6 and alike[hidden[5]].mean() < 0.3
+    assert alike[~hidden[5]].mean() > 0.9 and differs[~hidden[5]].mean() < 0.03
 
 
 @pytest.fixture(scope="module")
