@@ -9,6 +9,11 @@ import torch
 T = TypeVar("T")
 SAID = ("out of memory", "can't allocate memory", "not enough memory")  # by CUDA, ROCm, MPS; by the CPU's allocators
 
+OUT_OF_MEMORY = (
+    "Out of memory, with the smallest pieces that there are: choose a smaller size or fewer frames, bf16 or fp16, or "
+    "end other programs."
+)
+
 
 def out_of_memory(error: BaseException) -> bool:
     """Whether it says that the memory of a device, or main memory, is used up."""

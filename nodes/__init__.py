@@ -19,7 +19,7 @@ from . import (
     product,
     segment,
 )
-from .numbers import finite
+from .guard import guarded
 
 # In the order of the work: a clip's conditions, the two systems, and what is around them.
 ROOMS = (clips, pose, segment, product, object_depth, motion_capture, background, keep, anchorcrafter, avatar, lhm,
@@ -33,4 +33,4 @@ class CraftersExtension(ComfyExtension):
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         files.register()
-        return [finite(node) for room in ROOMS for node in room.NODES]
+        return [guarded(node) for room in ROOMS for node in room.NODES]

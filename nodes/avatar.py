@@ -155,7 +155,8 @@ class CraftersRigAvatar(io.ComfyNode):
         if body is None:
             raise ValueError("Rig Avatar needs a body (Load Body Model) or an LHM model: connect or choose one.")
         mask = None if constraint == "none" else read_constraint(files.path(constraint, files.OWN))
-        return io.NodeOutput(rig_from_body(body, avatar.points, unposed(avatar, body.skeleton, pose), mask))
+        neutral, progress = unposed(avatar, body.skeleton, pose), Progress("Rig Avatar")
+        return io.NodeOutput(rig_from_body(body, avatar.points, neutral, mask, progress))
 
 
 class CraftersLoadMotion(io.ComfyNode):

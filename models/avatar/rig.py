@@ -6,7 +6,7 @@ an avatar's points are the samples, skinned into the neutral pose.
 """
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,11 +66,14 @@ def move(affine: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
     return (affine[..., :3] * points[:, None]).sum(-1) + affine[..., 3]
 
 
-def template_vertices(body: BodyModel, points: torch.Tensor, neutral_transforms: torch.Tensor) -> torch.Tensor:
+def template_vertices(
+    body: BodyModel, points: torch.Tensor, neutral_transforms: torch.Tensor,
+    on_step: Callable[[int, int], None] | None = None,
+) -> torch.Tensor:  # fmt: skip
     """The template vertex [N] that each of an avatar's `points` [N,3] (neutral pose) was skinned like.
 
     It is the vertex nearest to where the undoing of its own skinning brings the point. Where vertices with other
-    weights lie at the same place, that may be a wrong one of them.
+    weights lie at the same place, that may be a wrong one of them. on_step(done, total) may raise to cancel.
     """
     skin = blend(body.skinning.double(), torch.linalg.inv(neutral_transforms.double()))  # [V,3,4]
     back = torch.linalg.inv(skin[..., :3])
@@ -82,7 +85,12 @@ def template_vertices(body: BodyModel, points: torch.Tensor, neutral_transforms:
     coefficients = torch.cat([square, linear, miss.square().sum(-1, keepdim=True)], dim=1)
     points = points.double()
     monomials = torch.cat([points[:, row] * points[:, column], points, torch.ones_like(points[:, :1])], dim=1)
-    return torch.cat([(part @ coefficients.T).argmin(dim=1) for part in monomials.split(_CHUNK)])
+    found = []
+    for part in monomials.split(_CHUNK):
+        found.append((part @ coefficients.T).argmin(dim=1))
+        if on_step is not None:
+            on_step(len(found), -(-len(monomials) // _CHUNK))
+    return torch.cat(found)
 
 
 def rig_from_body(
@@ -90,14 +98,17 @@ def rig_from_body(
     points: torch.Tensor,
     neutral_transforms: torch.Tensor,
     constraint: torch.Tensor | None = None,
+    on_step: Callable[[int, int], None] | None = None,
 ) -> Rig:
     """The rig of an avatar with `points` [N,3] and `neutral_transforms` [55,4,4] (`standing.unposed`).
+
+    on_step(done, total) may raise to cancel.
 
     `constraint` [V] bool is LHM's painted prior of `read_constraint`. Which vertices it holds cannot be told from the
     body model: without it no gaussian is constrained, and where it would have held, gaussians turn with the body and
     may be larger than 2 cm. LHM's own checkpoint brings it (`rig_from_lhm`).
     """
-    vertex = template_vertices(body, points, neutral_transforms)
+    vertex = template_vertices(body, points, neutral_transforms, on_step)
     if constraint is None:
         constraint = torch.zeros(len(body.template), dtype=torch.bool)
         logging.getLogger(__name__).warning("No human_prior_constrain.npz: every gaussian turns with the body.")

@@ -1,10 +1,14 @@
-"""Numbers that are none, NaN and infinity, are refused by every node, before anything of its graph runs."""
+"""What holds for every node: numbers are finite, a cancel is heard soon, and used-up memory is one sentence."""
 
 import functools
 import math
 import sys
 
+import torch
 from comfy_api.latest import io
+
+from ..models.chunks import OUT_OF_MEMORY, out_of_memory
+from ..runtime.progress import cancellable
 
 
 class _Bound(float):
@@ -18,8 +22,13 @@ class _Bound(float):
         return not value <= float(self)
 
 
-def finite(node: type[io.ComfyNode]) -> type[io.ComfyNode]:
-    """The same node, which takes finite numbers only: widgets' are checked with the graph, linked ones at its turn."""
+def guarded(node: type[io.ComfyNode]) -> type[io.ComfyNode]:
+    """The same node, guarded.
+
+    It takes finite numbers only: widgets' are checked with the graph, before anything runs, linked ones at its turn.
+    A cancel is heard between the layers of its networks. Out of memory is one kind of error, whatever the device says,
+    so that the host makes room.
+    """
     define, execute = node.define_schema.__func__, node.execute.__func__
 
     @functools.wraps(define)
@@ -31,11 +40,17 @@ def finite(node: type[io.ComfyNode]) -> type[io.ComfyNode]:
         return schema
 
     @functools.wraps(execute)
-    def checked(cls, *args, **inputs):
+    def guarded_execute(cls, *args, **inputs):
         for name, value in inputs.items():
             if isinstance(value, float) and not math.isfinite(value):
                 raise ValueError(f"{name} is {value}: it must be a finite number.")
-        return execute(cls, *args, **inputs)
+        try:
+            with cancellable():
+                return execute(cls, *args, **inputs)
+        except (RuntimeError, MemoryError) as error:
+            if not out_of_memory(error):
+                raise
+            raise torch.cuda.OutOfMemoryError(OUT_OF_MEMORY) from error
 
-    node.define_schema, node.execute = classmethod(define_schema), classmethod(checked)
+    node.define_schema, node.execute = classmethod(define_schema), classmethod(guarded_execute)
     return node
