@@ -39,6 +39,8 @@ class FlowTracker:
         frames: T of uint8 [H, W, 3], read one at a time. prompts: checked ones. on_step(done, total) is called after
         every frame of every object, and may raise to cancel.
         """
+        from .thing import Thing
+
         numbers = sorted({prompt.object for prompt in prompts})
         total = len(numbers) * len(frames)
         masks = {}
@@ -48,11 +50,11 @@ class FlowTracker:
                 if on_step is not None:
                     on_step(before + done, total)
 
-            masks[number] = _Track(frames, [p for p in prompts if p.object == number]).run(step)
+            masks[number] = Thing(frames, [p for p in prompts if p.object == number]).run(step)
         return masks
 
 
-class _Track:
+class Track:
     """One object."""
 
     def __init__(self, frames: Sequence[np.ndarray], prompts: Sequence[Prompt]):
@@ -79,10 +81,8 @@ class _Track:
             for t in order:
                 if t != first:
                     after = self._picture(t)
-                    mask = self._carry(picture, after, mask)
+                    mask = self._next(t, picture, after, mask)
                     picture = after
-                    if t in self.prompts:
-                        mask = self._prompted(t, picture, mask)
                 large = cv2.resize(mask.astype(np.float32), (self.width, self.height), interpolation=cv2.INTER_LINEAR)
                 masks[t] = large > 0.5
                 done += 1
@@ -93,6 +93,10 @@ class _Track:
         import cv2
 
         return cv2.resize(np.ascontiguousarray(self.frames[t]), self.small, interpolation=cv2.INTER_AREA)
+
+    def _next(self, t: int, before: np.ndarray, after: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        mask = self._carry(before, after, mask)
+        return self._prompted(t, after, mask) if t in self.prompts else mask
 
     def _prompted(self, t: int, picture: np.ndarray, carried: np.ndarray) -> np.ndarray:
         """The mask of a prompted frame; its colours are remembered."""
@@ -120,12 +124,10 @@ class _Track:
                     labels[away > FARTHEST * reach] = cv2.GC_BGD
                     labels[away < SURE * reach] = cv2.GC_FGD
             for x, y in prompt.inside:
-                if not carried.any() and prompt.box is None:
-                    labels[_alike(picture, (x * self.zoom, y * self.zoom), radius)] = cv2.GC_PR_FGD
                 cv2.circle(labels, (int(x * self.zoom), int(y * self.zoom)), radius, cv2.GC_FGD, -1)
             for x, y in prompt.outside:
                 cv2.circle(labels, (int(x * self.zoom), int(y * self.zoom)), radius, cv2.GC_BGD, -1)
-        mask = _cut(picture, labels, ROUNDS, WIDE)
+        mask = cut(picture, labels, ROUNDS, WIDE)
         self._remember(picture, mask)
         return mask
 
@@ -151,11 +153,7 @@ class _Track:
 
         if not mask.any():
             return mask
-        grey = [cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) for picture in (after, before)]
-        flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST).calc(*grey, None)
-        y, x = np.mgrid[: mask.shape[0], : mask.shape[1]].astype(np.float32)
-        soft = cv2.remap(mask.astype(np.float32), x + flow[..., 0], y + flow[..., 1], cv2.INTER_LINEAR)
-        moved = soft > 0.5
+        moved = move(before, after, mask)
         if not moved.any():
             return moved
         band = _band(moved, 1.0)
@@ -169,11 +167,21 @@ class _Track:
         labels[core & likely] = cv2.GC_FGD
         if not core.any() or not likely[core].any():
             return moved
-        found = _cut(after, labels, AGAIN, CONTEXT)
+        found = cut(after, labels, AGAIN, CONTEXT)
         return found if found.sum() >= DROP * mask.sum() else moved & likely
 
 
-def _cut(picture: np.ndarray, labels: np.ndarray, rounds: int, context: float) -> np.ndarray:
+def move(before: np.ndarray, after: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """The mask as the picture's motion takes it along."""
+    import cv2
+
+    grey = [cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) for picture in (after, before)]
+    flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST).calc(*grey, None)
+    y, x = np.mgrid[: mask.shape[0], : mask.shape[1]].astype(np.float32)
+    return cv2.remap(mask.astype(np.float32), x + flow[..., 0], y + flow[..., 1], cv2.INTER_LINEAR) > 0.5
+
+
+def cut(picture: np.ndarray, labels: np.ndarray, rounds: int, context: float) -> np.ndarray:
     """GrabCut within what is not surely background, with some of its surroundings."""
     import cv2
 
@@ -198,17 +206,6 @@ def _cut(picture: np.ndarray, labels: np.ndarray, rounds: int, context: float) -
     kept[0] = False
     found[part] = kept[piece]
     return found
-
-
-def _alike(picture: np.ndarray, point: tuple[float, float], radius: int) -> np.ndarray:
-    """Around a point, what can be reached over small steps of colour: bool [H, W]."""
-    import cv2
-
-    smooth = cv2.bilateralFilter(picture, 5, 30, 5)
-    reached = np.zeros((picture.shape[0] + 2, picture.shape[1] + 2), np.uint8)
-    flags = 4 | cv2.FLOODFILL_MASK_ONLY | (1 << 8)
-    cv2.floodFill(smooth, reached, (int(point[0]), int(point[1])), 0, (6,) * 3, (6,) * 3, flags)
-    return cv2.dilate(reached[1:-1, 1:-1], np.ones((2 * radius + 1,) * 2, np.uint8)) > 0
 
 
 def _band(mask: np.ndarray, factor: float) -> int:

@@ -9,10 +9,12 @@ import torch
 from ..background.hole import levels
 from ..keypoints import Pose
 from .clean import Report, clean_masks
-from .from_pose import held, person, prompts_from_pose
+from .from_pose import person, prompts_from_pose
+from .held import prompts_from_hands
 from .prompts import Prompt, check_prompts
 
-FINDERS = {"person": person, "what the hands hold": held}
+HELD = "what the hands hold"
+FINDERS = ("person", HELD)
 
 
 class Tracker(Protocol):
@@ -48,7 +50,11 @@ def segment_video(
         if len(poses) != count:
             raise ValueError(f"There are poses of {len(poses)} frames but {count} frames: both must be of one clip.")
         spoken_for = {prompt.frame for prompt in prompts if prompt.object == 1}
-        found = prompts_from_pose(poses, (width, height), FINDERS[find], tracker.spacing)
+        if find == HELD:
+            found, stands_out = prompts_from_hands(_Levels(images), poses, tracker.spacing)
+            print("SCORE",stands_out,len(found))
+        else:
+            found = prompts_from_pose(poses, (width, height), person, tracker.spacing)
         prompts += [prompt for prompt in found if prompt.frame not in spoken_for]
     check_prompts(prompts, count, height, width)
     masks, reports = {}, {}
