@@ -13,10 +13,12 @@ CLEAR = 3.0  # log odds of a colour, at most
 RARE = 2e-5  # share below which a colour counts as not seen
 ROUNDS = 4  # of outline to colours to outline
 FEWEST = 30  # px of the thing a picture, to learn from
-MORE = 2.0  # times more pixels that a colour has on the thing than `beside`: its colour, not that of the clothes
-HULL, OUTSIDE = 1.0, -0.5  # log odds of lying within what the parts of the thing span, and outside
+MORE = 3.0  # times more pixels that a colour has on the thing than `beside`: its colour, not that of the clothes
+ROOMY = 1.0  # the same for the room
+HULL, OUTSIDE = 1.5, -0.5  # log odds of lying within what the parts of the thing span, and outside
 SMOOTH, FLAT = 0.03, 1.6e-3  # reach in units; variance of grey (0…1) below which smoothing goes on
 PIECE = 0.15  # of the strongest piece's evidence: weaker ones are something else of the same colour
+CLOSE, CERTAIN = 0.1, 1.0  # units from the rest, and mean log odds, of a smaller piece that belongs to it all the same
 TOUCH = 3.0  # times the share of a piece that lies `near`: below 1 its evidence counts less
 MIXED = 0.05  # units around the thing whose colours are mixed: not learned from
 SPARE, CORE = 0.12, 0.03  # units beyond its hull that a thing may reach; inside its outline that is surely it
@@ -68,7 +70,10 @@ def tell_apart(views: Sequence[View], unit: float) -> bool:
             ring = seen([view.around & ~view.skin for view in views])
             rivals.append(np.minimum(_share(ring), MORE / 2 * ring / own.sum()))
         person = np.max(rivals, axis=0)
-        room = None if views[0].room is None else np.maximum(person, _share(seen([view.room for view in views])))
+        room = None
+        if views[0].room is not None:
+            walls = seen([view.room for view in views])
+            room = np.max([person, _share(walls), ROOMY * walls / own.sum()], axis=0)
         for view in views:
             odds = log_odds(own, person)[view.bins]
             if room is not None:
@@ -149,7 +154,12 @@ def _outline(view: View, odds: np.ndarray, unit: float) -> None:
     inside = np.bincount(piece[view.near], minlength=count) / np.maximum(np.bincount(piece.ravel(), minlength=count), 1)
     evidence *= np.minimum(TOUCH * inside, 1)
     evidence[0] = 0
-    view.mask = ((evidence > 0) & (evidence >= PIECE * evidence.max()))[piece]
+    kept = (evidence > 0) & (evidence >= PIECE * evidence.max())
+    close = cv2.dilate(hull_of(kept[piece]).astype(np.uint8), brush(CLOSE * unit)) > 0
+    beside = np.unique(piece[close])
+    kept[beside] |= (evidence > CERTAIN * np.bincount(piece.ravel(), minlength=count))[beside]
+    kept[0] = False
+    view.mask = kept[piece]
     view.hull = hull_of(cv2.erode(view.mask.astype(np.uint8), np.ones((3, 3), np.uint8)))
 
 
