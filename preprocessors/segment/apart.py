@@ -67,8 +67,7 @@ def tell_apart(views: Sequence[View], unit: float) -> bool:
         rivals = [MORE * seen(places) / own.sum() for places in zip(*(view.beside for view in views), strict=True)]
         rivals += [_share(seen(places)) for places in zip(*(view.elsewhere for view in views), strict=True)]
         if turn:
-            ring = seen([view.around & ~view.skin for view in views])
-            rivals.append(np.minimum(_share(ring), MORE / 2 * ring / own.sum()))
+            rivals.append(_share(seen([view.around & ~view.skin for view in views])))
         person = np.max(rivals, axis=0)
         room = None
         if views[0].room is not None:

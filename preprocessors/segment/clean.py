@@ -13,7 +13,7 @@ FLICKER = 0.5  # overlap with both of them below which it is one
 @dataclass(frozen=True)
 class Report:
     """Numbers of frames: without the object, with holes filled, with specks dropped, taken from their neighbours,
-    nearly filled by it."""
+    nearly filled by it; and a sentence where it may be another thing."""
 
     frames: int
     missing: list[int] = field(default_factory=list)
@@ -21,6 +21,7 @@ class Report:
     specks: list[int] = field(default_factory=list)
     flicker: list[int] = field(default_factory=list)
     vast: list[int] = field(default_factory=list)
+    doubt: str = ""
 
     def __str__(self) -> str:
         told = [
@@ -34,6 +35,7 @@ class Report:
             )
             if which
         ]
+        told = [self.doubt, *told] if self.doubt else told
         return "; ".join(told) or f"visible in all {self.frames} frames, nothing to clean"
 
 

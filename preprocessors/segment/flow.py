@@ -27,6 +27,7 @@ class FlowTracker:
     """Follows objects by colour and motion, on a CPU."""
 
     spacing = 4  # frames between prompts made from the pose: flow alone drifts
+    outlines = False
 
     def track(
         self,

@@ -31,6 +31,8 @@ PLACES = (0, 0.4, 0.8, FAR), (0.7, 0.3, -0.7, -3.0)  # sizes from the grip; log 
 FLESH, BONE, SLEEVE, ARM = 0.14, 0.07, 0.25, 0.8  # hand lengths: width of fingers, of what surely is one, of arms;
 # and how much of a forearm is not yet the hand
 FLECK, USUAL, HUGE = 0.1, 0.6, 1.0  # of a hand length's square: areas too small, usual and large for a held thing
+NOTHING, DOUBT = 0.3, 1.0  # scores below which nothing is held, and below which it may be something else
+ALIKE = 0.3  # overlap (IoU) with a box or mask that shows the same thing
 ODD = 2.5  # times the thing's usual area in a frame, or less than 1/ODD: not followed from there
 
 
@@ -52,12 +54,13 @@ class _Answer:
 
 
 def prompts_from_hands(
-    frames: Sequence[np.ndarray], poses: Sequence[Pose], spacing: int
-) -> tuple[list[Prompt], float]:
-    """A mask of what the hands hold, for every `spacing` frames, with points of the fingers outside; and how well it
-    stands out, about 0 to 3.
+    frames: Sequence[np.ndarray], poses: Sequence[Pose], spacing: int, shown: Sequence[Prompt] = ()
+) -> tuple[list[Prompt], str]:
+    """A mask of what the hands hold, for every `spacing` frames, with points of the fingers outside; and a sentence
+    where it is in doubt, or "".
 
-    frames: T of uint8 [H, W, 3]. poses: each with one person or none. Raises ValueError when no hand is seen.
+    frames: T of uint8 [H, W, 3]. poses: each with one person or none. shown: prompts that it must agree with; there are
+    none of the hands' if it cannot. Raises ValueError when no hand is seen, or nothing in it.
     """
     height, width = frames[0].shape[:2]
     zoom = min(1, LONGEST / max(height, width))
@@ -67,18 +70,23 @@ def prompts_from_hands(
         max(range(first, min(first + spacing, len(poses))), key=lambda t: (sure[t], -t))
         for first in range(0, len(poses), spacing)
     ]
-    chosen = [t for t in chosen if sure[t]]
+    chosen = sorted({t for t in [*chosen, *(prompt.frame for prompt in shown)] if sure[t]})
+    if not chosen and shown:
+        return [], ""
     if not chosen:
         raise ValueError("The pose shows no hands in any frame: check the clip, or give a point or a box instead.")
     length = _hand_length([poses[t] for t in chosen], np.array(size, float))
-    few = set(chosen[:: -(-len(chosen) // TRIED)])
+    few = sorted({*chosen[:: -(-len(chosen) // TRIED)], *(prompt.frame for prompt in shown if sure[prompt.frame])})
     seen = {t: _look(frames[t], poses[t], size, t) for t in chosen}
     tried = [_answer([seen[t] for t in few], length, holding, times) for times in SIZES for holding in HOLDING]
-    best = max(range(len(tried)), key=lambda number: tried[number].score)
+    scores = [answer.score * _agreement(answer, shown, zoom) for answer in tried]
+    best = int(np.argmax(scores))
+    if shown and scores[best] <= 0:
+        return [], ""
     holding, times = HOLDING[best % len(HOLDING)], SIZES[best // len(HOLDING)]
     answer = _answer(list(seen.values()), length, holding, times)
-    if answer.score <= 0:
-        return [], 0.0
+    if answer.score < NOTHING and not shown:
+        raise ValueError("The hands hold nothing that stands out by its colours: give a point or a box on it instead.")
     areas = {t: float(view.mask.sum()) for t, view in answer.views.items()}
     usual = float(np.median([area for area in areas.values() if area]))
     prompts = []
@@ -90,7 +98,10 @@ def prompts_from_hands(
                 outside = [(x * width, y * height) for x, y in fingers if 0 <= x < 1 and 0 <= y < 1]
                 outside = [(x, y) for x, y in outside if not mask[int(y), int(x)]]
                 prompts.append(Prompt(t, outside=tuple(outside), mask=mask))
-    return prompts, answer.score
+    doubt = ""
+    if not shown and (answer.score < DOUBT or len(prompts) < len(chosen) / 2):
+        doubt = "what the hands hold hardly stands out: look at the mask, and give a point or a box on it if it is wrong"
+    return prompts, doubt
 
 
 def _sureness(pose: Pose) -> float:
@@ -127,6 +138,28 @@ def _answer(frames: Sequence[_Frame], length: float, holding: Sequence[str], tim
     if len(views) < max(1, OFTEN * len(frames)) or not tell_apart(list(views.values()), times * length):
         return _Answer(0.0, views, times * length)
     return _Answer(float(np.median([_score(view, length) for view in views.values()])), views, times * length)
+
+
+def _agreement(answer: _Answer, shown: Sequence[Prompt], zoom: float) -> float:
+    """The share of prompts that the answer agrees with; 1 without any."""
+    import cv2
+
+    agree = []
+    for prompt in shown:
+        mask = answer.views[prompt.frame].mask if prompt.frame in answer.views else np.zeros((1, 1), bool)
+        other = np.zeros(mask.shape, bool)
+        if not mask.any():
+            agree.append(False)
+            continue
+        on = [[mask[int(y * zoom), int(x * zoom)] for x, y in points] for points in (prompt.inside, prompt.outside)]
+        if prompt.box is not None:
+            left, top, right, bottom = (max(round(side * zoom), 0) for side in prompt.box)
+            other[top:bottom, left:right] = True
+        elif prompt.mask is not None:
+            other = cv2.resize(prompt.mask.astype(np.uint8), mask.shape[::-1], interpolation=cv2.INTER_AREA) > 0
+        alike = not other.any() or (mask & other).sum() > ALIKE * (mask | other).sum()
+        agree.append(all(on[0]) and not any(on[1]) and alike)
+    return float(np.mean(agree)) if agree else 1.0
 
 
 def _score(view: View, length: float) -> float:

@@ -4,10 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .apart import View, brush, colour_bins, histogram, hull_of, log_odds, smooth, tell_apart, to_labels
-from .flow import ROUNDS, WIDE, Track, cut
+from .apart import View, brush, colour_bins, histogram, hull_of, smooth, tell_apart, to_labels
 from .flow import PIECE as PIECES
-from .flow import move
+from .flow import ROUNDS, Track, cut, move
 from .prompts import Prompt
 
 GAP = 0.12  # of a box's side: a thing that stays further away from it has not been found whole
@@ -17,7 +16,8 @@ SCALES = 0.045 * 1.3 ** np.arange(8)  # of the longer side: sizes that a thing u
 NEAR, RING, FAR = 0.6, 1.4, 2.6  # sizes from the point: mostly the thing; its surroundings begin and end
 PLACES = (0, NEAR, 1, RING), (1.0, 0.5, -0.5, -3.0)  # sizes from the point; log odds of the place
 LIMIT = 1.6  # sizes from the point: surely no more of the thing
-SMALLEST = 0.3  # of a size's square: less is a part of the thing
+NEARLY = 0.65  # of the best score: the largest thing that stands out so much is meant, not a part of it
+SMALLEST = 0.2  # of a size's square: less is a part of the thing
 ROOM = 0.5  # sizes of the thing around it, where its rivals' colours are learned
 UNSEEN, RIVALS = 2e-4, 1.5  # share of colours not seen; weight of the surroundings
 OFF = (-0.15, -0.06, 0, 0.06, 0.2), (-4.0, -1.5, 0, 1.0, 2.0)  # sizes inside the carried outline; log odds
@@ -116,7 +116,7 @@ def at_point(picture: np.ndarray, distance: np.ndarray, away: np.ndarray) -> np.
 
     distance, away: px from points on the thing, and beside it.
     """
-    best, found, last = 0.0, None, None
+    found, last = [], None
     nothing = np.zeros(distance.shape, bool)
     for scale in SCALES:
         size = float(scale * max(distance.shape))
@@ -130,17 +130,18 @@ def at_point(picture: np.ndarray, distance: np.ndarray, away: np.ndarray) -> np.
             last = None
             continue
         area = view.mask.sum()
-        if last is not None and area > SMALLEST * size**2:
+        if last is not None and area > SMALLEST * size**2 and view.mask[distance == 0].all():
             steady = (view.mask & last).sum() / (view.mask | last).sum()
             solid = min(1, area / max((view.hull & ~never).sum(), 1))
             inner = 1 - (view.mask & (sizes > 1)).sum() / area
             score = view.odds[view.mask].mean() * solid**2 * steady * inner
-            if score > best:
-                best, found = score, (view, size)
+            found.append((score, view, size))
         last = view.mask
-    if found is None:
+    if not found:
         return distance < 0.012 * max(distance.shape)
-    return cut(picture, to_labels(*found), ROUNDS - 2, 8.0)
+    good = NEARLY * max(score for score, _, _ in found)
+    view, size = next((view, size) for score, view, size in reversed(found) if score >= good)
+    return cut(picture, to_labels(view, size), ROUNDS - 2, 8.0)
 
 
 def _gap(mask: np.ndarray, box: np.ndarray) -> float:
