@@ -13,7 +13,6 @@ CLEAR = 3.0  # log odds of a colour, at most
 RARE = 2e-5  # share below which a colour counts as not seen
 ROUNDS = 4  # of outline to colours to outline
 FEWEST = 30  # px of the thing a picture, to learn from
-MORE = 3.0  # times more pixels that a colour has on the thing than `beside`: its colour, not that of the clothes
 ROOMY = 1.0  # the same for the room
 HULL, OUTSIDE = 1.5, -0.5  # log odds of lying within what the parts of the thing span, and outside
 SMOOTH, FLAT = 0.03, 1.6e-3  # reach in units; variance of grey (0…1) below which smoothing goes on
@@ -52,8 +51,11 @@ class View:
         self.mask, self.hull = self.near & ~self.never & ~self.skin, np.zeros(self.near.shape, bool)
 
 
-def tell_apart(views: Sequence[View], unit: float) -> bool:
-    """Sets mask, hull and odds of every view; False where no colour is the thing's. unit: its size in pixels, about."""
+def tell_apart(views: Sequence[View], unit: float, more: float = 2.0) -> bool:
+    """Sets mask, hull and odds of every view; False where no colour is the thing's.
+
+    unit: its size in pixels, about. more: times as many pixels as `beside` that have a colour of the thing are on it.
+    """
     for turn in range(ROUNDS):
         own = sum(histogram(view.bins[view.mask & ~view.skin]) for view in views)
         if own.sum() < FEWEST * len(views):
@@ -64,7 +66,7 @@ def tell_apart(views: Sequence[View], unit: float) -> bool:
             counted = zip(views, places, clear, strict=True)
             return sum(histogram(view.bins[place & free]) for view, place, free in counted)
 
-        rivals = [MORE * seen(places) / own.sum() for places in zip(*(view.beside for view in views), strict=True)]
+        rivals = [more * seen(places) / own.sum() for places in zip(*(view.beside for view in views), strict=True)]
         rivals += [_share(seen(places)) for places in zip(*(view.elsewhere for view in views), strict=True)]
         if turn:
             rivals.append(_share(seen([view.around & ~view.skin for view in views])))

@@ -26,6 +26,7 @@ SIZES = 0.6, 1.0, 1.6  # of a thing, in hand lengths
 LONG, BROAD = 75, 0.6  # percentile of the hands' lengths that counts; of the shoulders' distance, at least
 TOGETHER = 3.0  # hand lengths between two palms that hold one thing
 OFTEN = 0.3  # of the frames with hands in which those that hold it must be seen
+CLOTHES = 3.0  # times as many pixels as on the clothes that a colour has on the thing
 NEAR, BESIDE, FAR = 0.45, 0.8, 1.3  # sizes from the grip: mostly the thing; clothes begin; nothing of the thing
 PLACES = (0, 0.4, 0.8, FAR), (0.7, 0.3, -0.7, -3.0)  # sizes from the grip; log odds of the place
 FLESH, BONE, SLEEVE, ARM = 0.14, 0.07, 0.25, 0.8  # hand lengths: width of fingers, of what surely is one, of arms;
@@ -100,7 +101,7 @@ def prompts_from_hands(
                 prompts.append(Prompt(t, outside=tuple(outside), mask=mask))
     doubt = ""
     if not shown and (answer.score < DOUBT or len(prompts) < len(chosen) / 2):
-        doubt = "what the hands hold hardly stands out: look at the mask, and give a point or a box on it if it is wrong"
+        doubt = "what the hands hold hardly stands out: look at the mask, and if it is wrong, give a point or a box"
     return prompts, doubt
 
 
@@ -135,7 +136,7 @@ def _hand_length(poses: Sequence[Pose], pixels: np.ndarray) -> float:
 def _answer(frames: Sequence[_Frame], length: float, holding: Sequence[str], times: float) -> _Answer:
     views = {frame.number: _view(frame, length, holding, times) for frame in frames}
     views = {number: view for number, view in views.items() if view is not None}
-    if len(views) < max(1, OFTEN * len(frames)) or not tell_apart(list(views.values()), times * length):
+    if len(views) < max(1, OFTEN * len(frames)) or not tell_apart(list(views.values()), times * length, CLOTHES):
         return _Answer(0.0, views, times * length)
     return _Answer(float(np.median([_score(view, length) for view in views.values()])), views, times * length)
 
@@ -146,7 +147,8 @@ def _agreement(answer: _Answer, shown: Sequence[Prompt], zoom: float) -> float:
 
     agree = []
     for prompt in shown:
-        mask = answer.views[prompt.frame].mask if prompt.frame in answer.views else np.zeros((1, 1), bool)
+        view = answer.views.get(prompt.frame)
+        mask = np.zeros((1, 1), bool) if view is None else view.mask | view.hull & ~view.never
         other = np.zeros(mask.shape, bool)
         if not mask.any():
             agree.append(False)
