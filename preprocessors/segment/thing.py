@@ -16,12 +16,12 @@ SCALES = 0.045 * 1.3 ** np.arange(8)  # of the longer side: sizes that a thing u
 NEAR, RING, FAR = 0.6, 1.4, 2.6  # sizes from the point: mostly the thing; its surroundings begin and end
 PLACES = (0, NEAR, 1, RING), (1.0, 0.5, -0.5, -3.0)  # sizes from the point; log odds of the place
 LIMIT = 1.6  # sizes from the point: surely no more of the thing
-NEARLY = 0.65  # of the best score: the largest thing that stands out so much is meant, not a part of it
-SMALLEST = 0.2  # of a size's square: less is a part of the thing
+NEARLY = 0.45  # of the best score: the largest thing that stands out so much is meant, not a part of it
+SMALLEST = 0.1  # of a size's square: less is a part of the thing
 ROOM = 0.5  # sizes of the thing around it, where its rivals' colours are learned
 UNSEEN, RIVALS = 2e-4, 1.5  # share of colours not seen; weight of the surroundings
 OFF = (-0.15, -0.06, 0, 0.06, 0.2), (-4.0, -1.5, 0, 1.0, 2.0)  # sizes inside the carried outline; log odds
-SPANNED = 0.5  # log odds of lying between parts of it
+SPANNED = 1.2  # log odds of lying between parts of it
 SLACK, SURE, AGAINST = 0.08, 0.04, -2.0  # sizes; log odds of what is in front of it
 SMOOTH = 0.02  # sizes
 
@@ -130,11 +130,11 @@ def at_point(picture: np.ndarray, distance: np.ndarray, away: np.ndarray) -> np.
             last = None
             continue
         area = view.mask.sum()
-        if last is not None and area > SMALLEST * size**2 and view.mask[distance == 0].all():
+        if last is not None and area > SMALLEST * size**2 and (view.mask | view.hull)[distance == 0].all():
             steady = (view.mask & last).sum() / (view.mask | last).sum()
             solid = min(1, area / max((view.hull & ~never).sum(), 1))
             inner = 1 - (view.mask & (sizes > 1)).sum() / area
-            score = view.odds[view.mask].mean() * solid**2 * steady * inner
+            score = view.odds[view.mask].mean() * solid * steady**2 * inner * np.sqrt(min(area / size**2, 1))
             found.append((score, view, size))
         last = view.mask
     if not found:
