@@ -46,7 +46,13 @@ class Thing(Track):
                            for side in ("inside", "outside"))  # fmt: skip
         boxes = [np.array(prompt.box) * self.zoom for prompt in self.prompts[t] if prompt.box is not None]
         if not boxes:
-            return at_point(picture, _distance(inside, first.shape), _distance(outside, first.shape))
+            found = at_point(picture, _distance(inside, first.shape), _distance(outside, first.shape))
+            if found is None:
+                raise ValueError(
+                    f"Nothing stands out around the point on frame {t}, so perhaps the background was pointed at: "
+                    "place it on the thing, or give a box or a mask instead."
+                )
+            return found
         box = np.concatenate([np.min(boxes, axis=0)[:2], np.max(boxes, axis=0)[2:]])
         if _gap(first, box) <= GAP:
             return first
@@ -111,8 +117,8 @@ def in_box(picture: np.ndarray, box: np.ndarray, away: np.ndarray) -> np.ndarray
     return cut(picture, labels, ROUNDS - 2, 8.0)
 
 
-def at_point(picture: np.ndarray, distance: np.ndarray, away: np.ndarray) -> np.ndarray:
-    """What stands out around a point, of the size at which it stands out most, bool [h, w].
+def at_point(picture: np.ndarray, distance: np.ndarray, away: np.ndarray) -> np.ndarray | None:
+    """What stands out around a point, of the size at which it stands out most, bool [h, w]; None if nothing does.
 
     distance, away: px from points on the thing, and beside it.
     """
@@ -138,7 +144,7 @@ def at_point(picture: np.ndarray, distance: np.ndarray, away: np.ndarray) -> np.
             found.append((score, view, size))
         last = view.mask
     if not found:
-        return distance < 0.012 * max(distance.shape)
+        return None
     good = NEARLY * max(score for score, _, _ in found)
     view, size = next((view, size) for score, view, size in reversed(found) if score >= good)
     return cut(picture, to_labels(view, size), ROUNDS - 2, 8.0)

@@ -148,6 +148,58 @@ def test_find_by_pose_says_what_is_missing():
         segment_video(FlowTracker(), images, poses=[Pose.empty()] * 6, find="what the hands hold")
 
 
+def presenter(frames=6, apart=60, thing=True):
+    """Somebody drawn, in a brown shirt before a wall, whose two hands hold a striped box that moves: images, masks and
+    poses. apart: px from palm to palm."""
+    import cv2
+
+    y, x = np.mgrid[:160, :120]
+    images, masks, poses = [], [], []
+    noise = np.random.default_rng(1).normal(0, 4, (160, 120, 3))
+    skin, brown = (215, 165, 135), (120, 80, 50)
+    for frame in range(frames):
+        picture = np.stack([150 + x / 4, 160 + y / 8, np.full(x.shape, 170.0)], -1)
+        cv2.rectangle(picture, (25, 60), (95, 160), brown, -1)
+        cv2.circle(picture, (60, 35), 18, skin, -1)
+        centre = np.array([60 + frame, 105 - frame])
+        palms = [centre + (side * apart // 2, 0) for side in (-1, 1)]
+        mask = (abs(x - centre[0]) < apart // 2) & (abs(y - centre[1]) < 20) & thing
+        picture[mask] = (30, 90, 200)
+        picture[mask & ((x - centre[0]) // 6 % 2 == 0)] = (240, 200, 40)
+        body, face, hands = np.zeros((1, 18, 3)), np.zeros((1, 68, 3)), []
+        body[0, [0, 1, 2, 5, 3, 6, 4, 7]] = [(60, 40, 1), (60, 60, 1), (30, 65, 1), (90, 65, 1), (15, 110, 1),
+                                             (105, 110, 1), (*palms[0], 1), (*palms[1], 1)]  # fmt: skip
+        face[0, :, 0], face[0, :, 1] = 60 + 12 * np.cos(np.arange(68)), 38 + 12 * np.sin(np.arange(68))
+        face[..., 2] = 1
+        for side, palm in zip((1, -1), palms, strict=True):
+            hand = [(*palm, 1)]
+            for finger in range(5):
+                root = palm + (side * 2, 3 * finger - 14)
+                hand += [(*(root + (side * 3 * joint, 0)), 1) for joint in range(4)]
+                mask &= ~((abs(y - root[1]) < 2) & (abs(x - root[0] - side * 5) < 6))
+                cv2.line(picture, tuple(map(int, root)), tuple(map(int, root + (side * 9, 0))), skin, 2)
+            hands.append(np.array(hand, float)[None])
+        images.append((picture + noise).clip(0, 255))
+        masks.append(mask)
+        scale = np.array([120, 160, 1])
+        poses.append(Pose(body / scale, face / scale, hands[1] / scale, hands[0] / scale))
+    return torch.from_numpy(np.stack(images) / 255).float(), np.stack(masks), poses
+
+
+@pytest.mark.parametrize("apart", [40, 60])
+def test_what_two_hands_hold_is_found_over_the_clip(apart):
+    images, truth, poses = presenter(apart=apart)
+    masks, reports = segment_video(FlowTracker(), images, poses=poses, find="what the hands hold")
+    assert iou(masks[1], truth) > 0.8
+    print(iou(masks[1], truth), reports)
+
+
+def test_empty_hands_are_said(caplog):
+    images, _, poses = presenter(thing=False)
+    with pytest.raises(ValueError, match="hold nothing that stands out"):
+        segment_video(FlowTracker(), images, poses=poses, find="what the hands hold")
+
+
 def test_holes_specks_and_flicker_are_cleaned_and_told():
     _, truth = moving_disc(frames=1)
     masks = np.repeat(truth, 6, 0)
