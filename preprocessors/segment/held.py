@@ -32,6 +32,7 @@ PLACES = (0, 0.4, 0.8, FAR), (0.7, 0.3, -0.7, -3.0)  # sizes from the grip; log 
 FLESH, BONE, SLEEVE, ARM = 0.14, 0.07, 0.25, 0.8  # hand lengths: width of fingers, of what surely is one, of arms;
 # and how much of a forearm is not yet the hand
 FLECK, USUAL, HUGE = 0.1, 0.6, 1.0  # of a hand length's square: areas too small, usual and large for a held thing
+NEARLY = 0.9  # of the best score: the largest thing that stands out so much is meant, not a part of it
 NOTHING, DOUBT = 0.3, 1.0  # scores below which nothing is held, and below which it may be something else
 ALIKE = 0.3  # overlap (IoU) with a box or mask that shows the same thing
 ODD = 2.5  # times the thing's usual area in a frame, or less than 1/ODD: not followed from there
@@ -50,6 +51,7 @@ class _Frame:
 @dataclass(frozen=True)
 class _Answer:
     score: float
+    area: float
     views: dict[int, View]
     size: float
 
@@ -81,12 +83,13 @@ def prompts_from_hands(
     seen = {t: _look(frames[t], poses[t], size, t) for t in chosen}
     tried = [_answer([seen[t] for t in few], length, holding, times) for times in SIZES for holding in HOLDING]
     scores = [answer.score * _agreement(answer, shown, zoom) for answer in tried]
-    best = int(np.argmax(scores))
-    if shown and scores[best] <= 0:
+    if shown and max(scores) < NOTHING:
         return [], ""
+    good = [number for number, score in enumerate(scores) if score >= NEARLY * max(scores)]
+    best = max(good, key=lambda number: tried[number].area)
     holding, times = HOLDING[best % len(HOLDING)], SIZES[best // len(HOLDING)]
     answer = _answer(list(seen.values()), length, holding, times)
-    if answer.score < NOTHING and not shown:
+    if answer.score < NOTHING:
         raise ValueError("The hands hold nothing that stands out by its colours: give a point or a box on it instead.")
     areas = {t: float(view.mask.sum()) for t, view in answer.views.items()}
     usual = float(np.median([area for area in areas.values() if area]))
@@ -137,8 +140,9 @@ def _answer(frames: Sequence[_Frame], length: float, holding: Sequence[str], tim
     views = {frame.number: _view(frame, length, holding, times) for frame in frames}
     views = {number: view for number, view in views.items() if view is not None}
     if len(views) < max(1, OFTEN * len(frames)) or not tell_apart(list(views.values()), times * length, CLOTHES):
-        return _Answer(0.0, views, times * length)
-    return _Answer(float(np.median([_score(view, length) for view in views.values()])), views, times * length)
+        return _Answer(0.0, 0.0, views, times * length)
+    score, area = np.median([(_score(view, length), view.mask.sum()) for view in views.values()], axis=0)
+    return _Answer(float(score), float(area), views, times * length)
 
 
 def _agreement(answer: _Answer, shown: Sequence[Prompt], zoom: float) -> float:

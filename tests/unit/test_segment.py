@@ -1,10 +1,13 @@
 """Masks over a clip without weights: prompts, GrabCut and flow, prompts from the pose, cleaning."""
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from crafters.preprocessors.clip import read_clip
-from crafters.preprocessors.keypoints import Pose
+from crafters.preprocessors.keypoints import Pose, from_openpose
 from crafters.preprocessors.segment.clean import clean_masks
 from crafters.preprocessors.segment.flow import FlowTracker
 from crafters.preprocessors.segment.prompts import Prompt, check_prompts, read_box, read_points
@@ -190,11 +193,43 @@ def presenter(frames=6, apart=60, thing=True):
 def test_what_two_hands_hold_is_found_over_the_clip(apart):
     images, truth, poses = presenter(apart=apart)
     masks, reports = segment_video(FlowTracker(), images, poses=poses, find="what the hands hold")
-    assert iou(masks[1], truth) > 0.8
-    print(iou(masks[1], truth), reports)
+    assert iou(masks[1], truth) > 0.85  # 0.92 and 0.97 were seen
+    assert not reports[1].doubt
 
 
-def test_empty_hands_are_said(caplog):
+def test_a_click_on_what_the_hands_hold_finds_it_by_them():
+    images, truth, poses = presenter()
+    masks, _ = segment_video(FlowTracker(), images, [Prompt(2, inside=((62.0, 103.0),))], poses)
+    assert iou(masks[1], truth) > 0.85
+
+
+def test_a_network_is_shown_what_the_hands_hold_by_box_and_points():
+    class Network:
+        spacing, outlines = 3, True
+
+        def track(self, frames, prompts, on_step):
+            self.prompts = prompts
+            return {1: np.ones((len(frames), 160, 120), bool)}
+
+    images, truth, poses = presenter()
+    segment_video(network := Network(), images, poses=poses, find="what the hands hold")
+    assert len(network.prompts) == 2
+    for prompt in network.prompts:
+        y, x = np.nonzero(truth[prompt.frame])
+        assert np.abs(np.array(prompt.box) - (x.min(), y.min(), x.max() + 1, y.max() + 1)).max() <= 6
+        assert prompt.mask is None and prompt.inside and prompt.outside
+        assert all(truth[prompt.frame][int(y), int(x)] for x, y in prompt.inside)
+        assert not any(truth[prompt.frame][int(y), int(x)] for x, y in prompt.outside)
+
+
+def test_what_hardly_stands_out_is_told(caplog, monkeypatch):
+    monkeypatch.setattr("crafters.preprocessors.segment.held.DOUBT", 9.0)
+    images, _, poses = presenter()
+    _, reports = segment_video(FlowTracker(), images, poses=poses, find="what the hands hold")
+    assert "hardly stands out" in str(reports[1]) and "give a point or a box" in caplog.text
+
+
+def test_empty_hands_are_said():
     images, _, poses = presenter(thing=False)
     with pytest.raises(ValueError, match="hold nothing that stands out"):
         segment_video(FlowTracker(), images, poses=poses, find="what the hands hold")
@@ -244,6 +279,52 @@ def test_on_a_scene_of_exact_masks(presenting):
     assert iou(product, scene.product_mask) > 0.9
     assert iou(person, scene.person_mask) > 0.8
     assert iou(held, scene.product_mask) > 0.6  # fingers hide much of it; 0.67 to 0.84 were seen
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("seed", "split"), [(6, "test"), (8, "test"), (7, "train")])
+def test_what_is_held_in_scenes(seed, split):
+    from crafters.demo.scenes.scene import make_scene
+
+    scene = make_scene(seed, split, (216, 384), 5)
+    images = torch.from_numpy(scene.frames).float() / 255
+    held = segment_video(FlowTracker(), images, poses=scene.poses, find="what the hands hold")[0][1]
+    assert iou(held, scene.product_mask) > 0.85
+
+
+@pytest.fixture(scope="module")
+def filmed():
+    """The published presenter at a third of the frames: images, the colour rule's yellow of the toy, poses."""
+    keypoints = json.loads((Path(__file__).parents[1] / "data" / "real_keypoints.json").read_text())["driving"]
+    poses, _ = from_openpose(keypoints)
+    frames, _ = read_clip(real_file("anchorcrafter/driving.mp4"), every=3, frames=len(poses), long_side=480)
+    red, green, blue = (frames[..., channel].int() for channel in range(3))
+    return frames.float() / 255, ((red > 150) & (red - blue > 90) & (green - blue > 50)).numpy(), poses
+
+
+@pytest.fixture(scope="module")
+def published():
+    """The published mask of the toy, at every second frame of the driving clip's first 33, in its place there."""
+    import cv2
+
+    masks, _ = read_clip(real_file("anchorcrafter/evaluation/gt/mask/1.mp4"), long_side=480)
+    back = np.float32([[1 / 0.895, 0, -27 / 0.895], [0, 1 / 0.895, -48 / 0.895]])
+    return np.stack([cv2.warpAffine(np.float32(mask.numpy().max(-1) > 100), back, (270, 480)) > 0.5 for mask in masks])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("shown", ["held", "click", "box"])
+def test_a_filmed_toy_by_hands_click_and_box(filmed, published, shown):
+    images, yellow, poses = filmed
+    y, x = np.nonzero(published[0])
+    box = (float(x.min() - 3), float(y.min() - 3), float(x.max() + 4), float(y.max() + 4))
+    prompts = {"click": [Prompt(0, inside=((101.0, 227.0),))], "box": [Prompt(0, box=box)]}.get(shown, ())
+    find = "what the hands hold" if shown == "held" else None
+    mask = segment_video(FlowTracker(), images, prompts, None if shown == "box" else poses, find)[0][1].numpy()
+    # Every sixth frame of the clip is in both.
+    assert iou(mask[:11:2], published[:16:3]) > {"held": 0.75, "click": 0.75, "box": 0.8}[shown]
+    found = (mask & yellow).sum((1, 2)) / yellow.sum((1, 2))
+    assert found.mean() > 0.8 and found.min() > 0.5
 
 
 @pytest.mark.slow
