@@ -29,7 +29,7 @@ OFTEN = 0.3  # of the frames with hands in which those that hold it must be seen
 CLOTHES = 3.0  # times as many pixels as on the clothes that a colour has on the thing
 NEAR, BESIDE, FAR = 0.45, 0.8, 1.3  # sizes from the grip: mostly the thing; clothes begin; nothing of the thing
 PLACES = (0, 0.4, 0.8, FAR), (0.7, 0.3, -0.7, -3.0)  # sizes from the grip; log odds of the place
-FLESH, BONE, SLEEVE, ARM = 0.14, 0.07, 0.25, 0.8  # hand lengths: width of fingers, of what surely is one, of arms;
+FLESH, BONE, SLEEVE, ARM = 0.1, 0.07, 0.25, 0.8  # hand lengths: width of fingers, of what surely is one, of arms;
 # and how much of a forearm is not yet the hand
 FLECK, USUAL, HUGE = 0.1, 0.6, 1.0  # of a hand length's square: areas too small, usual and large for a held thing
 NEARLY = 0.9  # of the best score: the largest thing that stands out so much is meant, not a part of it
@@ -197,10 +197,11 @@ def _view(frame: _Frame, length: float, holding: Sequence[str], times: float) ->
     flesh, bones, face, body, sleeves = (np.zeros(shape, np.uint8) for _ in range(5))
     for points, score in frame.hands.values():
         for a, b in FINGERS:
-            _line(flesh, points[a], points[b], FLESH * length)
             if min(score[a], score[b]) > FRONT:
+                _line(flesh, points[a], points[b], FLESH * length)
                 _line(bones, points[a], points[b], BONE * length)
-        cv2.fillConvexPoly(flesh, points[BACK].astype(np.int32), 1)
+        if (score[BACK] > FRONT).all():
+            cv2.fillConvexPoly(flesh, cv2.convexHull(points[BACK].astype(np.int32)), 1)
     pixels = np.array(shape[::-1], float)
     at, seen = np.nan_to_num(frame.pose.body[0, :, :2]) * pixels, frame.pose.body[0, :, 2] > VISIBLE
     for part, share in ((ARMS, 1.0), (FOREARMS, ARM)):

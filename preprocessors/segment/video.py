@@ -52,7 +52,7 @@ def segment_video(
     prompts, doubt = list(prompts), ""
     if find is not None and poses is None:
         raise ValueError(f"To find {find!r}, connect the keypoints of this clip, from Extract Pose.")
-    if poses is not None and len(poses) != count:
+    if find is not None and len(poses) != count:
         raise ValueError(f"There are poses of {len(poses)} frames but {count} frames: both must be of one clip.")
     if find == HELD:
         prompts, doubt = _held(tracker, images, poses, prompts)
@@ -60,7 +60,7 @@ def segment_video(
         spoken_for = {prompt.frame for prompt in prompts if prompt.object == 1}
         found = prompts_from_pose(poses, (width, height), person, tracker.spacing)
         prompts += [prompt for prompt in found if prompt.frame not in spoken_for]
-    elif poses is not None and prompts and all(_is_click(prompt) and prompt.object == 1 for prompt in prompts):
+    elif poses is not None and len(poses) == count and prompts and all(_is_click(prompt) and prompt.object == 1 for prompt in prompts):
         prompts, _ = _held(tracker, images, poses, prompts)
     check_prompts(prompts, count, height, width)
     masks, reports = {}, {}
