@@ -79,8 +79,9 @@ def prompts_from_hands(
     if not chosen:
         raise ValueError("The pose shows no hands in any frame: check the clip, or give a point or a box instead.")
     length = _hand_length([poses[t] for t in chosen], np.array(size, float))
-    few = sorted({*chosen[:: -(-len(chosen) // TRIED)], *(prompt.frame for prompt in shown if sure[prompt.frame])})
-    seen = {t: _look(frames[t], poses[t], size, t) for t in chosen}
+    able = [t for t in sure if sure[t]]
+    few = sorted({*able[:: -(-len(able) // TRIED)], *(prompt.frame for prompt in shown if sure[prompt.frame])})
+    seen = {t: _look(frames[t], poses[t], size, t) for t in {*chosen, *few}}
     tried = [_answer([seen[t] for t in few], length, holding, times) for times in SIZES for holding in HOLDING]
     scores = [answer.score * _agreement(answer, shown, zoom) for answer in tried]
     if shown and max(scores) < NOTHING:
@@ -95,7 +96,7 @@ def prompts_from_hands(
     usual = float(np.median([area for area in areas.values() if area]))
     prompts = []
     for t, view in answer.views.items():
-        if usual / ODD < areas[t] < usual * ODD:
+        if t in chosen and usual / ODD < areas[t] < usual * ODD:
             mask = _full(frames[t], view, answer.size)
             if mask.any():
                 fingers = [at for at, score in seen[t].hands.values() for at in at[score > FRONT] / size]

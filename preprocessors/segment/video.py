@@ -60,7 +60,7 @@ def segment_video(
         spoken_for = {prompt.frame for prompt in prompts if prompt.object == 1}
         found = prompts_from_pose(poses, (width, height), person, tracker.spacing)
         prompts += [prompt for prompt in found if prompt.frame not in spoken_for]
-    elif poses is not None and len(poses) == count and prompts and all(_is_click(prompt) and prompt.object == 1 for prompt in prompts):
+    elif prompts and poses is not None and len(poses) == count and all(map(_is_click, prompts)):
         prompts, _ = _held(tracker, images, poses, prompts)
     check_prompts(prompts, count, height, width)
     masks, reports = {}, {}
@@ -87,14 +87,14 @@ def _held(
     shown = [prompt for prompt in prompts if prompt.object == 1]
     found, doubt = prompts_from_hands(_Levels(images), poses, tracker.spacing, shown)
     masks = {prompt.frame: prompt.mask for prompt in found}
-    kept = [p for p in prompts if p.object != 1 or p.frame not in masks or not _is_click(p)]
+    kept = [p for p in prompts if p.frame not in masks or not _is_click(p)]
     spoken_for = {prompt.frame for prompt in kept if prompt.object == 1}
     found = [prompt for prompt in found if prompt.frame not in spoken_for]
     return kept + ([as_points(prompt) for prompt in found] if tracker.outlines else found), doubt
 
 
 def _is_click(prompt: Prompt) -> bool:
-    return bool(prompt.inside) and prompt.box is None and prompt.mask is None
+    return prompt.object == 1 and bool(prompt.inside) and prompt.box is None and prompt.mask is None
 
 
 class _Levels(Sequence):

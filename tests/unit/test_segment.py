@@ -275,10 +275,8 @@ def test_on_a_scene_of_exact_masks(presenting):
     box = Prompt(0, box=(float(x.min() - 3), float(y.min() - 3), float(x.max() + 4), float(y.max() + 4)))
     product = segment_video(FlowTracker(), images, [box])[0][1]
     person = segment_video(FlowTracker(), images, poses=scene.poses, find="person")[0][1]
-    _, reports = segment_video(FlowTracker(), images, poses=scene.poses, find="what the hands hold")
     assert iou(product, scene.product_mask) > 0.9
     assert iou(person, scene.person_mask) > 0.8
-    assert "hardly stands out" in str(reports[1])  # fingers and hands of its own colour hide much of it
 
 
 @pytest.mark.slow
