@@ -90,6 +90,8 @@ def prompts_from_hands(
     best = max(good, key=lambda number: tried[number].area)
     holding, times = HOLDING[best % len(HOLDING)], SIZES[best // len(HOLDING)]
     answer = _answer(list(seen.values()), length, holding, times)
+    if answer.score < NOTHING and shown:
+        return [], ""
     if answer.score < NOTHING:
         raise ValueError("The hands hold nothing that stands out by its colours: give a point or a box on it instead.")
     areas = {t: float(view.mask.sum()) for t, view in answer.views.items()}
