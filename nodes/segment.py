@@ -89,7 +89,8 @@ class CraftersSegmentVideo(io.ComfyNode):
             category=CATEGORY,
             description="Follows a person or a thing through a clip and gives its visible pixels in every frame. "
             "With SAM (Load SAM) edges are good and it comes back after it was hidden; without, colours and motion are "
-            "followed: a rough mask for things that stand out.",
+            "followed: a rough mask for things that stand out. What the hands hold is found by its colours over the "
+            "whole clip; where it hardly stands out, the report says so: then give a point or, better, a box.",
             inputs=[
                 io.Image.Input("images", tooltip="The frames of the clip."),
                 io.Combo.Input("find", options=[PROMPTED, *FINDERS], default=PROMPTED,
@@ -99,7 +100,9 @@ class CraftersSegmentVideo(io.ComfyNode):
                              tooltip="Pixels to widen the finished mask by, or narrow it. 0 for object depth; a few "
                              "pixels for removing a person."),
                 SegmentPrompts.Input("prompts", optional=True, tooltip="From Segment Prompt."),
-                PoseKeypoint.Input("keypoints", optional=True, tooltip="The clip's pose, from Extract Pose."),
+                PoseKeypoint.Input("keypoints", optional=True,
+                                   tooltip="The clip's pose, from Extract Pose. With it a click on what the hands hold "
+                                   "finds that over the whole clip."),
                 Segmenter.Input("segmenter", optional=True,
                                 tooltip="From Load SAM. Without it colours and motion are followed."),
             ],
@@ -108,7 +111,8 @@ class CraftersSegmentVideo(io.ComfyNode):
                 io.Mask.Output("masks", display_name="masks", is_output_list=True,
                                tooltip="Each object by itself, by number."),
                 io.Image.Output("overlay", display_name="overlay", tooltip="The mask over the clip, to look at."),
-                io.String.Output("report", display_name="report", tooltip="What was missing or cleaned, and where."),
+                io.String.Output("report", display_name="report",
+                                 tooltip="What is in doubt, was missing or cleaned, and where."),
             ],
         )  # fmt: skip
 

@@ -227,8 +227,8 @@ def _keypoints(clip: Clip) -> dict:
 
 def _product_mask(clip: Clip) -> dict:
     prompts = _prompts(clip)
-    find = {} if prompts else {"poses": clip.poses(), "find": "what the hands hold"}
-    return {"product_mask": _mask(clip, "product_mask", prompts=prompts, **find)}
+    find = None if prompts else "what the hands hold"
+    return {"product_mask": _mask(clip, "product_mask", prompts=prompts, poses=clip.poses(), find=find)}
 
 
 def _person_mask(clip: Clip) -> dict:

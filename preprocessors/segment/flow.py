@@ -25,6 +25,7 @@ class FlowTracker:
     """Follows objects by colour and motion, on a CPU."""
 
     spacing = 4  # frames between prompts made from the pose: flow alone drifts
+    outlines = False
 
     def track(
         self,
@@ -37,6 +38,8 @@ class FlowTracker:
         frames: T of uint8 [H, W, 3], read one at a time. prompts: checked ones. on_step(done, total) is called after
         every frame of every object, and may raise to cancel.
         """
+        from .thing import Thing
+
         numbers = sorted({prompt.object for prompt in prompts})
         total = len(numbers) * len(frames)
         masks = {}
@@ -46,7 +49,7 @@ class FlowTracker:
                 if on_step is not None:
                     on_step(before + done, total)
 
-            masks[number] = Track(frames, [p for p in prompts if p.object == number]).run(step)
+            masks[number] = Thing(frames, [p for p in prompts if p.object == number]).run(step)
         return masks
 
 
@@ -122,8 +125,6 @@ class Track:
                 if not carried.any():
                     labels[inside] = cv2.GC_PR_FGD
             for x, y in prompt.inside:
-                if not carried.any() and prompt.box is None:
-                    labels[_alike(picture, (x * self.zoom, y * self.zoom), radius)] = cv2.GC_PR_FGD
                 cv2.circle(labels, (int(x * self.zoom), int(y * self.zoom)), radius, cv2.GC_FGD, -1)
             for x, y in prompt.outside:
                 cv2.circle(labels, (int(x * self.zoom), int(y * self.zoom)), radius, cv2.GC_BGD, -1)
@@ -144,11 +145,7 @@ class Track:
 
         if not mask.any():
             return mask
-        grey = [cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) for picture in (after, before)]
-        flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST).calc(*grey, None)
-        y, x = np.mgrid[: mask.shape[0], : mask.shape[1]].astype(np.float32)
-        soft = cv2.remap(mask.astype(np.float32), x + flow[..., 0], y + flow[..., 1], cv2.INTER_LINEAR)
-        moved = soft > 0.5
+        moved = move(before, after, mask)
         if not moved.any():
             return moved
         band = _band(moved, 1.0)
@@ -163,6 +160,16 @@ class Track:
             return moved
         found = cut(after, labels, AGAIN, CONTEXT)
         return found if found.sum() >= DROP * mask.sum() else moved & likely
+
+
+def move(before: np.ndarray, after: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """The mask as the picture's motion takes it along."""
+    import cv2
+
+    grey = [cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) for picture in (after, before)]
+    flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST).calc(*grey, None)
+    y, x = np.mgrid[: mask.shape[0], : mask.shape[1]].astype(np.float32)
+    return cv2.remap(mask.astype(np.float32), x + flow[..., 0], y + flow[..., 1], cv2.INTER_LINEAR) > 0.5
 
 
 def cut(picture: np.ndarray, labels: np.ndarray, rounds: int, context: float) -> np.ndarray:
@@ -190,17 +197,6 @@ def cut(picture: np.ndarray, labels: np.ndarray, rounds: int, context: float) ->
     kept[0] = False
     found[part] = kept[piece]
     return found
-
-
-def _alike(picture: np.ndarray, point: tuple[float, float], radius: int) -> np.ndarray:
-    """Around a point, what can be reached over small steps of colour: bool [H, W]."""
-    import cv2
-
-    smooth = cv2.bilateralFilter(picture, 5, 30, 5)
-    reached = np.zeros((picture.shape[0] + 2, picture.shape[1] + 2), np.uint8)
-    flags = 4 | cv2.FLOODFILL_MASK_ONLY | (1 << 8)
-    cv2.floodFill(smooth, reached, (int(point[0]), int(point[1])), 0, (6,) * 3, (6,) * 3, flags)
-    return cv2.dilate(reached[1:-1, 1:-1], np.ones((2 * radius + 1,) * 2, np.uint8)) > 0
 
 
 def _band(mask: np.ndarray, factor: float) -> int:

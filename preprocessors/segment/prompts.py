@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from ...models.bounded import parse_json
 
 Point = tuple[float, float]
 Box = tuple[float, float, float, float]
+POINTS, APART = 3, 1.5  # that stand for a mask; how far apart, in distances of the first from the edge
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,23 @@ def check_prompts(prompts: Sequence[Prompt], count: int, height: int, width: int
         its = [prompt for prompt in prompts if prompt.object == number]
         if not any(prompt.inside or prompt.box or prompt.mask is not None for prompt in its):
             raise ValueError(f"Object {number} has only points beside it: give a point on it, a box, or a mask.")
+
+
+def as_points(prompt: Prompt) -> Prompt:
+    """A mask's prompt as a box around it and points well inside, for what finds outlines better than a rough mask."""
+    import cv2
+
+    rows, columns = np.flatnonzero(prompt.mask.any(1)), np.flatnonzero(prompt.mask.any(0))
+    box = (float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1))
+    left, inside = np.pad(prompt.mask.astype(np.uint8), 1), []
+    for _ in range(POINTS):
+        depth = cv2.distanceTransform(left, cv2.DIST_L2, 5)
+        _, deepest, _, (x, y) = cv2.minMaxLoc(depth)
+        if deepest < 1:
+            break
+        inside.append((float(x - 1), float(y - 1)))
+        cv2.circle(left, (x, y), int(APART * deepest), 0, -1)
+    return replace(prompt, mask=None, box=box, inside=tuple(inside))
 
 
 def read_points(text: str) -> tuple[Point, ...]:

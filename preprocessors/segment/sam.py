@@ -43,6 +43,7 @@ class SAM:
     """
 
     spacing = 32  # frames between prompts made from the pose: what the memory bridges well
+    outlines = True  # finds them better than a mask made from the pose shows them
 
     def __init__(self, loaded: Loaded):
         """loaded: what `load_sam` answers."""

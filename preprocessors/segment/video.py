@@ -13,12 +13,13 @@ from ..frames import frame_ranges
 from ..keypoints import Pose
 from .clean import Report, clean_masks
 from .flow import FlowTracker
-from .from_pose import held, person, prompts_from_pose
+from .from_pose import person, prompts_from_pose
+from .held import prompts_from_hands
 from .person import cut_person
-from .prompts import Prompt, check_prompts
+from .prompts import Prompt, as_points, check_prompts
 
-PERSON = "person"
-FINDERS = {PERSON: person, "what the hands hold": held}
+PERSON, HELD = "person", "what the hands hold"
+FINDERS = (PERSON, HELD)
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +28,7 @@ class Tracker(Protocol):
     """`FlowTracker` and `SAM`."""
 
     spacing: int
+    outlines: bool  # whether it finds outlines better than a rough mask shows them
 
     def track(
         self, frames: Sequence[np.ndarray], prompts: Sequence[Prompt], on_step: Callable[[int, int], None] | None
@@ -44,22 +46,27 @@ def segment_video(
 ) -> tuple[dict[int, torch.Tensor], dict[int, Report]]:
     """Masks bool [T, H, W] of every prompted object, by its number, and what was cleaned in them.
 
-    images: float [T, H, W, 3] in 0…1. find: a key of `FINDERS`, which object 1 is looked for by in `poses` (one per
-    frame, with one person or none); `prompts` for object 1 then correct it. grow: pixels. on_step(done, total) may
-    raise to cancel. Raises ValueError for a prompt that cannot be followed and for an object that is never visible.
+    images: float [T, H, W, 3] in 0…1. find: one of `FINDERS`, which object 1 is looked for by in `poses` (one per
+    frame, with one person or none); `prompts` for object 1 then correct it. A click on what the hands hold finds it by
+    the poses too, if there are any. grow: pixels. on_step(done, total) may raise to cancel. Raises ValueError for a
+    prompt that cannot be followed and for an object that is never visible.
     """
     count, height, width = images.shape[:3]
-    given, prompts = tuple(prompts), list(prompts)
-    if find is not None:
-        if poses is None:
-            raise ValueError(f"To find {find!r}, connect the keypoints of this clip, from Extract Pose.")
-        if len(poses) != count:
-            raise ValueError(f"There are poses of {len(poses)} frames but {count} frames: both must be of one clip.")
+    given, prompts, doubt = tuple(prompts), list(prompts), ""
+    if find is not None and poses is None:
+        raise ValueError(f"To find {find!r}, connect the keypoints of this clip, from Extract Pose.")
+    if find is not None and len(poses) != count:
+        raise ValueError(f"There are poses of {len(poses)} frames but {count} frames: both must be of one clip.")
+    if find == HELD:
+        prompts, doubt = _held(tracker, images, poses, prompts)
+    elif find is not None:
         spoken_for = {prompt.frame for prompt in prompts if prompt.object == 1}
-        found = prompts_from_pose(poses, (width, height), FINDERS[find], tracker.spacing)
+        found = prompts_from_pose(poses, (width, height), person, tracker.spacing)
         prompts += [prompt for prompt in found if prompt.frame not in spoken_for]
+    elif prompts and poses is not None and len(poses) == count and all(map(_is_click, prompts)):
+        prompts, _ = _held(tracker, images, poses, prompts)
     check_prompts(prompts, count, height, width)
-    masks, reports, doubt = {}, {}, ""
+    masks, reports = {}, {}
     if find == PERSON and isinstance(tracker, FlowTracker):
         tracked, doubt = _by_body(tracker, _Levels(images), poses, given, on_step)
     else:
@@ -99,6 +106,25 @@ def _by_body(
         f"({frame_ranges(doubtful)}): look at them; correct one with Segment Prompt, or use Load SAM"
     )
     return {1: mask} | (tracker.track(frames, others, step(work)) if others else {}), doubt if doubtful else ""
+
+
+def _held(
+    tracker: Tracker, images: torch.Tensor, poses: Sequence[Pose], prompts: Sequence[Prompt]
+) -> tuple[list[Prompt], str]:
+    """The prompts with those of what the hands hold, if it is what they show; and the doubt there is."""
+    if prompts:
+        check_prompts(prompts, *images.shape[:3])
+    shown = [prompt for prompt in prompts if prompt.object == 1]
+    found, doubt = prompts_from_hands(_Levels(images), poses, tracker.spacing, shown)
+    masks = {prompt.frame: prompt.mask for prompt in found}
+    kept = [p for p in prompts if p.frame not in masks or not _is_click(p)]
+    spoken_for = {prompt.frame for prompt in kept if prompt.object == 1}
+    found = [prompt for prompt in found if prompt.frame not in spoken_for]
+    return kept + ([as_points(prompt) for prompt in found] if tracker.outlines else found), doubt
+
+
+def _is_click(prompt: Prompt) -> bool:
+    return prompt.object == 1 and bool(prompt.inside) and prompt.box is None and prompt.mask is None
 
 
 class _Levels(Sequence):

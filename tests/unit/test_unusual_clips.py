@@ -132,6 +132,9 @@ def test_300_frames_are_looked_at_one_by_one():
 
 def test_a_click_on_the_background_is_told():
     images, _ = clip(3)
-    masks, reports = segment_video(FlowTracker(), images, [Prompt(0, inside=((5.0, 5.0),))])
-    assert masks[1].shape == (3, 90, 120)
+    with pytest.raises(ValueError, match="perhaps the background was pointed at"):
+        segment_video(FlowTracker(), images, [Prompt(0, inside=((5.0, 5.0),))])
+    wall = np.ones((90, 120), bool)
+    wall[:20] = False
+    reports = segment_video(FlowTracker(), images, [Prompt(0, mask=wall)])[1]
     assert "perhaps the background was pointed at, in 3 of 3 frames" in str(reports[1])
