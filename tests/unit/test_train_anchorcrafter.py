@@ -546,7 +546,7 @@ def test_the_command(folder, tmp_path, capsys):
     assert "step 1/1: loss" in told and "1 of 1 steps are done" in told
     assert (tmp_path / "out" / "export" / EXPORT).is_file()
     assert main([*call, "--set", "tempo=1"]) == 2
-    assert capsys.readouterr().err.startswith("error: There is no setting tempo")
+    assert capsys.readouterr().err.startswith("error: r.yaml: There is no setting tempo")
 
 
 @pytest.mark.parametrize("name", ["anchorcrafter-small.yaml", "anchorcrafter.yaml"])
