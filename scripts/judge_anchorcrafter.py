@@ -1,20 +1,25 @@
 """Judge AnchorCrafter weights on held-out synthetic scenes, whose truth is rendered.
 
-    python scripts/judge_anchorcrafter.py [--weights FILE] [--count N] [--sheet PNG]
+    python scripts/judge_anchorcrafter.py [--weights FILE] [--first SEED] [--count N] [--shipped] [--sheet PNG]
 
 One line per scene and their mean. "no product" is the same network with the product's tokens and latent zeroed.
+The conditions are the scene's own, exactly; --shipped makes them as the shipped graph does, with the demo's networks
+(pose found, placed and drawn, pictures through video files).
 Encoders and DWPose are the demo's unless named. --ablate hides from the network what it was trained without.
 """
 
 import argparse
+import tempfile
 from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
+from crafters.cli import read_prompt
+from crafters.demo.embedded import run_embedded
 from crafters.demo.judge import judge_presenting, sheet_presenting
-from crafters.demo.run import FRAMES, PORTRAIT, SMALL, WEIGHTS, small_dwpose
+from crafters.demo.run import FRAMES, PORTRAIT, SMALL, WEIGHTS, presenting, small_dwpose
 from crafters.demo.scenes.scene import Scene, make_scene
 from crafters.metrics.pixels import psnr
 from crafters.models.anchorcrafter import encoders, sampling
@@ -70,11 +75,19 @@ def generate(
     return (frames * 255).round().byte().numpy()
 
 
+def judge_shipped(seed: int) -> tuple[dict[str, float], np.ndarray]:
+    """What the shipped graph makes of a scene, and the picture of it."""
+    with tempfile.TemporaryDirectory() as folder:
+        demo = presenting(Path(folder), read_prompt(Path("workflows/api/AnchorCrafter.json")), seed)
+        return demo.judge((run_embedded(demo.prompt, WEIGHTS) * 255).round().byte().numpy())
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--weights", type=Path, default=OWN / SMALL["CraftersLoadAnchorCrafter"]["checkpoint"])
     parser.add_argument("--svd", type=Path, default=WEIGHTS / "diffusers" / "svd-small")
     parser.add_argument("--dinov2", type=Path, default=OWN / "dinov2-small")
+    parser.add_argument("--first", type=int, default=0, metavar="SEED", help="the first held-out scene; default: 0")
     parser.add_argument("--count", type=int, default=8, help="held-out scenes; default: %(default)s")
     parser.add_argument("--frames", type=int, default=FRAMES)
     sampler = SMALL["CraftersAnchorSampler"]
@@ -82,6 +95,7 @@ def main() -> None:
     parser.add_argument("--guidance", type=float, default=sampler["guidance_min"])
     parser.add_argument("--window", type=int, default=sampler["window"])
     parser.add_argument("--ablate", nargs="+", choices=ABLATIONS, default=())
+    parser.add_argument("--shipped", action="store_true", help="by the shipped graph, with the demo's networks")
     parser.add_argument("--sheet", type=Path, help="write a picture of the scenes there")
     args = parser.parse_args()
 
@@ -93,7 +107,13 @@ def main() -> None:
     )
     dwpose = small_dwpose()
     rows, sheets = [], []
-    for seed in range(args.count):
+    for seed in range(args.first, args.first + args.count):
+        if args.shipped:
+            row, sheet = judge_shipped(seed)
+            rows.append(row)
+            sheets.append(sheet)
+            print(seed, *(f"{name} {value:.3g};" for name, value in row.items()), flush=True)
+            continue
         scene = make_scene(seed, "test", PORTRAIT, args.frames)
         settings = args.steps, args.guidance, args.window
         result = generate(model, nets, scene, *settings, ablate=args.ablate)
