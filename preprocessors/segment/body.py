@@ -24,6 +24,7 @@ FACE = 1.8, 1.15, 0.7  # head: height of chin to brows, width of the jaw's, and 
 FEWEST = 8  # points of a hand that must be seen
 CORE, INNER = 0.5, 0.75  # of a part's thickness and of its extent: surely the person
 ROOM = 0.11  # m beyond: possibly still the person, as hair and wide clothes
+CIRCLE = np.stack([f(np.linspace(0, 2 * np.pi, 24, endpoint=False)) for f in (np.cos, np.sin)], 1)
 
 
 @dataclass(frozen=True)
@@ -62,11 +63,11 @@ def draw_body(pose: Pose, size: tuple[int, int]) -> np.ndarray | None:
         for part in parts:
             if level == SURE and not part.sure:
                 continue
-            points = part.shrunk(INNER if level == SURE else 1.0).round().astype(np.int32)
+            points = part.shrunk(INNER if level == SURE else 1.0)
             radius = part.radius * (CORE if level == SURE else 1.0) + (ROOM * scale if level == NEAR else 0.0)
-            hull = cv2.convexHull(points)
-            cv2.fillConvexPoly(levels, hull, level)
-            cv2.polylines(levels, [hull], True, level, max(1, round(2 * radius)))
+            # The hull of discs; OpenCV's thick lines are cut wrongly where they leave the picture.
+            discs = (points[:, None] + max(radius, 0.5) * CIRCLE).reshape(-1, 2).round().astype(np.int32)
+            cv2.fillConvexPoly(levels, cv2.convexHull(discs), level)
     return levels
 
 
@@ -163,5 +164,11 @@ def _skull(pose: Pose, pixels: np.ndarray, at: np.ndarray, seen: np.ndarray, sca
         middle, (wide, tall) = at[points].mean(0), (side * scale for side in SKULL)
         up = middle - at[NECK] if seen[NECK] else np.array([0.0, -1.0])
     up = up / max(np.linalg.norm(up), 1e-6)
-    angle = np.linspace(0, 2 * np.pi, 24, endpoint=False)[:, None]
-    return middle + np.sin(angle) * up * tall + np.cos(angle) * np.array([-up[1], up[0]]) * wide
+    side = np.array([-up[1], up[0]])
+    outline = middle + CIRCLE[:, 1:] * up * tall + CIRCLE[:, :1] * side * wide
+    ears = [ear for ear in EARS if seen[ear]]
+    if not ears:
+        return outline
+    # Of a face that is turned, the skull is behind: around the ears.
+    turned = float(np.clip((at[ears].mean(0) - middle) @ side, -wide, wide))
+    return np.concatenate([outline, outline + turned * side])

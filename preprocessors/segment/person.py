@@ -53,7 +53,7 @@ class _BodyTrack(Track):
         gap = np.ones((2 * max(1, round(GAP * max(self.small))) + 1,) * 2, np.uint8)
         for t, body in self.prompts.items():
             rough[t] = cut(self.pictures[t], self._labels(t), ROUNDS - 2, WIDE)
-            hidden[t] = cv2.dilate((rough[t] | (body >= LIKELY)).astype(np.uint8), gap) > 0
+            hidden[t] = cv2.dilate((rough[t] | (body >= NEAR)).astype(np.uint8), gap) > 0
             on_step(len(rough), 2 * count)
         self._learn(rough)
         self.behind = Behind(self.pictures, hidden)

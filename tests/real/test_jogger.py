@@ -21,12 +21,12 @@ from crafters.preprocessors.segment.video import segment_video
 from real_data import iou, keep, real_file, real_poses, tinted
 
 pytestmark = pytest.mark.slow
-EVERY, FRAMES, SIZE = 2, 20, (480, 272)
+EVERY, FRAMES, SIZE = 2, 12, (480, 272)
 
 
 @pytest.fixture(scope="module")
 def scene():
-    """Source, background and body mesh, uint8 [20,272,480,3]; poses; rate."""
+    """Source, background and body mesh, uint8 [12,272,480,3]; poses; rate."""
     poses, _ = real_poses("jogger")
     clips = {}
     for name in ("source", "bkgd", "smplx"):

