@@ -30,6 +30,7 @@ SIZES = {
     "CraftersHandMesh": (320, 520),
     "CraftersBodyMotionFromVideo": (320, 520),
     "CraftersRemovePerson": (320, 580),
+    "CraftersProductViews": (320, 440),
 }
 COLOR = "#3f789e"
 WIDTH, GAP, TITLE, SLOT, WIDGET = 320, 30, 34, 20, 26
