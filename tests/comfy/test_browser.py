@@ -2,7 +2,10 @@
 
 import json
 import shutil
+from fractions import Fraction
 
+import av
+import numpy as np
 import pytest
 from build_workflows import GRAPHS, Weights, build
 from comfy_harness import ROOT
@@ -42,6 +45,43 @@ def test_missing_node_is_noticed(page, tmp_path):
     file.write_text(json.dumps({"nodes": [node], "links": [], "version": 0.4}), "utf-8")
     page.drop(file)
     assert page.missing_nodes() == ["NoSuchNode"]
+
+
+def film(path, times):
+    """A clip whose frames are shown at those times, in ms."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=1000)
+        stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
+        stream.time_base = stream.codec_context.time_base = Fraction(1, 1000)
+        for number, time in enumerate(times):
+            frame = av.VideoFrame.from_ndarray(np.full((64, 96, 3), 5 * number, np.uint8), format="rgb24")
+            frame.pts, frame.time_base = int(time), stream.time_base
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+
+
+NOTES = """() => app.graph.nodes.find(n => n.title === "Clip Frames").widgets
+    .filter(w => w.name === "$$node-text-preview").map(w => w.value)"""
+
+
+def test_what_may_be_wrong_stands_under_the_node_until_it_runs_again(page, comfy, tmp_path):
+    film(comfy.base / "input" / "uneven.mp4", [0, 40, 80, 800, 840, 880, 920])
+    film(comfy.base / "input" / "even.mp4", range(0, 280, 40))
+    graph = Graph(comfy.get("/object_info"), "notes")
+    graph.group("Make", 0)
+    clip = graph.add("CraftersClipFrames", video=graph.add("LoadVideo", file="uneven.mp4")["VIDEO"], every=1)
+    graph.group("Show", 1)
+    graph.add("PreviewImage", images=clip["frames"])
+    file = tmp_path / "notes.json"
+    file.write_text(json.dumps(graph.ui()), "utf-8")
+    page.drop(file)
+    assert page.run()[0] == "execution_success"
+    (told,) = page.page.evaluate(NOTES)
+    assert "uneven" in told
+    page.screenshot(PICTURES / "notes.png")
+    page.set_widget("Load Video", "file", "even.mp4")
+    assert page.run()[0] == "execution_success"
+    assert page.page.evaluate(NOTES) == []
 
 
 SMALL = {  # title of a node: widgets that make the run a small one
