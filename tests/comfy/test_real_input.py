@@ -41,7 +41,9 @@ def test_sample_clip_at_576x1024(comfy, tiny_models):
             case "CraftersFitPerson":
                 node["inputs"]["short_side"] = 576
             case "CraftersClipFrames":
-                node["inputs"].update(frames=FRAMES, every=1 if "Depth" in node["_meta"]["title"] else 2)
+                node["inputs"].update(frames=FRAMES, every=2)
+                if "Depth" in node["_meta"]["title"]:
+                    node["inputs"].update(every=1, at_fps=0)  # another clip's, taken frame by frame
             case "CraftersAnchorSampler":
                 node["inputs"].update(steps=2, window=11)
 
