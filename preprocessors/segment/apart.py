@@ -57,14 +57,14 @@ def tell_apart(views: Sequence[View], unit: float, more: float = 2.0) -> bool:
     unit: its size in pixels, about. more: times as many pixels as `beside` that have a colour of the thing are on it.
     """
     for turn in range(ROUNDS):
-        own = sum(histogram(view.bins[view.mask & ~view.skin]) for view in views)
+        own = histogram(np.concatenate([view.bins[view.mask & ~view.skin] for view in views]))
         if own.sum() < FEWEST * len(views):
             return False
         clear = [~_grown(view, unit) if turn else np.ones(view.near.shape, bool) for view in views]
 
         def seen(places: Sequence[np.ndarray | None], clear: Sequence[np.ndarray] = clear) -> np.ndarray:
             counted = zip(views, places, clear, strict=True)
-            return sum(histogram(view.bins[place & free]) for view, place, free in counted)
+            return histogram(np.concatenate([view.bins[place & free] for view, place, free in counted]))
 
         rivals = [more * seen(places) / own.sum() for places in zip(*(view.beside for view in views), strict=True)]
         rivals += [_share(seen(places)) for places in zip(*(view.elsewhere for view in views), strict=True)]

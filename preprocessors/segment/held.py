@@ -1,6 +1,7 @@
 """What the hands hold, found over the whole clip: near the hands, and neither skin nor clothes nor room by its colours.
 
-Which hands hold it and how large it is are tried; the answer that stands out most is taken for all frames.
+Which hands hold it, how large it is and whether it stands on them are tried; the answer that stands out most, and moves
+with the hands if they move, is taken for all frames.
 """
 
 from collections.abc import Sequence
@@ -8,52 +9,49 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..keypoints import VISIBLE, Pose
-from .apart import View, tell_apart, to_labels
+from ..keypoints import Pose
+from .apart import View, brush, tell_apart, to_labels
+from .carried import carried
 from .flow import cut
+from .grip import FRONT, PLACES, Guess, Seen, hand_length, look, sureness, view_of
 from .prompts import Prompt
 
-PALM, TIPS, THUMB, MIDDLE_ROOT, BACK = [0, 5, 9, 13, 17], [8, 12, 16, 20], 4, 9, [0, 1, 5, 9, 13, 17]
-FINGERS = [(0, 1), (0, 5), (0, 17), (5, 9), (9, 13), (13, 17)]
-FINGERS += [(joint, joint + 1) for root in (1, 5, 9, 13, 17) for joint in range(root, root + 3)]
-SHOULDERS, ARMS, FOREARMS = [2, 5], ((2, 3), (5, 6)), ((3, 4), (6, 7))
-FEWEST = 8  # points of a hand, or of a face, that must be seen
-FRONT = 0.6  # score of a point of the hand that is seen, not guessed: it is in front of what the hand holds
 LONGEST = 256  # px of the longer side that is looked at
 TRIED = 12  # frames on which it is found out which hands hold how large a thing
 HOLDING = ("left",), ("right",), ("left", "right")
-SIZES = 0.6, 1.0, 1.6  # of a thing, in hand lengths
-LONG, BROAD = 75, 0.6  # percentile of the hands' lengths that counts; of the shoulders' distance, at least
-TOGETHER = 3.0  # hand lengths between two palms that hold one thing
+SIZES, UPRIGHT = (0.6, 1.0, 1.6), (0.6, 1.0)  # of a thing, in hand lengths; of one that stands up from the grip
+GUESSES = [Guess(hands, size) for size in SIZES for hands in HOLDING]
+GUESSES += [Guess(hands, size, upright=True) for size in UPRIGHT for hands in HOLDING]
 OFTEN = 0.3  # of the frames with hands in which those that hold it must be seen
 CLOTHES = 3.0  # times as many pixels as on the clothes that a colour has on the thing
-NEAR, BESIDE, FAR = 0.45, 0.8, 1.3  # sizes from the grip: mostly the thing; clothes begin; nothing of the thing
-PLACES = (0, 0.4, 0.8, FAR), (0.7, 0.3, -0.7, -3.0)  # sizes from the grip; log odds of the place
-FLESH, BONE, SLEEVE, ARM = 0.1, 0.07, 0.25, 0.8  # hand lengths: width of fingers, of what surely is one, of arms;
-# and how much of a forearm is not yet the hand
 FLECK, USUAL, HUGE = 0.1, 0.6, 1.0  # of a hand length's square: areas too small, usual and large for a held thing
 NEARLY = 0.9  # of the best score: the largest thing that stands out so much is meant, not a part of it
-NOTHING, DOUBT = 0.3, 1.0  # scores below which nothing is held, and below which it may be something else
+NOTHING, DOUBT = 0.3, 1.4  # scores below which nothing is held, and below which it may be something else
+TOUCH, BARELY = 0.08, 0.05  # hand lengths from what a thing spans; share of the hand's points there that hold nothing
+STAYS = -0.2  # along less: it does not move with the hands
 ALIKE = 0.3  # overlap (IoU) with a box or mask that shows the same thing
 ODD = 2.5  # times the thing's usual area in a frame, or less than 1/ODD: not followed from there
 
 
 @dataclass(frozen=True)
-class _Frame:
-    """Small picture of a frame, and points [21, 2] and scores of the hands that are seen in it, in its pixels."""
-
-    number: int
-    picture: np.ndarray
-    pose: Pose
-    hands: dict[str, tuple[np.ndarray, np.ndarray]]
-
-
-@dataclass(frozen=True)
 class _Answer:
+    """How well the thing stands out, whether it moves `along` (see `carried`), the share of a hand that touches it, its
+    usual area and its size, px."""
+
     score: float
+    along: float
+    touch: float
     area: float
     views: dict[int, View]
     size: float
+
+    @property
+    def worth(self) -> float:
+        return self.score * float(np.exp(self.along))
+
+    @property
+    def doubtful(self) -> bool:
+        return self.score < DOUBT or self.along < STAYS or self.touch < BARELY
 
 
 def prompts_from_hands(
@@ -63,12 +61,13 @@ def prompts_from_hands(
     where it is in doubt, or "".
 
     frames: T of uint8 [H, W, 3]. poses: each with one person or none. shown: prompts that it must agree with; there are
-    none of the hands' if it cannot. Raises ValueError when no hand is seen, or nothing in it.
+    none of the hands' if it cannot, or if it is in doubt and they show the thing themselves. Raises ValueError when no
+    hand is seen, or nothing in it.
     """
     height, width = frames[0].shape[:2]
     zoom = min(1, LONGEST / max(height, width))
     size = max(1, round(width * zoom)), max(1, round(height * zoom))
-    sure = {t: _sureness(pose) for t, pose in enumerate(poses)}
+    sure = {t: sureness(pose) for t, pose in enumerate(poses)}
     chosen = [
         max(range(first, min(first + spacing, len(poses))), key=lambda t: (sure[t], -t))
         for first in range(0, len(poses), spacing)
@@ -78,19 +77,17 @@ def prompts_from_hands(
         return [], ""
     if not chosen:
         raise ValueError("The pose shows no hands in any frame: check the clip, or give a point or a box instead.")
-    length = _hand_length([poses[t] for t in chosen], np.array(size, float))
     able = [t for t in sure if sure[t]]
+    length = hand_length([poses[t] for t in able], np.array(size, float))
     few = sorted({*able[:: -(-len(able) // TRIED)], *(prompt.frame for prompt in shown if sure[prompt.frame])})
-    seen = {t: _look(frames[t], poses[t], size, t) for t in {*chosen, *few}}
-    tried = [_answer([seen[t] for t in few], length, holding, times) for times in SIZES for holding in HOLDING]
-    scores = [answer.score * _agreement(answer, shown, zoom) for answer in tried]
-    if shown and max(scores) < NOTHING:
-        return [], ""
-    good = [number for number, score in enumerate(scores) if score >= NEARLY * max(scores)]
+    seen = {t: look(frames[t], poses[t], size, t) for t in {*chosen, *few}}
+    tried = [_answer([seen[t] for t in few], length, guess) for guess in GUESSES]
+    worth = [answer.worth * _agreement(answer, shown, zoom) for answer in tried]
+    good = [number for number, value in enumerate(worth) if value >= NEARLY * max(worth)]
     best = max(good, key=lambda number: tried[number].area)
-    holding, times = HOLDING[best % len(HOLDING)], SIZES[best // len(HOLDING)]
-    answer = _answer(list(seen.values()), length, holding, times)
-    if answer.score < NOTHING and shown:
+    answer = _answer(list(seen.values()), length, GUESSES[best])
+    found = any(prompt.inside or prompt.box or prompt.mask is not None for prompt in shown)
+    if shown and worth[best] < NOTHING or found and answer.doubtful:
         return [], ""
     if answer.score < NOTHING:
         raise ValueError("The hands hold nothing that stands out by its colours: give a point or a box on it instead.")
@@ -105,47 +102,42 @@ def prompts_from_hands(
                 outside = [(x * width, y * height) for x, y in fingers if 0 <= x < 1 and 0 <= y < 1]
                 outside = [(x, y) for x, y in outside if not mask[int(y), int(x)]]
                 prompts.append(Prompt(t, outside=tuple(outside), mask=mask))
-    doubt = ""
-    if not shown and (answer.score < DOUBT or len(prompts) < len(chosen) / 2):
-        doubt = "what the hands hold hardly stands out: look at the mask, and if it is wrong, give a point or a box"
-    return prompts, doubt
+    why = ""
+    if answer.along < STAYS:
+        why = "what seems to be in the hands does not move with them"
+    elif answer.touch < BARELY:
+        why = "the hands hardly touch what they seem to hold"
+    elif answer.doubtful or len(prompts) < len(chosen) / 2:
+        why = "what the hands hold hardly stands out"
+    return prompts, f"{why}: look at the mask, and if it is wrong, give a point or a box" if why and not shown else ""
 
 
-def _sureness(pose: Pose) -> float:
-    hands = [hand[0, :, 2] for hand in (pose.left_hand, pose.right_hand) if pose.people]
-    return float(sum(score.mean() for score in hands if (score > VISIBLE).sum() >= FEWEST))
+def _answer(frames: Sequence[Seen], length: float, guess: Guess) -> _Answer:
+    size = guess.size * length
+    views = {frame.number: view_of(frame, length, guess) for frame in frames}
+    views = {number: view for number, view in views.items() if view is not None}
+    if len(views) < max(1, OFTEN * len(frames)) or not tell_apart(list(views.values()), size, CLOTHES):
+        return _Answer(0.0, 0.0, 0.0, 0.0, views, size)
+    score, area = np.median([(_score(view, length), view.mask.sum()) for view in views.values()], axis=0)
+    along = touch = 0.0
+    if score >= NOTHING:
+        along = carried(frames, views, guess.hands, length)
+        touch = float(np.median([_touch(f, views[f.number], length) for f in frames if f.number in views]))
+    return _Answer(float(score), along, touch, float(area), views, size)
 
 
-def _look(frame: np.ndarray, pose: Pose, size: tuple[int, int], number: int) -> _Frame:
+def _touch(frame: Seen, view: View, length: float) -> float:
+    """The share of a hand's points that lie within what the thing spans, or at its edge; of the hand with most."""
     import cv2
 
-    hands = {}
-    for side, hand in (("left", pose.left_hand[0]), ("right", pose.right_hand[0])):
-        if (hand[:, 2] > VISIBLE).sum() >= FEWEST:
-            hands[side] = np.nan_to_num(hand[:, :2]) * size, hand[:, 2]
-    return _Frame(number, cv2.resize(frame, size, interpolation=cv2.INTER_AREA), pose, hands)
-
-
-def _hand_length(poses: Sequence[Pose], pixels: np.ndarray) -> float:
-    lengths, shoulders = [], []
-    for pose in poses:
-        for hand in (pose.left_hand[0], pose.right_hand[0]):
-            if (hand[:, 2] > VISIBLE).sum() >= FEWEST and (hand[[0, MIDDLE_ROOT], 2] > 0).all():
-                lengths.append(2 * np.linalg.norm((hand[MIDDLE_ROOT, :2] - hand[0, :2]) * pixels))
-        left, right = pose.body[0, SHOULDERS]
-        if min(left[2], right[2]) > VISIBLE:
-            shoulders.append(np.linalg.norm((left - right)[:2] * pixels))
-    length = np.percentile(lengths, LONG) if lengths else 1.0
-    return float(max(length, BROAD * np.median(shoulders) if shoulders else 1.0, 1.0))
-
-
-def _answer(frames: Sequence[_Frame], length: float, holding: Sequence[str], times: float) -> _Answer:
-    views = {frame.number: _view(frame, length, holding, times) for frame in frames}
-    views = {number: view for number, view in views.items() if view is not None}
-    if len(views) < max(1, OFTEN * len(frames)) or not tell_apart(list(views.values()), times * length, CLOTHES):
-        return _Answer(0.0, 0.0, views, times * length)
-    score, area = np.median([(_score(view, length), view.mask.sum()) for view in views.values()], axis=0)
-    return _Answer(float(score), float(area), views, times * length)
+    reach = cv2.dilate((view.hull | view.mask).astype(np.uint8), brush(TOUCH * length))
+    height, width = reach.shape
+    shares = [0.0]
+    for points, _ in frame.hands.values():
+        x, y = points.astype(int).T
+        within = (x >= 0) & (x < width) & (y >= 0) & (y < height)
+        shares.append(reach[y[within], x[within]].sum() / len(points))
+    return float(max(shares))
 
 
 def _agreement(answer: _Answer, shown: Sequence[Prompt], zoom: float) -> float:
@@ -181,57 +173,6 @@ def _score(view: View, length: float) -> float:
     away = (view.mask & (view.prior < PLACES[1][2])).sum() / area
     fit = np.sqrt(min(hands, USUAL)) * min(1, hands / FLECK) * np.exp(-2 * max(hands - HUGE, 0) ** 2)
     return float(fit * solid**4 * (1 - away) ** 2 * view.odds[view.mask].mean())
-
-
-def _view(frame: _Frame, length: float, holding: Sequence[str], times: float) -> View | None:
-    """Where the thing, and where skin, clothes and room are; None where not all of these hands are seen together."""
-    import cv2
-
-    hands = [frame.hands[side][0] for side in holding if side in frame.hands]
-    palms = [hand[PALM].mean(0) for hand in hands]
-    if len(hands) < len(holding) or np.linalg.norm(palms[0] - palms[-1]) > TOGETHER * length:
-        return None
-    grips = [(hand[THUMB] + hand[TIPS].mean(0)) / 2 for hand in hands]
-    shape = frame.picture.shape[:2]
-    away = np.ones(shape, np.uint8)
-    for start, end in [*zip(palms, grips, strict=True), (grips[0], grips[-1]), (palms[0], palms[-1])]:
-        _line(away, start, end, 2, 0)
-    away = cv2.distanceTransform(away, cv2.DIST_L2, 5) / (times * length)
-    flesh, bones, face, body, sleeves = (np.zeros(shape, np.uint8) for _ in range(5))
-    for points, score in frame.hands.values():
-        for a, b in FINGERS:
-            if min(score[a], score[b]) > FRONT:
-                _line(flesh, points[a], points[b], FLESH * length)
-                _line(bones, points[a], points[b], BONE * length)
-        if (score[BACK] > FRONT).all():
-            cv2.fillConvexPoly(flesh, cv2.convexHull(points[BACK].astype(np.int32)), 1)
-    pixels = np.array(shape[::-1], float)
-    at, seen = np.nan_to_num(frame.pose.body[0, :, :2]) * pixels, frame.pose.body[0, :, 2] > VISIBLE
-    for part, share in ((ARMS, 1.0), (FOREARMS, ARM)):
-        for a, b in part:
-            if seen[a] and seen[b]:
-                _line(sleeves, at[a], at[a] + share * (at[b] - at[a]), SLEEVE * length)
-    looks = frame.pose.face[0]
-    looks = looks[looks[:, 2] > VISIBLE, :2] * pixels
-    if len(looks) >= FEWEST:
-        cv2.fillConvexPoly(face, cv2.convexHull(looks.astype(np.int32)), 1)
-    if seen[SHOULDERS].all():
-        (right, left), bottom = at[SHOULDERS], shape[0]
-        corners = [right, left, (left[0], bottom), (right[0], bottom)]
-        cv2.fillConvexPoly(body, np.array(corners).astype(np.int32), 1)
-    flesh, bones, face, body, sleeves = (part > 0 for part in (flesh, bones, face, body, sleeves))
-    return View(
-        frame.picture, (away < NEAR) & ~flesh, np.interp(away, *PLACES), bones, flesh, away < FAR,
-        beside=(body & ~face & (away > BESIDE), sleeves & (away > NEAR)), elsewhere=(bones | face,),
-        room=(away > FAR) & ~body & ~face, front=body,
-    )  # fmt: skip
-
-
-def _line(picture: np.ndarray, start: np.ndarray, end: np.ndarray, width: float, value: int = 1) -> None:
-    import cv2
-
-    points = [tuple(int(v) for v in np.clip(point, -10_000, 10_000)) for point in (start, end)]
-    cv2.line(picture, *points, value, max(2, round(width)))
 
 
 def _full(frame: np.ndarray, view: View, size: float) -> np.ndarray:

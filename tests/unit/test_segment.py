@@ -154,9 +154,9 @@ def test_find_by_pose_says_what_is_missing():
         segment_video(FlowTracker(), images, poses=[Pose.empty()] * 6, find="what the hands hold")
 
 
-def presenter(frames=6, apart=60, thing=True):
+def presenter(frames=6, apart=60, thing=True, stays=False):
     """Somebody drawn, in a brown shirt before a wall, whose two hands hold a striped box that moves: images, masks and
-    poses. apart: px from palm to palm."""
+    poses. apart: px from palm to palm. stays: the box is a print on the shirt instead."""
     import cv2
 
     y, x = np.mgrid[:160, :120]
@@ -169,9 +169,10 @@ def presenter(frames=6, apart=60, thing=True):
         cv2.circle(picture, (60, 35), 18, skin, -1)
         centre = np.array([60 + frame, 105 - frame])
         palms = [centre + (side * apart // 2, 0) for side in (-1, 1)]
-        mask = (abs(x - centre[0]) < apart // 2) & (abs(y - centre[1]) < 20) & thing
+        left, top = (62, 103) if stays else centre
+        mask = (abs(x - left) < apart // 2) & (abs(y - top) < 20) & thing
         picture[mask] = (30, 90, 200)
-        picture[mask & ((x - centre[0]) // 6 % 2 == 0)] = (240, 200, 40)
+        picture[mask & ((x - left) // 6 % 2 == 0)] = (240, 200, 40)
         body, face, hands = np.zeros((1, 18, 3)), np.zeros((1, 68, 3)), []
         body[0, [0, 1, 2, 5, 3, 6, 4, 7]] = [(60, 40, 1), (60, 60, 1), (30, 65, 1), (90, 65, 1), (15, 110, 1),
                                              (105, 110, 1), (*palms[0], 1), (*palms[1], 1)]  # fmt: skip
@@ -230,6 +231,20 @@ def test_what_hardly_stands_out_is_told(caplog, monkeypatch):
     images, _, poses = presenter()
     _, reports = segment_video(FlowTracker(), images, poses=poses, find="what the hands hold")
     assert "hardly stands out" in str(reports[1]) and "give a point or a box" in caplog.text
+
+
+def test_a_print_that_hands_pass_by_is_told(caplog):
+    images, _, poses = presenter(stays=True)
+    _, reports = segment_video(FlowTracker(), images, poses=poses, find="what the hands hold")
+    assert "does not move with" in str(reports[1]) and "give a point or a box" in caplog.text
+
+
+def test_in_doubt_a_click_counts_alone(monkeypatch):
+    images, _, poses = presenter()
+    click = [Prompt(2, inside=((62.0, 103.0),))]
+    alone, _ = segment_video(FlowTracker(), images, click)
+    monkeypatch.setattr("crafters.preprocessors.segment.held.DOUBT", 9.0)
+    assert (segment_video(FlowTracker(), images, click, poses)[0][1] == alone[1]).all()
 
 
 def test_empty_hands_are_said():
@@ -349,12 +364,15 @@ def test_on_a_scene_of_exact_masks(presenting):
     box = Prompt(0, box=(float(x.min() - 3), float(y.min() - 3), float(x.max() + 4), float(y.max() + 4)))
     product = segment_video(FlowTracker(), images, [box])[0][1]
     person = segment_video(FlowTracker(), images, poses=scene.poses, find="person")[0][1]
+    held, reports = segment_video(FlowTracker(), images, poses=scene.poses, find="what the hands hold")
     assert iou(product, scene.product_mask) > 0.9
     assert iou(person, scene.person_mask) > 0.8
+    # Fingers hide much of it, and its white lid has the beard's colour.
+    assert iou(held[1], scene.product_mask) > 0.6 or "hardly stands out" in str(reports[1])
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("seed", "split"), [(6, "test"), (8, "test"), (7, "train")])
+@pytest.mark.parametrize(("seed", "split"), [(6, "test"), (23, "test"), (7, "train")])
 def test_what_is_held_in_scenes(seed, split):
     from crafters.demo.scenes.scene import make_scene
 
