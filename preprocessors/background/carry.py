@@ -6,10 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 LONGEST = 400  # px of the longer side that motion is measured at
-GROWN, RING = (
-    0.02,
-    0.15,
-)  # of that side around the hole: there motion may be the person's; so far it decides for the hole
+GROWN, RING = 0.02, 0.15  # of that side around the hole: there motion may be the person's; so far it decides for it
 SPACING, FEWEST, INLIER = 3, 40, 1.0  # px between points of the ring, the least of them, px off
 GAIN, DARK = 1.3, 16  # the most that an exposure is corrected; levels that tell nothing of it
 TREMBLE = 0.15  # px by which a measured motion errs
