@@ -86,6 +86,12 @@ def folder(whole, tmp_path):
     return tmp_path / "out"
 
 
+def alike(clip, mask):
+    """Overlap (IoU) of where a kept clip [F,H,W,3] is lit with a mask: videos for every player bleed at edges."""
+    lit = clip.amax(-1) > 0.15
+    return float((lit & mask).sum() / (lit | mask).sum())
+
+
 def test_everything_is_there_and_belongs_together(whole, scene):
     folder, _, _ = whole
     prepared = Prepared(folder)
@@ -95,8 +101,8 @@ def test_everything_is_there_and_belongs_together(whole, scene):
     assert read["motion"].size == SIZE and len(read["motion"]) == FRAMES
     product = read["product_mask"] > 0
     depth = read["object_depth"]
-    assert torch.equal((depth > 0).any(-1), product)
-    assert not ((read["hand"] > 0).any(-1) & product).any()
+    assert alike(depth, product) > 0.95
+    assert ((read["hand"].amax(-1) > 0.15) & product).sum() < 0.01 * product.sum()
     person = torch.from_numpy(scene.person_mask)
     seen = read["person_mask"] > 0
     assert (seen & person).sum() / person.sum() > 0.7
@@ -155,9 +161,7 @@ def test_own_mask_is_used_and_what_is_made_of_it_made_again(folder, whole):
     assert states["product_mask"] == "own" and states["keypoints"] == "kept"
     assert {"object_depth", "hand", "view_front"} <= made(states) and "pose" not in made(states)
     assert torch.equal(mask.read(path), own)
-    assert torch.equal(
-        (CONDITIONS["object_depth"].read(folder / CONDITIONS["object_depth"].of(NAME)) > 0).any(-1), own > 0
-    )
+    assert alike(CONDITIONS["object_depth"].read(folder / CONDITIONS["object_depth"].of(NAME)), own > 0) > 0.95
 
 
 def test_a_second_clip_shares_person_and_product(folder, whole):
@@ -278,7 +282,7 @@ def test_rotated_phone_clip(scene, tmp_path):
     run(tmp_path / "out", clip, options(scene.poses, systems=("anchorcrafter",)))
     film = anchor_data.read_frames(tmp_path / "out" / CONDITIONS["anchor_film"].of(NAME), [0])[0]
     assert film.shape == scene.frames[0].shape
-    assert np.abs(film.astype(float) - scene.frames[0]).mean() < 4
+    assert np.abs(film.astype(float) - scene.frames[0]).mean() < 5  # twice through a video for every player
 
 
 def test_varying_frame_rate(scene, tmp_path):
