@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from .bounded import RefusedError, brief, parse_json
+from .bounded import MOST_LETTERS, RefusedError, brief, parse_json
 from .pickles import ForeignCodeError, Table
 from .pickles import read_torch as read_torch_file
 
@@ -182,9 +182,14 @@ def assign(module: nn.Module, state: dict[str, torch.Tensor], what: str) -> None
 def check_fit(what: str, missing: list[str], unknown: list[str], wrong: list[str]) -> None:
     """Raise CheckpointError with the first few names of tensors that are missing, unknown or of another size."""
     kinds = ((missing, "missing"), (unknown, "unknown"), (wrong, "of another size"))
-    faults = [f"{len(names)} {kind} ({_few(names)})" for names, kind in kinds if names]
-    if faults:
-        raise CheckpointError(f"{what} does not fit: of its tensors {'; '.join(faults)}.")
+    told = ""
+    for each in (4, 2, 1):  # as many names as one line holds
+        faults = "; ".join(f"{len(names)} {kind} ({_few(names, each)})" for names, kind in kinds if names)
+        told = f"{what} does not fit: of its tensors {faults}."
+        if len(told) <= MOST_LETTERS:
+            break
+    if missing or unknown or wrong:
+        raise CheckpointError(told)
 
 
 def _few(names: list[str], count: int = 4) -> str:

@@ -150,6 +150,7 @@ def test_imports_keep_to_their_room(file):
     assert {name.split(".")[0] for name in named} & {"crafters", "torchvision", *host} == set()
 
 
+@pytest.mark.slow
 def test_everything_but_the_nodes_imports_without_comfyui_and_torchvision():
     modules = [module_name(file) for file in sources(*ROOMS) if file.relative_to(ROOT).parts[0] != "nodes"]
     run_python(f"""

@@ -68,12 +68,14 @@ def test_mimicmotion_equals_the_plain_loop(mimic, rows):
     close(mimic.sample(rows=rows), mimic.expected)
 
 
+@pytest.mark.slow
 def test_mimicmotions_overlap(mimic):
     result = mimic.sample(overlap=2)
     close(result, mimic.plain(overlap=2))
     assert not torch.allclose(result, mimic.expected, atol=1e-2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "case",
     [

@@ -35,6 +35,7 @@ def test_names_and_shapes_are_the_published_ones():
     assert sum(torch.Size(shape).numel() for shape in own.values()) == 2 * 369_184
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tile", [(1, 1, 1), (2, 3, 1), (3, 2, 5), TILE])
 @pytest.mark.parametrize("size", [(13, 48, 80), (5, 32, 16), (1, 16, 48)])
 def test_tiled_equals_whole(size, tile):

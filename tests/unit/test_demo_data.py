@@ -10,6 +10,8 @@ from crafters.preprocessors.clip import read_clip, write_video
 from crafters.training import anchor_data, anicrafter_data
 from PIL import Image
 
+pytestmark = pytest.mark.slow
+
 SIZE, FRAMES = (96, 128), 3
 NAMES = ["person000000_product000002.mp4", "person000000_product000003.mp4", "person000001_product000004.mp4"]
 

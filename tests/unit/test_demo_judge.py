@@ -9,6 +9,8 @@ from crafters.metrics.landmarks import body, body_distance
 from crafters.metrics.masks import iou, overlap
 from crafters.preprocessors.placement import Placement
 
+pytestmark = pytest.mark.slow
+
 FRAMES = 1
 
 

@@ -97,6 +97,7 @@ OPEN = np.array([[0, 0], [-9, -6], [-15, -14], [-20, -20], [-24, -25], [-9, -28]
                  [12, -24], [16, -33], [19, -39], [21, -44]]) * 0.6  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lost", ["points", "palm"])
 def test_a_frame_without_a_hand_costs_no_other_frame(lost, caplog):
     """It is bridged where it is short, and empty where it is long."""

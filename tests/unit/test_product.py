@@ -153,6 +153,7 @@ def real_photo(index):
     return torch.from_numpy(np.ascontiguousarray(image[..., ::-1])).float() / 255
 
 
+@pytest.mark.slow
 def test_published_photos_are_used_as_they_are():
     left, front, right = photos = [real_photo(i) for i in range(3)]
     views, masks = product_views(front, left, right)
@@ -161,6 +162,7 @@ def test_published_photos_are_used_as_they_are():
     assert all(0.5 < mask.mean() < 0.75 for mask in masks)
 
 
+@pytest.mark.slow
 def test_real_product_on_white_looks_as_on_black():
     image = real_photo(0)
     _, mask = cut_out(image, None, "left")

@@ -10,6 +10,8 @@ from crafters.models.avatar.anny_body import anny_body
 from crafters.models.avatar.motion import BodyMotion
 from crafters.models.avatar.rig import rig_from_body
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("anny")
 COUNT = 3000
 

@@ -41,6 +41,7 @@ def test_a_person_is_well_formed_and_always_the_same(person):
         make_person(0, "validation")
 
 
+@pytest.mark.slow
 def test_splits_share_no_person():
     looks = {split: [make_person(seed, split).look for seed in range(12)] for split in ("train", "test")}
     colours = {split: {(look.hair_style, look.top, look.colour) for look in of} for split, of in looks.items()}

@@ -213,6 +213,7 @@ def test_all_that_is_trained_gets_a_gradient(folder, ablate):
     assert all(name.endswith("attn2.to_k.weight") for name in idle) and bool(idle) == (not ablate)
 
 
+@pytest.mark.slow
 def test_gradient_checkpointing_changes_no_gradient(folder):
     plain, saving = (AnchorTask(anchor_settings(folder, gradient_checkpointing=on), 3) for on in (False, True))
     batch = batch_of(plain, 2, 3, u=0.9)
@@ -291,6 +292,7 @@ def same(a, b, **tolerance):
         torch.testing.assert_close(a[name], b[name], **(tolerance or {"rtol": 0, "atol": 0}))
 
 
+@pytest.mark.slow
 def test_resume_equals_uninterrupted(folder, trained, tmp_path):
     settings = anchor_settings(folder, reference_frame=True, export_dtype="fp32")
 
@@ -514,6 +516,7 @@ def test_settings_that_cannot_be(tmp_path, changes, words):
     assert words in str(error.value) and "\n" not in str(error.value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changes", "words"),
     [

@@ -104,6 +104,7 @@ def losses(out):
     return [float(row[rows[0].index("loss")]) for row in rows[1:]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("train_what", [("adapters",), ("base",)])
 def test_loss_falls(files, tmp_path, train_what):
     options = {"transformer": None, "model": WanSizes(**SIZES, **CODE)} if "base" in train_what else {}
@@ -112,6 +113,7 @@ def test_loss_falls(files, tmp_path, train_what):
     assert np.mean(values[-8:]) < 0.85 * np.mean(values[:8])
 
 
+@pytest.mark.slow
 def test_resumed_equals_uninterrupted(files, tmp_path):
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     train(task(files), settings(6, save_every=3, ema=0.9), whole)
@@ -229,6 +231,7 @@ def test_gradient_checkpointing_changes_no_number(files):
         torch.testing.assert_close(a, b, atol=1e-7, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_dropped_sample_sees_what_the_negative_pass_sees(files):
     one = task(files)
     randomise(one.trained)

@@ -159,6 +159,7 @@ def test_samples_show_keypoints_where_they_say(scenes):
         assert sample["box"].isnan().any() == (index == 3)  # the empty room
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", [DetectorTask, WholeBodyTask])
 def test_training_learns_and_writes_the_file(task, scenes, tmp_path):
     settings = Settings((Stage(steps=60, batch=4),), learning_rate=1e-2, clip_norm=5, log_every=15, preview_every=60)
