@@ -47,12 +47,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return _fail("interrupted", 130)
     except Exception as error:
-        from .models.chunks import out_of_memory
+        from .models.chunks import OUT_OF_MEMORY, out_of_memory
 
         if _disk_is_full(error):
             return _fail(f"the disk is full ({error}): free some space and run the command again.", 1)
         if out_of_memory(error):
-            return _fail("out of memory: choose a smaller size or fewer frames, or end other programs.", 1)
+            return _fail(OUT_OF_MEMORY, 1)
         if isinstance(error, (ComfyError, DownloadError, ServerError, OSError)):
             return _fail(error, 1)
         raise

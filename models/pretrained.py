@@ -9,6 +9,7 @@ import torch
 
 from .bounded import MIB, brief, read_json
 from .checkpoint import CheckpointError, check_fit, read
+from .chunks import out_of_memory
 
 CONFIG = "config.json"
 _LARGEST, _MOST_PARTS = 10_000_000, 1000  # whole numbers, and how many layers or blocks, in a configuration
@@ -130,6 +131,8 @@ def pretrained(cls, what: str, dtype: torch.dtype | None, source: str | None, **
     try:
         model, info = cls.from_pretrained(source, output_loading_info=True, ignore_mismatched_sizes=True, **options)
     except Exception as error:  # the libraries check little: anything may be raised
+        if out_of_memory(error):
+            raise
         raise CheckpointError(
             f"{what} cannot be loaded ({_told(error)}): give the whole folder as it is on the hub."
         ) from error
