@@ -309,4 +309,4 @@ def test_the_published_scene_without_weights():
     masks = masks > 0
     smooth = np.stack([inpaint_smoothly(*pair) for pair in zip(source, masks, strict=True)])
     found = hole_psnr(plate(source, masks), published, masks)
-    assert found > 26 and found > hole_psnr(smooth, published, masks) + 1.5  # 27.3; 24.3 by homographies alone
+    assert found > 26 and found > hole_psnr(smooth, published, masks) + 1.5  # 27.7 is measured

@@ -1,8 +1,13 @@
 """What the stages without weights find in synthetic scenes, beside the exact truth; margins under what was measured."""
 
+import numpy as np
 import pytest
+import torch
 from crafters.demo.scenes.scene import make_scene
 from crafters.demo.score import depth_correlation, find_conditions, joint_errors, score, sheet
+from crafters.metrics.pixels import psnr
+from crafters.preprocessors.background.plate import inpaint_smoothly
+from crafters.preprocessors.background.remove import remove_person
 
 pytestmark = pytest.mark.slow
 PRESENTING = {
@@ -29,4 +34,19 @@ def test_somebody_moving():
     assert scores["person IoU"] > 0.82
     assert scores["joints, px"] < 3 and scores["bones, °"] < 16
     assert scores["jitter after"] < scores["jitter before"]
-    assert scores["hole PSNR"] > 27  # hardly more than filled smoothly: little of what he hides comes into sight here
+    # Little of what she hides comes into sight, and following it then costs a little: 27.8 dB beside 28.0.
+    assert scores["hole PSNR"] > 27 and scores["hole PSNR"] > scores["hole PSNR, smooth"] - 0.5
+
+
+def test_what_comes_into_sight_behind_somebody_moving_is_taken_from_there():
+    """21.7 dB is measured, 17.1 of the hole filled smoothly."""
+    scene = make_scene(3, "test", (384, 216), 8, kind="dance")
+    hole = scene.objects > 0
+    images = torch.from_numpy(scene.frames).float() / 255
+    filled = remove_person(images, torch.from_numpy(hole).float(), dilation=2, scale=1.0)
+    smooth = np.stack([inpaint_smoothly(*pair) for pair in zip(scene.frames, hole, strict=True)])
+    clips = (filled * 255).round().byte().numpy(), smooth
+    found, plain = (
+        np.nanmean([psnr(*part) for part in zip(scene.background, clip, hole, strict=True)]) for clip in clips
+    )
+    assert found > plain + 3
