@@ -48,11 +48,11 @@ def register(commands) -> None:
         "--frames", type=int, default=0,
         help="use so many of the film; a motion that ends before then goes back and forth; default: all, without the "
         "person where the motion has ended",
-    )  # fmt: skip
+    )
     inputs.add_argument(
         "--first-frame", type=int, default=0, metavar="N",
         help="skip so many frames of the motion, where the film was cut at its beginning; default: %(default)s",
-    )  # fmt: skip
+    )
     weights = animate.add_argument_group("weights")
     weights.add_argument("--body", default="smplx/SMPLX_NEUTRAL.npz", help=f"or {ANNY}; default: %(default)s")
     weights.add_argument("--lhm", help="LHM's model.safetensors, the exact rig of avatars that it made")
@@ -62,7 +62,7 @@ def register(commands) -> None:
     weights.add_argument(
         "--anicrafter", nargs="+", default=["anicrafter.safetensors"], metavar="FILE",
         help="made by `crafters convert anicrafter` (default: %(default)s), or both shards",
-    )  # fmt: skip
+    )
     weights.add_argument("--wan", default="wan2.1_i2v_720p_14B_fp16.safetensors", help="default: %(default)s")
     weights.add_argument("--vae", default="wan_2.1_vae.safetensors", help="default: %(default)s")
     weights.add_argument("--clip-vision", default="clip_vision_h.safetensors", help="default: %(default)s")

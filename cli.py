@@ -90,7 +90,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--timeout", type=float, default=TIMEOUT, metavar="SECONDS",
         help="give up a server without any sign of life for so long; default: %(default).0f",
-    )  # fmt: skip
+    )
     run.set_defaults(command=_run)
 
     doctor = commands.add_parser("doctor", help="say what is installed, which weights are there and what is missing")

@@ -56,7 +56,7 @@ def register(commands) -> None:
     product.add_argument(
         "--product", type=Path, nargs="+", default=(), metavar="PHOTO",
         help="its photos: front, left, right; default: from the clip",
-    )  # fmt: skip
+    )
     others = prepare.add_argument_group("others")
     others.add_argument("--person", type=Path, metavar="PHOTO", help="also place pose, hands and depth on this person")
     others.add_argument("--short-side", type=int, default=576, metavar="PX", help="of that; default: %(default)s")
@@ -69,7 +69,7 @@ def register(commands) -> None:
         "--weights", type=_choice, action="append", default=[], metavar="WHAT=NAME",
         help=f"use that file or folder of models/crafters, or none; WHAT is {', '.join(WEIGHTS)}. By default what is "
         "there is used, and where there is nothing, the stage does without",
-    )  # fmt: skip
+    )
     prepare.set_defaults(command=_prepare)
 
 
@@ -110,7 +110,7 @@ def _prepare(args: argparse.Namespace) -> int:
         point=args.click, box=args.box, frame=args.at, product=tuple(args.product),
         person=args.person, short_side=args.short_side, avatar=args.avatar, character=args.character,
         field_of_view=args.field_of_view, tools=_tools(dict(args.weights)),
-    )  # fmt: skip
+    )
     prepared, sound = Prepared(args.out), True
     for name, clip in named.items():
         try:

@@ -77,7 +77,6 @@ def catalogue(threshold: int = CLEAN, clip: str = "CLIP") -> dict[str, Metric]:
     def pixels(measure: Callable[..., float], inside: bool | None = None) -> Callable[..., m.ByFrame]:
         return partial(m.likeness, measure, inside, threshold)
 
-    # fmt: off
     return {
         "obj-iou": Metric("Obj-IoU", higher, "published rule: where the mask is not black",
                           partial(m.object_iou, PUBLISHED), by_clip, masks),
@@ -106,4 +105,3 @@ def catalogue(threshold: int = CLEAN, clip: str = "CLIP") -> dict[str, Metric]:
         "ssim-inside": Metric("SSIM, product", higher, "", pixels(ssim, True), by_clip, masks[:1]),
         "ssim-outside": Metric("SSIM, elsewhere", higher, "", pixels(ssim, False), by_clip, masks[:1]),
     }
-    # fmt: on

@@ -41,7 +41,7 @@ def register(commands) -> None:
     evaluate.add_argument(
         "--threshold", type=int, choices=range(255), default=CLEAN, metavar="LEVEL",
         help="grey level above which a mask counts as clean; default: %(default)s",
-    )  # fmt: skip
+    )
     evaluate.add_argument("--out", type=Path, metavar="DIR", help="write report.md, .csv, .json and .png there")
     evaluate.set_defaults(command=_evaluate)
 

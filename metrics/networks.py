@@ -146,7 +146,6 @@ def _weights(network: type[nn.Module], only: str = "", without: str = "\0") -> C
 # Checkpoints of old Lightning releases name the class of a callback, as a key.
 _LIGHTNING = {("pytorch_lightning.callbacks.model_checkpoint", "ModelCheckpoint"): Inert}
 
-# fmt: off
 SOURCES = {
     "clip": Source("clip-vit-base-patch32", "clip_vision", _clip,
                    "https://huggingface.co/openai/clip-vit-base-patch32"),
@@ -161,4 +160,3 @@ SOURCES = {
     "i3d_torchscript": Source("i3d_torchscript.pt", "crafters", ScriptedI3D,
                               "https://github.com/universome/fvd-comparison"),
 }
-# fmt: on

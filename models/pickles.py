@@ -61,7 +61,7 @@ class _Unpickler(pickle._Unpickler):
     for _code in (
         pickle.INST, pickle.OBJ, pickle.EXT1, pickle.EXT2, pickle.EXT4, pickle.NEWOBJ_EX, pickle.BYTEARRAY8,
         pickle.NEXT_BUFFER, pickle.READONLY_BUFFER,
-    ):  # fmt: skip
+    ):
         del dispatch[_code[0]]
 
     def __init__(self, file, find: Find, persistent: Callable[[Any], Any] | None = None):
@@ -274,7 +274,7 @@ _KINDS = {
     "Float": torch.float32, "Double": torch.float64, "Half": torch.float16, "BFloat16": torch.bfloat16,
     "Long": torch.int64, "Int": torch.int32, "Short": torch.int16, "Char": torch.int8, "Byte": torch.uint8,
     "Bool": torch.bool,
-}  # fmt: skip
+}
 _NAMED_DTYPES = {name: value for name, value in vars(torch).items() if isinstance(value, torch.dtype)}
 _TORCH = {
     ("torch._utils", "_rebuild_tensor"): _tensor,

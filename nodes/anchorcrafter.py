@@ -19,7 +19,7 @@ def _checkpoints() -> list[str]:
 def _dtype_input(which: str):
     return io.Combo.Input("dtype", options=DTYPE_CHOICES, default="auto", optional=True,
                           tooltip=f"Number type of {which} weights; auto chooses by hardware (fp16 on most GPUs, fp32 "
-                          "on a CPU). fp32 doubles memory and time.")  # fmt: skip
+                          "on a CPU). fp32 doubles memory and time.")
 
 
 class CraftersLoadAnchorCrafter(io.ComfyNode):
@@ -38,7 +38,7 @@ class CraftersLoadAnchorCrafter(io.ComfyNode):
                 _dtype_input("its"),
             ],
             outputs=[AnchorModel.Output("model", display_name="model")],
-        )  # fmt: skip
+        )
 
     @classmethod
     def execute(cls, checkpoint, dtype="auto"):
@@ -66,7 +66,7 @@ class CraftersLoadSVDFolder(io.ComfyNode):
                 io.Vae.Output("vae", display_name="vae"),
                 io.ClipVision.Output("clip_vision", display_name="clip_vision"),
             ],
-        )  # fmt: skip
+        )
 
     @classmethod
     def execute(cls, folder, dtype="auto"):
@@ -110,7 +110,7 @@ class CraftersAnchorCondition(io.ComfyNode):
                                  "code does by mistake. Only for comparing with its results."),
             ],
             outputs=[AnchorCondition.Output("condition", display_name="condition")],
-        )  # fmt: skip
+        )
 
     @classmethod
     def execute(cls, model, vae, clip_vision, person, person_pose, pose, **options):
@@ -178,7 +178,7 @@ class CraftersAnchorSampler(io.ComfyNode):
                              "result is the same."),
             ],
             outputs=[io.Latent.Output("samples", display_name="samples")],
-        )  # fmt: skip
+        )
 
     @classmethod
     def execute(cls, model, condition, seed, steps, guidance_min, guidance_max, window, overlap=6, batch=0):
@@ -217,7 +217,7 @@ class CraftersAnchorDecode(io.ComfyNode):
                              "memory runs out it is halved by itself. Published: 8."),
             ],
             outputs=[io.Image.Output("images", display_name="images")],
-        )  # fmt: skip
+        )
 
     @classmethod
     def execute(cls, samples, vae, chunk=8):

@@ -55,11 +55,11 @@ class CraftersComposeScene(io.ComfyNode):
                 io.Image.Output("clip_image", display_name="clip_image",
                                 tooltip="The still as CLIP must see it: for CLIP Vision Encode."),
             ],
-        )  # fmt: skip
+        )
 
     @classmethod
     def execute(cls, avatar, alpha, background, character, mesh, mesh_mask=None, character_mask=None, length="trim",
-                alpha_twice=True, mask_shows="auto"):  # fmt: skip
+                alpha_twice=True, mask_shows="auto"):
         from ..models.anicrafter import conditions
         from ..preprocessors.lanczos import resize_lanczos
         from ..preprocessors.photo import mask_of
@@ -96,7 +96,7 @@ class CraftersLoadAniCrafter(io.ComfyNode):
                                tooltip="The second shard; none with a converted file."),
             ],
             outputs=[AniCrafterWeights.Output("anicrafter", display_name="anicrafter")],
-        )  # fmt: skip
+        )
 
     @classmethod
     def execute(cls, weights, second_shard="none"):
@@ -134,11 +134,11 @@ class CraftersAniCrafterApply(io.ComfyNode):
                                tooltip="Number type of the two embedders: fp32 as published; bf16 is quicker."),
             ],
             outputs=[io.Model.Output("patched", display_name="model")],
-        )  # fmt: skip
+        )
 
     @classmethod
     def execute(cls, model, anicrafter, scene, strength, lora_strength=1.0, start_percent=0.0, end_percent=1.0,
-                rounded_timesteps=True, dtype="fp32"):  # fmt: skip
+                rounded_timesteps=True, dtype="fp32"):
         from comfy.sd import load_lora_for_models
 
         from ..models.anicrafter import patch
@@ -181,7 +181,7 @@ class CraftersAniCrafterConditioning(io.ComfyNode):
                 io.Conditioning.Output("negative_out", display_name="negative"),
                 io.Latent.Output("latent", display_name="latent"),
             ],
-        )  # fmt: skip
+        )
 
     @classmethod
     def execute(cls, positive, negative, vae, scene, clip_vision_output=None, batch_size=1):
@@ -220,7 +220,7 @@ class CraftersAniCrafterPrompt(io.ComfyNode):
                 io.Conditioning.Output("positive", display_name="positive"),
                 io.Conditioning.Output("negative", display_name="negative"),
             ],
-        )  # fmt: skip
+        )
 
     @classmethod
     def check_lazy_status(cls, file, **linked):
@@ -259,7 +259,7 @@ class CraftersAniCrafterTrim(io.ComfyNode):
                              tooltip="Keep so many frames, where Compose Scene had to pad; 0 keeps all."),
             ],
             outputs=[io.Image.Output("trimmed", display_name="images")],
-        )  # fmt: skip
+        )
 
     @classmethod
     def execute(cls, images, frames=0):
@@ -292,7 +292,7 @@ class CraftersLoadWan(io.ComfyNode):
                                  "that the model does not fit in. Slower."),
             ],
             outputs=[WanModel.Output("wan", display_name="wan")],
-        )  # fmt: skip
+        )
 
     @classmethod
     def execute(cls, transformer, anicrafter, lora_strength=1.0, dtype="auto", offload_blocks=False):
@@ -323,7 +323,7 @@ class CraftersLoadWanEncoders(io.ComfyNode):
                 io.Vae.Output("vae_out", display_name="vae"),
                 io.ClipVision.Output("clip_vision_out", display_name="clip_vision"),
             ],
-        )  # fmt: skip
+        )
 
     @classmethod
     def execute(cls, vae, clip_vision):
@@ -369,11 +369,11 @@ class CraftersAniCrafterSampler(io.ComfyNode):
                              tooltip="Frames that neighbouring windows share and blend; without, seams are seen."),
             ],
             outputs=[io.Latent.Output("samples", display_name="samples")],
-        )  # fmt: skip
+        )
 
     @classmethod
     def execute(cls, wan, anicrafter, scene, positive, negative, vae, clip_vision_output, seed, steps, cfg, shift=5.0,
-                strength=1.0, published_rounding=True, window=81, overlap=16):  # fmt: skip
+                strength=1.0, published_rounding=True, window=81, overlap=16):
         from ..models.anicrafter.encoders import denormalise
         from ..models.anicrafter.wan import denoise, initial_noise, wan_condition
 

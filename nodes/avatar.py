@@ -25,7 +25,7 @@ def _size_inputs():
                      tooltip="Width of the picture in pixels; the motion's camera is scaled to it."),
         io.Int.Input("height", default=720, min=64, max=8192, step=16,
                      tooltip="Height in pixels. Width and height must have the shape the motion was filmed in."),
-    ]  # fmt: skip
+    ]
 
 
 class CraftersLoadAvatar(io.ComfyNode):
@@ -43,7 +43,7 @@ class CraftersLoadAvatar(io.ComfyNode):
                                "pose."),
             ],
             outputs=[Avatar.Output("avatar_out", display_name="avatar")],
-        )  # fmt: skip
+        )
 
     @classmethod
     def execute(cls, avatar):
@@ -76,7 +76,7 @@ class CraftersSaveAvatar(io.ComfyNode):
             ],
             outputs=[io.String.Output("path", display_name="path")],
             is_output_node=True,
-        )  # fmt: skip
+        )
 
     @classmethod
     def execute(cls, avatar, filename_prefix, format):
@@ -143,7 +143,7 @@ class CraftersRigAvatar(io.ComfyNode):
                                "T (arms out), A (arms half down)."),
             ],
             outputs=[Rig.Output("rig", display_name="rig")],
-        )  # fmt: skip
+        )
 
     @classmethod
     def execute(cls, avatar, body=None, lhm="none", constraint="none", pose=AS_STORED):
@@ -194,7 +194,7 @@ class CraftersLoadMotion(io.ComfyNode):
                 BodyMotion.Output("motion_out", display_name="motion"),
                 io.String.Output("report", display_name="report", tooltip="Frames found, size, rate, gaps."),
             ],
-        )  # fmt: skip
+        )
 
     @classmethod
     def execute(cls, motion, fps, fill_gaps=True, width=1280, height=720, film_fps=0.0, first_frame=0):
@@ -235,7 +235,7 @@ class CraftersEditMotion(io.ComfyNode):
     def define_schema(cls):
         def shift(name, axis):
             return io.Float.Input(name, default=0.0, min=-20.0, max=20.0, step=0.01, optional=True,
-                                  tooltip=f"Move the person by so many metres, positive {axis}.")  # fmt: skip
+                                  tooltip=f"Move the person by so many metres, positive {axis}.")
 
         return io.Schema(
             node_id="CraftersEditMotion",
@@ -261,7 +261,7 @@ class CraftersEditMotion(io.ComfyNode):
                                  tooltip="Repeat forwards and backwards, which never jumps."),
             ],
             outputs=[BodyMotion.Output("motion_out", display_name="motion")],
-        )  # fmt: skip
+        )
 
     @classmethod
     def execute(cls, motion, x=0.0, y=0.0, z=0.0, turn=0.0, scale=1.0, fps=0.0, frames=0, back_and_forth=True):
@@ -291,7 +291,7 @@ class CraftersSaveMotion(io.ComfyNode):
             ],
             outputs=[io.String.Output("path", display_name="path")],
             is_output_node=True,
-        )  # fmt: skip
+        )
 
     @classmethod
     def execute(cls, motion, filename_prefix, format):
@@ -325,7 +325,7 @@ class CraftersRenderAvatar(io.ComfyNode):
                 io.Mask.Output("alpha", display_name="alpha"),
                 io.Mask.Output("depth", display_name="depth", tooltip="Metres from the camera, 0 where nothing is."),
             ],
-        )  # fmt: skip
+        )
 
     @classmethod
     def execute(cls, avatar, rig, motion, width, height, backend="torch"):

@@ -38,7 +38,7 @@ class CraftersLoadProPainter(io.ComfyNode):
                                "a CPU."),
             ],
             outputs=[Painter.Output("painter", display_name="painter")],
-        )  # fmt: skip
+        )
 
     @classmethod
     def execute(cls, raft, flow_completion, generator, dtype="auto"):
@@ -72,7 +72,7 @@ class CraftersCutHole(io.ComfyNode):
                 io.Int.Output("height", display_name="height"),
                 io.Int.Output("length", display_name="length", tooltip="A number of frames that Wan can make."),
             ],
-        )  # fmt: skip
+        )
 
     @classmethod
     def execute(cls, images, mask, dilation=16, scale=0.5):
@@ -115,7 +115,7 @@ class CraftersRemovePerson(io.ComfyNode):
                 io.Image.Output("background", display_name="images"),
                 io.String.Output("method", display_name="method", tooltip="How the holes were filled."),
             ],
-        )  # fmt: skip
+        )
 
     @classmethod
     def execute(cls, images, mask, painter=None, dilation=16, preset="fast", scale=0.5, subvideo=80, filled=None):

@@ -40,7 +40,7 @@ class CraftersClipFrames(io.ComfyNode):
                 io.Mask.Output("mask", display_name="mask",
                                tooltip="1 where the picture is, 0 where it is transparent; 1 all over in most videos."),
             ],
-        )  # fmt: skip
+        )
 
     @classmethod
     def execute(cls, video, first_frame, every, frames, long_side=1024, at_fps=0.0):
@@ -71,7 +71,7 @@ class CraftersFitPerson(io.ComfyNode):
                 io.Int.Output("width", display_name="width"),
                 io.Int.Output("height", display_name="height"),
             ],
-        )  # fmt: skip
+        )
 
     @classmethod
     def execute(cls, image, short_side, shape="nearest"):

@@ -37,7 +37,7 @@ def _inputs(kinds: tuple[str, ...], what: str, width: int, height: int) -> list:
         io.Int.Input("frames", default=16, min=1, max=1000, tooltip="Length of the clip."),
         io.Float.Input("fps", default=15.0, min=1.0, max=60.0, step=0.1, optional=True,
                        tooltip="Frames per second, for the speed of the movement."),
-    ]  # fmt: skip
+    ]
 
 
 class CraftersDemoScene(io.ComfyNode):
@@ -118,7 +118,7 @@ class CraftersDemoMotionScene(io.ComfyNode):
                 io.Mask.Output("person_mask", display_name="person_mask", tooltip="1 where the person is visible."),
                 io.Float.Output("fps_out", display_name="fps"),
             ],
-        )  # fmt: skip
+        )
 
     @classmethod
     def execute(cls, seed, split, kind, width, height, frames, fps=15.0, gaussians=20_000, flaws=1.0):

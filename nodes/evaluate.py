@@ -52,11 +52,11 @@ class CraftersEvaluateClips(io.ComfyNode):
             ],
             hidden=[io.Hidden.unique_id],
             is_output_node=True,
-        )  # fmt: skip
+        )
 
     @classmethod
     def execute(cls, truth, result, truth_mask=None, result_mask=None, truth_pose=None, result_pose=None, person=None,
-                person_pose=None, clip_vision=None, metrics="", threshold=CLEAN):  # fmt: skip
+                person_pose=None, clip_vision=None, metrics="", threshold=CLEAN):
         import torch
 
         from ..metrics.evaluate import evaluate

@@ -53,14 +53,14 @@ class CraftersKeepConditions(io.ComfyNode):
             ],
             hidden=[io.Hidden.prompt, io.Hidden.unique_id],
             is_output_node=True,
-        )  # fmt: skip
+        )
 
     @classmethod
     def check_lazy_status(cls, folder, clip, **given):
         prepared = _prepared(folder, clip)
         recipes, _ = _connected(cls.hidden, prepared, clip)
         return [what for what, recipe in recipes.items()
-                if given.get(what) is None and not prepared.holds(CONDITIONS[what].of(clip), recipe)]  # fmt: skip
+                if given.get(what) is None and not prepared.holds(CONDITIONS[what].of(clip), recipe)]
 
     @classmethod
     def execute(cls, folder, clip, fps=15.0, **given):
@@ -154,7 +154,7 @@ class CraftersLoadAniConditions(io.ComfyNode):
 
 def _clip_input():
     found = [f"{folder}/{clip}" for folder in files.output_folders(MANIFEST)
-             for clip in Prepared(files.output_folder(folder)).clips()]  # fmt: skip
+             for clip in Prepared(files.output_folder(folder)).clips()]
     return io.Combo.Input("clip", options=found, tooltip="Folder below ComfyUI's output folder, and clip.")
 
 

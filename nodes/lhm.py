@@ -41,7 +41,7 @@ class CraftersLoadLHM(io.ComfyNode):
                                "always in bf16, as published."),
             ],
             outputs=[LHMModel.Output("lhm_out", display_name="lhm")],
-        )  # fmt: skip
+        )
 
     @classmethod
     def execute(cls, lhm, sapiens, points=SPREAD, dtype="fp32"):
@@ -87,7 +87,7 @@ class CraftersPrepareCharacter(io.ComfyNode):
                 io.Mask.Output("mask_out", display_name="mask", tooltip="1 on the person, of the photo."),
                 io.String.Output("report", display_name="report", tooltip="What of the person is seen."),
             ],
-        )  # fmt: skip
+        )
 
     @classmethod
     def execute(cls, image, keypoints, mask=None, mask_shows="person", head=True):
@@ -127,7 +127,7 @@ class CraftersReconstructAvatar(io.ComfyNode):
                                  "shape."),
             ],
             outputs=[Avatar.Output("avatar", display_name="avatar")],
-        )  # fmt: skip
+        )
 
     @classmethod
     def execute(cls, lhm, character, head=None, shape=None):
@@ -169,7 +169,7 @@ class CraftersAvatarFromPhoto(io.ComfyNode):
                 Avatar.Output("avatar", display_name="avatar"),
                 io.String.Output("report", display_name="report", tooltip="How well the body fits the keypoints."),
             ],
-        )  # fmt: skip
+        )
 
     @classmethod
     def execute(cls, character, body, motion=None, gaussians=40_000):
@@ -202,7 +202,7 @@ class CraftersPreviewAvatar(io.ComfyNode):
             ],
             outputs=[io.Image.Output("images", display_name="images", tooltip="For Create Video.")],
             is_output_node=True,
-        )  # fmt: skip
+        )
 
     @classmethod
     def execute(cls, avatar, frames, width, height):

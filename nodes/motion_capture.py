@@ -23,7 +23,7 @@ def _weights(mark: str, suffixes: set[str]) -> list[str]:
 def _angle_input(least, more=""):
     return io.Float.Input("field_of_view", default=60.0, min=least, max=150.0, step=1.0,
                           tooltip="Degrees the camera sees over the picture's longer side. A phone: 65 to 75, zoomed "
-                          f"in less; 60 is what the published system takes for all{more}.")  # fmt: skip
+                          f"in less; 60 is what the published system takes for all{more}.")
 
 
 class CraftersLoadHaMeR(io.ComfyNode):
@@ -42,7 +42,7 @@ class CraftersLoadHaMeR(io.ComfyNode):
                 io.Combo.Input("mano", options=_weights("mano_right", {".pkl"}), tooltip="MANO_RIGHT.pkl."),
             ],
             outputs=[HaMeRModel.Output("hamer_out", display_name="hamer")],
-        )  # fmt: skip
+        )
 
     @classmethod
     def execute(cls, hamer, mano):
@@ -76,7 +76,7 @@ class CraftersHandMesh(io.ComfyNode):
                 io.Image.Output("image", display_name="images", tooltip="For Place Condition Video."),
                 io.String.Output("report", display_name="report", tooltip="In how many frames each hand is drawn."),
             ],
-        )  # fmt: skip
+        )
 
     @classmethod
     def execute(cls, images, keypoints, product=None, hamer=None, fps=30.0, field_of_view=60.0):
@@ -117,7 +117,7 @@ class CraftersLoadMultiHMR(io.ComfyNode):
                                tooltip="multiHMR_896_L.pt."),
             ],
             outputs=[MultiHMRModel.Output("multihmr_out", display_name="multihmr")],
-        )  # fmt: skip
+        )
 
     @classmethod
     def execute(cls, multihmr):
@@ -149,7 +149,7 @@ class CraftersBodyMotionFromVideo(io.ComfyNode):
                 io.String.Output("report", display_name="report",
                                  tooltip="Frames filled in, how well the points are met, how much the body trembles."),
             ],
-        )  # fmt: skip
+        )
 
     @classmethod
     def execute(cls, images, keypoints, body, multihmr=None, fps=30.0, field_of_view=60.0):

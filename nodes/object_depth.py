@@ -27,7 +27,7 @@ class CraftersLoadDepth(io.ComfyNode):
                                tooltip="Number type of its weights. fp32 is exact; fp16 and bf16 halve the memory."),
             ],
             outputs=[DepthNetwork.Output("network", display_name="network")],
-        )  # fmt: skip
+        )
 
     @classmethod
     def execute(cls, name, dtype="fp32"):
@@ -55,7 +55,7 @@ class CraftersObjectDepth(io.ComfyNode):
                                    "mask, which is what little the model needs."),
             ],
             outputs=[io.Image.Output("depth", display_name="depth", tooltip="For Place Condition Video.")],
-        )  # fmt: skip
+        )
 
     @classmethod
     def execute(cls, images, mask, network=None):
@@ -89,7 +89,7 @@ class CraftersFitStandIn(io.ComfyNode):
                 io.Image.Output("fitted", display_name="depth"),
                 io.Mask.Output("fitted_mask", display_name="mask", tooltip="For the hand mesh, which it cuts."),
             ],
-        )  # fmt: skip
+        )
 
     @classmethod
     def execute(cls, depth, mask, product, scale, shift_x=0.0, shift_y=0.0):
@@ -121,7 +121,7 @@ class CraftersProductViewsFromClip(io.ComfyNode):
                 io.Image.Output("views", display_name="views", tooltip="What the model will see: left, front, right."),
                 io.String.Output("chosen", display_name="frames", tooltip="The chosen frames: left, front, right."),
             ],
-        )  # fmt: skip
+        )
 
     @classmethod
     def execute(cls, images, mask, front=-1):

@@ -40,7 +40,7 @@ class CraftersLoadDWPose(io.ComfyNode):
                 PoseDetector.Output("detector_out", display_name="detector"),
                 io.String.Output("provider_out", display_name="provider", tooltip="What it really runs on."),
             ],
-        )  # fmt: skip
+        )
 
     @classmethod
     def execute(cls, detector, pose, provider="auto"):
@@ -70,7 +70,7 @@ class CraftersExtractPose(io.ComfyNode):
             ],
             outputs=[PoseKeypoint.Output("keypoints", display_name="keypoints",
                                          tooltip="OpenPose JSON with each point's confidence.")],
-        )  # fmt: skip
+        )
 
     @classmethod
     def execute(cls, detector, images, person=0, click=""):
@@ -103,7 +103,7 @@ class CraftersPlacePose(io.ComfyNode):
                 PoseKeypoint.Output("keypoints", display_name="keypoints", tooltip="The motion on the photo's canvas."),
                 Placement.Output("placement", display_name="placement", tooltip="For Place Condition Video."),
             ],
-        )  # fmt: skip
+        )
 
     @classmethod
     def execute(cls, driving, reference, fit=VISIBLE_JOINTS):
@@ -133,7 +133,7 @@ class CraftersDrawPose(io.ComfyNode):
                                  "Off is what the released models learned."),
             ],
             outputs=[io.Image.Output("image", display_name="image")],
-        )  # fmt: skip
+        )
 
     @classmethod
     def execute(cls, keypoints, antialias=False):

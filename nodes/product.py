@@ -33,7 +33,7 @@ class CraftersProductViews(io.ComfyNode):
         def mask(name):
             which = name.removesuffix("_mask")
             return io.Mask.Input(name, optional=True,
-                                 tooltip=f"Mask of `{which}`; what it shows is set by masks_show.")  # fmt: skip
+                                 tooltip=f"Mask of `{which}`; what it shows is set by masks_show.")
 
         return io.Schema(
             node_id="CraftersProductViews",
@@ -54,11 +54,11 @@ class CraftersProductViews(io.ComfyNode):
                 Product.Output("product", display_name="product"),
                 io.Image.Output("views", display_name="views", tooltip="What the model will see: left, front, right."),
             ],
-        )  # fmt: skip
+        )
 
     @classmethod
     def execute(cls, front, left=None, right=None, more=None, front_mask=None, left_mask=None, right_mask=None,
-                more_mask=None, masks_show="background"):  # fmt: skip
+                more_mask=None, masks_show="background"):
         def first(image, mask):
             if image is None:
                 return None, None
@@ -95,7 +95,7 @@ class CraftersLoadDINOv2(io.ComfyNode):
                                "as large."),
             ],
             outputs=[DINOv2Model.Output("dinov2", display_name="dinov2")],
-        )  # fmt: skip
+        )
 
     @classmethod
     def execute(cls, name, dtype="auto"):

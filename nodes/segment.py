@@ -37,7 +37,7 @@ class CraftersLoadSegmenter(io.ComfyNode):
                                tooltip="Number type of its weights. fp32 is exact; fp16 and bf16 halve the memory."),
             ],
             outputs=[Segmenter.Output("segmenter", display_name="segmenter")],
-        )  # fmt: skip
+        )
 
     @classmethod
     def execute(cls, name, dtype="fp32"):
@@ -71,7 +71,7 @@ class CraftersSegmentPrompt(io.ComfyNode):
                 SegmentPrompts.Input("prompts", optional=True, tooltip="Prompts to add this one to."),
             ],
             outputs=[SegmentPrompts.Output("prompts_out", display_name="prompts")],
-        )  # fmt: skip
+        )
 
     @classmethod
     def execute(cls, frame, inside, outside, box, object=1, mask=None, prompts=()):
@@ -114,7 +114,7 @@ class CraftersSegmentVideo(io.ComfyNode):
                 io.String.Output("report", display_name="report",
                                  tooltip="What is in doubt, was missing or cleaned, and where."),
             ],
-        )  # fmt: skip
+        )
 
     @classmethod
     def execute(cls, images, find, grow=0, prompts=(), keypoints=None, segmenter=None):

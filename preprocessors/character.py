@@ -300,7 +300,7 @@ def _head(on_white: np.ndarray, pose: Pose) -> torch.Tensor:
     crop = cv2.warpAffine(
         on_white, corner, (HEAD_SIDE, HEAD_SIDE), flags=cv2.INTER_LINEAR,
         borderMode=cv2.BORDER_CONSTANT, borderValue=(1.0, 1.0, 1.0),
-    )  # fmt: skip
+    )
     return torch.from_numpy(crop)[None]
 
 

@@ -39,7 +39,7 @@ def fit_person(image: torch.Tensor, short_side: int = 576, shape: str = "nearest
         logger.warning(
             "The video becomes %d×%d, in the photo's shape; the model learned %d×%d, which shape published gives.",
             *size, *published,
-        )  # fmt: skip
+        )
     for share, side in zip(lost, ("width", "height"), strict=True):
         if share > TOLD:
             logger.warning("%d %% of the photo's %s is cut off.", round(100 * share), side)

@@ -182,7 +182,7 @@ BY_HAND = (
         "smplx", "SMPL-X, the body that moves avatars", "https://smpl-x.is.tue.mpg.de", "crafters",
         "smplx/SMPLX_NEUTRAL.npz",
     ),
-)  # fmt: skip
+)
 
 
 def named(name: str) -> WeightSet | None:

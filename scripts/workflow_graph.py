@@ -136,7 +136,7 @@ class Graph:
             }
             for node in self._nodes
             if node.info
-        }  # fmt: skip
+        }
 
     def ui(self) -> dict:
         """The UI format, laid out."""
@@ -160,7 +160,7 @@ class Graph:
                 "properties": {"Node name for S&R": node.kind, **_pack(node.info)} if node.info else {},
                 "widgets_values": _widget_values(node.info, node.inputs) if node.info else [node.inputs["text"]],
                 **({} if node.info else {"color": "#432", "bgcolor": "#653"}),
-            })  # fmt: skip
+            })
         for link, origin, slot, *_ in links:
             nodes[origin - 1]["outputs"][slot]["links"].append(link)
         return {
@@ -222,7 +222,7 @@ def input_specs(info: dict) -> list[tuple[str, str, list]]:
     """(required or optional, name, [type, options]) of each input, in the schema's order."""
     return [(category, name, info["input"][category][name])
             for category in ("required", "optional")
-            for name in info.get("input_order", {}).get(category, [])]  # fmt: skip
+            for name in info.get("input_order", {}).get(category, [])]
 
 
 def input_type(spec: list) -> str:

@@ -30,7 +30,7 @@ def body_buffers(body, vertex):
     layer = {
         "v_template": body.template, "shapedirs": body.shape_dirs, "J_regressor": body.regressor,
         "parents": torch.tensor(body.skeleton.parents), "lbs_weights": body.skinning, "faces_tensor": body.faces,
-    }  # fmt: skip
+    }
     buffers = {f"smplx_layer.{name}": tensor for name, tensor in layer.items()} | {
         "skinning_weight": body.skinning[vertex],
         "shape_dirs": body.shape_dirs[vertex],

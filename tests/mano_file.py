@@ -14,6 +14,6 @@ def write_mano(path, vertices=778):
         "posedirs": random.randn(vertices, 3, 135) * 1e-4, "weights": weights,
         "J_regressor": (weights / weights.sum(0)).T, "f": random.randint(0, vertices, (1538, 3)).astype(np.uint32),
         "kintree_table": np.array([[2**32 - 1, 0, 1, 2, 0, 4, 5, 0, 7, 8, 0, 10, 11, 0, 13, 14], range(16)]),
-    }  # fmt: skip
+    }
     path.write_bytes(pickle.dumps(hand, protocol=2))
     return path

@@ -23,7 +23,7 @@ def main(folder):
             for shape in (
                 (256, frames, height // 2, width // 2), (20, frames, height, width), (257, 16), (512, 32), (512, 32)
             )
-        )  # fmt: skip
+        )
         condition = WanCondition(tokens, concat, clip, *texts)
         together, single = (
             denoise(Loaded(model), condition, initial_noise(condition, 0), 2, published_rounding=False)

@@ -110,7 +110,7 @@ class AniCrafterTask:
         width = self.base.config.text_dim
         self.texts = load_prompts(settings.prompt) if settings.prompt else tuple(
             pad_text(torch.randn(1, 8, width).bfloat16().float()) for _ in range(2)
-        )  # fmt: skip
+        )
         parts = {"base": self.base} if train_base else {}
         if "adapters" in settings.train:
             parts |= self._adapters()

@@ -159,7 +159,7 @@ def write_onnx(network: PersonDetector | WholeBodyPose, path: str | Path) -> Non
         torch.onnx.export(
             network.eval(), (torch.zeros(1, 3, *size),), str(path), dynamo=False, opset_version=13,
             input_names=names[0], output_names=names[1],
-        )  # fmt: skip
+        )
     model = onnx.load(path)
     halve_weights(model)
     onnx.save(model, path)

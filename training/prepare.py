@@ -431,4 +431,4 @@ STAGES = (
         PLACED, _placed, ("film", "keypoints", "hand", "object_depth"), ("dwpose",), ("person", "short_side"),
         ONLY_ANCHOR, lambda options: options.person is not None,
     ),
-)  # fmt: skip
+)

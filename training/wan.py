@@ -11,7 +11,7 @@ from ..models.anicrafter.names import native_name
 
 # AniCrafter's LoRA is on these of each block, by Wan's own names.
 TARGETS = ("self_attn.q", "self_attn.k", "self_attn.v", "self_attn.o", "cross_attn.q", "cross_attn.k", "cross_attn.v",
-           "cross_attn.o", "ffn.0", "ffn.2")  # fmt: skip
+           "cross_attn.o", "ffn.0", "ffn.2")
 
 
 @dataclass(frozen=True)

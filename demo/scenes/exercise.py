@@ -37,7 +37,7 @@ class _Body:
         self.pose[:, joint] = to_axis_angle(matrix)
 
     def arm(self, side: str, swing: torch.Tensor | float = 0.0, down: torch.Tensor | float = HANGING,
-            bend: torch.Tensor | float = 0.25) -> None:  # fmt: skip
+            bend: torch.Tensor | float = 0.25) -> None:
         """`swing`: forwards, about the shoulders' axis; `down` from the T-pose; `bend`: of the elbow, forwards."""
         self.set(SHOULDER[side], x=-torch.as_tensor(swing), z=-SIGN[side] * down)
         self.set(ELBOW[side], y=-SIGN[side] * bend)
@@ -163,5 +163,5 @@ def _turn_around(body: _Body, side: str) -> None:
 _KINDS: dict[str, Callable[[_Body, str], None]] = {
     "wave": _wave, "dance": _dance, "walk": _walk, "squat": _squat, "jumping_jack": _jumping_jack,
     "arm_circles": _arm_circles, "turn_around": _turn_around,
-}  # fmt: skip
+}
 EXERCISES = tuple(_KINDS)

@@ -13,7 +13,7 @@ _FINGER_ORDER = (4, 0, 1, 3, 2)  # thumb, index, middle, ring, little of SMPL-X'
 # The left half of the 68 face points (the right half mirrors it), m on the mean body; the nearest skin is taken.
 _JAW = ((0.074, 0.325, 0.055), (0.072, 0.300, 0.058), (0.068, 0.276, 0.063), (0.061, 0.255, 0.072),
         (0.053, 0.238, 0.090), (0.043, 0.226, 0.106), (0.030, 0.219, 0.122), (0.015, 0.214, 0.134),
-        (0.0, 0.213, 0.140))  # fmt: skip
+        (0.0, 0.213, 0.140))
 _BROW = (
     (0.052, 0.356, 0.125),
     (0.044, 0.361, 0.135),
@@ -26,7 +26,7 @@ _NOSTRIL = ((0.014, 0.286, 0.148), (0.008, 0.283, 0.154), (0.0, 0.281, 0.158))
 _EYE = ((0.0145, 0.330, 0.140), (0.023, 0.338, 0.143), (0.037, 0.338, 0.141), (0.0455, 0.331, 0.132),
         (0.037, 0.324, 0.139), (0.023, 0.324, 0.142))  # fmt: skip  # inner corner first
 _LIP = ((0.025, 0.2615, 0.140), (0.016, 0.268, 0.149), (0.007, 0.271, 0.155), (0.0, 0.2695, 0.156),
-        (0.016, 0.2545, 0.149), (0.008, 0.2515, 0.153), (0.0, 0.2505, 0.155))  # fmt: skip
+        (0.016, 0.2545, 0.149), (0.008, 0.2515, 0.153), (0.0, 0.2505, 0.155))
 _INNER_LIP = (
     (0.022, 0.2615, 0.142),
     (0.010, 0.263, 0.151),
@@ -84,11 +84,11 @@ def _face() -> list[tuple[float, float, float]]:
     right_eye = [mirrored(_EYE)[i] for i in (3, 2, 1, 0, 5, 4)]
     left_lip, right_lip = _LIP, mirrored(_LIP)
     outer = [right_lip[0], right_lip[1], right_lip[2], _LIP[3], left_lip[2], left_lip[1], left_lip[0],
-             left_lip[4], left_lip[5], _LIP[6], right_lip[5], right_lip[4]]  # fmt: skip
+             left_lip[4], left_lip[5], _LIP[6], right_lip[5], right_lip[4]]
     inner_right = mirrored(_INNER_LIP)
     inner = [inner_right[0], inner_right[1], _INNER_LIP[2], _INNER_LIP[1], _INNER_LIP[0], _INNER_LIP[3], _INNER_LIP[4],
-             inner_right[3]]  # fmt: skip
+             inner_right[3]]
     return [
         *mirrored(_JAW), *_JAW[-2::-1], *mirrored(_BROW), *_BROW[::-1], *_NOSE,
         *mirrored(_NOSTRIL), *_NOSTRIL[-2::-1], *right_eye, *_EYE, *outer, *inner,
-    ]  # fmt: skip
+    ]

@@ -12,7 +12,7 @@ Box = tuple[float, float, float, float]  # x0, y0, x1, y1
 PALETTE: tuple[Colour, ...] = (
     (214, 48, 49), (240, 128, 38), (248, 200, 52), (126, 178, 62), (38, 142, 92), (32, 158, 164), (52, 120, 200),
     (44, 62, 122), (122, 72, 168), (214, 84, 146), (126, 76, 50), (246, 240, 226), (40, 40, 46), (158, 206, 226),
-)  # fmt: skip
+)
 WORDS = {
     "train": (
         "TEA COCO MINT SOAP JAM OATS SUN LIME FIZZ GLOW NOVA PLUM ECO RICE MILK BLOOM TOFU ALOE CORN PEAR WAVE "

@@ -106,7 +106,7 @@ def make_person(seed: int, split: str) -> Person:
     return Person(
         seed, split, look, betas, body.model.skeleton, joints, surface,
         _skin(body, points, hands, look.skin), keypoint_blend(body, points, joints),
-    )  # fmt: skip
+    )
 
 
 def _skin(body: AnnyBody, points: torch.Tensor, faces: torch.Tensor, colour: Colour) -> Surface:

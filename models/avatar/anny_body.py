@@ -21,19 +21,19 @@ if TYPE_CHECKING:
 
 PARENTS = (-1, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 9, 12, 13, 14, 16, 17, 18, 19, 15, 15, 15,
            20, 25, 26, 20, 28, 29, 20, 31, 32, 20, 34, 35, 20, 37, 38,
-           21, 40, 41, 21, 43, 44, 21, 46, 47, 21, 49, 50, 21, 52, 53)  # fmt: skip
+           21, 40, 41, 21, 43, 44, 21, 46, 47, 21, 49, 50, 21, 52, 53)
 # Anny's bone whose head is the joint; the fingers follow below. Other bones move with their nearest ancestor here.
 _BONES = {
     "root": 0, "upperleg01.L": 1, "upperleg01.R": 2, "spine04": 3, "lowerleg01.L": 4, "lowerleg01.R": 5, "spine02": 6,
     "foot.L": 7, "foot.R": 8, "spine01": 9, "toe3-1.L": 10, "toe3-1.R": 11, "neck01": 12, "clavicle.L": 13,
     "clavicle.R": 14, "head": 15, "upperarm01.L": 16, "upperarm01.R": 17, "lowerarm01.L": 18, "lowerarm01.R": 19,
     "wrist.L": 20, "wrist.R": 21, "eye.L": 23, "eye.R": 24,
-}  # fmt: skip
+}
 _FINGERS = (2, 3, 5, 4, 1)  # SMPL-X's order: index, middle, little, ring, thumb
 _BONES |= {
     f"finger{finger}-{i + 1}.{side}": first + 3 * place + i
     for side, first in (("L", 25), ("R", 40)) for place, finger in enumerate(_FINGERS) for i in range(3)
-}  # fmt: skip
+}
 JAW = 22
 _JAW_FROM_HEAD = (0.0, -0.005, -0.012)  # m; Anny has no jaw bone, so that this joint moves nothing
 _SPLAY = {2: 5.0, 3: 0.0, 4: -4.0, 5: -9.0}  # degrees from the hand's direction to the thumb's side
@@ -41,10 +41,10 @@ _LABELS = {
     "head": "head", "left_hand": "hand.L", "right_hand": "hand.R", "left_foot": "foot.L", "right_foot": "foot.R",
     "left_eye": ("eye_front.L", "eye_back.L"), "right_eye": ("eye_front.R", "eye_back.R"),
     "left_socket": "eye_cavity.L", "right_socket": "eye_cavity.R", "mouth": ("mouth_cavity", "tongue"),
-}  # fmt: skip
+}
 _COCO = ("nose", *(f"{side}_{point}"
                    for point in ("eye", "ear", "shoulder", "elbow", "wrist", "hip", "knee", "ankle")
-                   for side in ("left", "right")))  # fmt: skip
+                   for side in ("left", "right")))
 _SAMPLES, _NEAR = 192, 800
 _WRIST = 0.022  # m of the forearm that belong to a hand, as MANO's has them
 
@@ -97,7 +97,7 @@ def anny() -> AnnyBody:
     model = BodyModel(
         template, shape_dirs, torch.zeros(9 * (JOINTS - 1), 3 * len(template)), regressor, skinning, faces,
         Skeleton.regress(regressor, template, shape_dirs, PARENTS),
-    )  # fmt: skip
+    )
     parts = _parts(source)
     hands = {side: _closed(faces[parts[f"{side}_hand"] | _wrist(model, side)]) for side in ("left", "right")}
     return AnnyBody(model, hands, parts, _keypoints(source))

@@ -16,7 +16,7 @@ SUFFIXES = (".safetensors", ".pth", ".ply")
 SHAPES = {
     "offset": ("N", 3), "points": ("N", 3), "rgb": ("N", 3), "opacity": ("N", 1), "scale": ("N", 3),
     "rotation": ("N", 4), "neutral_transforms": (55, 4, 4), "betas": (10,),
-}  # fmt: skip
+}
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,7 +17,7 @@ from .rotation import axis_angle_to_quaternion, quaternion_product, quaternion_t
 
 # JSON entries in the order of the joints, and how many joints each holds (0: one, not in a list).
 _POSE = {"root_pose": 0, "body_pose": 21, "jaw_pose": 0, "leye_pose": 0, "reye_pose": 0, "lhand_pose": 15,
-         "rhand_pose": 15}  # fmt: skip
+         "rhand_pose": 15}
 _ROWS = {"trans": (3,), "betas": (BETAS,), "focal": (2,), "princpt": (2,), "img_size_wh": (2,)}
 _MOST = 256 * MIB  # bytes of an .npz file's arrays: half an hour at 120 frames per second
 _FIELD_OF_VIEW = 60.0  # degrees over the longer side, what AniCrafter's motion estimator assumes

@@ -27,7 +27,7 @@ TYPES = {
     "char": "i1", "uchar": "u1", "short": "<i2", "ushort": "<u2", "int": "<i4", "uint": "<u4", "float": "<f4",
     "double": "<f8", "int8": "i1", "uint8": "u1", "int16": "<i2", "uint16": "<u2", "int32": "<i4", "uint32": "<u4",
     "float32": "<f4", "float64": "<f8",
-}  # fmt: skip
+}
 
 
 def write_ply(avatar: "Avatar", path: Path) -> None:
@@ -37,7 +37,7 @@ def write_ply(avatar: "Avatar", path: Path) -> None:
     columns = (
         avatar.xyz(), torch.zeros(len(avatar), 3), (avatar.rgb.double() - 0.5) / SH_0, opacity.logit(),
         avatar.scale.double().clamp(min=tiny).log(), avatar.rotation, avatar.offset,
-    )  # fmt: skip
+    )
     rows = torch.cat([column.float() for column in columns], -1).numpy().astype("<f4")
     rest = [*avatar.neutral_transforms.flatten(), *avatar.betas, avatar.visible_ratio, avatar.has_head]
     text = base64.b64encode(np.array(rest, "<f4").tobytes()).decode()
@@ -45,7 +45,7 @@ def write_ply(avatar: "Avatar", path: Path) -> None:
         "ply", "format binary_little_endian 1.0",
         *(COMMENT + text[at : at + 96] for at in range(0, len(text), 96)),
         f"element vertex {len(avatar)}", *(f"property float {name}" for name in PROPERTIES), "end_header\n",
-    ]  # fmt: skip
+    ]
     path.write_bytes("\n".join(header).encode() + rows.tobytes())
 
 

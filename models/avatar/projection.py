@@ -97,7 +97,7 @@ class _Mesh(NamedTuple):
 def project_photo(
     photo: torch.Tensor, mask: torch.Tensor, body: BodyModel, motion: BodyMotion, gaussians: int = 40_000,
     visible_ratio: float = 1.0,
-) -> Avatar:  # fmt: skip
+) -> Avatar:
     """photo [H,W,3] in 0…1, mask [H,W] bool: the person; motion: one frame, `body` as it stands in the photo.
 
     In that pose, before that camera, the avatar looks as the photo. It is rigged by the same body (`rig_from_body`).
@@ -222,7 +222,7 @@ def _layers(
             _Samples(
                 place, axes, scale, vertex, mesh.rest[vertex], rgb.where((known | beside)[:, None], torch.nan),
                 edge[chosen] <= RIM,
-            )  # fmt: skip
+            )
         )
     return _Samples(*(torch.cat(parts) for parts in zip(*layers, strict=True)))
 
@@ -318,7 +318,7 @@ def _tell(mesh: _Mesh, joint: torch.Tensor, mask: torch.Tensor, camera: Camera) 
         logging.getLogger(__name__).warning(
             "The photo shows %.0f %% of the body; the rest has the colours of what is seen: %s. A photo of the whole "
             "person makes a better avatar.", 100 * share["all"], guessed,
-        )  # fmt: skip
+        )
 
 
 def _filled_in(samples: _Samples, joint: torch.Tensor, joints: torch.Tensor) -> _Samples:
@@ -383,4 +383,4 @@ def _canonical(
     return Avatar(
         offset, anchor[kept], rgb, torch.full_like(rgb[:, :1], OPACITY), samples.scale[kept], rotation[kept], back,
         motion.betas[0].float(), visible_ratio, 0,
-    )  # fmt: skip
+    )

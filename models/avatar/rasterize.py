@@ -77,7 +77,7 @@ def rasterize(
     """
     for name, tensor, width in (
         ("xyz", xyz, 3), ("rgb", rgb, 3), ("opacity", opacity, 1), ("scale", scale, 3), ("rotation", rotation, 4)
-    ):  # fmt: skip
+    ):
         if tensor.shape != (len(xyz), width):
             raise ValueError(f"{name} of {len(xyz)} gaussians must be [{len(xyz)}, {width}], not {[*tensor.shape]}.")
     if backend not in ("auto", "torch", "gsplat"):
@@ -298,6 +298,6 @@ def _gsplat(xyz, rgb, opacity, scale, rotation, camera: Camera) -> Render:
     picture, alpha, _ = rasterization(
         xyz, rotation, scale, opacity[:, 0].clamp(max=ALPHA_MAX), rgb, torch.eye(4).to(xyz)[None], intrinsics,
         width, height, near_plane=NEAR, eps2d=LOW_PASS, render_mode="RGB+D",
-    )  # fmt: skip
+    )
     picture = picture[0].permute(2, 0, 1)
     return Render(picture[:3], alpha[0].permute(2, 0, 1), picture[3:])

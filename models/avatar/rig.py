@@ -69,7 +69,7 @@ def move(affine: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
 def template_vertices(
     body: BodyModel, points: torch.Tensor, neutral_transforms: torch.Tensor,
     on_step: Callable[[int, int], None] | None = None,
-) -> torch.Tensor:  # fmt: skip
+) -> torch.Tensor:
     """The template vertex [N] that each of an avatar's `points` [N,3] (neutral pose) was skinned like.
 
     It is the vertex nearest to where the undoing of its own skinning brings the point. Where vertices with other

@@ -17,7 +17,7 @@ STEPS = 150
 def fit_outline(
     vertices: torch.Tensor, faces: torch.Tensor, joint: torch.Tensor, mask: torch.Tensor, covered: torch.Tensor,
     camera: Camera,
-) -> torch.Tensor:  # fmt: skip
+) -> torch.Tensor:
     """How far each vertex must move along its normal, [V] m, for the mesh to fill `mask`; smooth over the surface.
 
     vertices [V,3] m in camera space; joint [V]: which one moves each most; mask, covered [H,W] bool: the person and the

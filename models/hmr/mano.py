@@ -19,7 +19,7 @@ _MOST = 16 * MIB  # bytes of the file; the published one has 3.9 MB
 # Triangles that close the wrist (HaMeR's renderer).
 _WRIST = ((92, 38, 234), (234, 38, 239), (38, 122, 239), (239, 122, 279), (122, 118, 279), (279, 118, 215),
           (118, 117, 215), (215, 117, 214), (117, 119, 214), (214, 119, 121), (119, 120, 121), (121, 120, 78),
-          (120, 108, 78), (78, 108, 79))  # fmt: skip
+          (120, 108, 78), (78, 108, 79))
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ class Encoder(nn.Module):
         convs = [
             (5, 64, 2, 1), (64, 64, 1, 1), (64, 128, 2, 1), (128, 256, 1, 1), (256, 384, 1, 1),
             (640, 512, 1, 2), (768, 384, 1, 4), (640, 256, 1, 8), (512, 128, 1, 1),
-        ]  # fmt: skip
+        ]
         self.layers = nn.ModuleList()
         for inputs, outputs, stride, groups in convs:
             self.layers += [nn.Conv2d(inputs, outputs, 3, stride, 1, groups=groups), nn.LeakyReLU(0.2)]
@@ -47,7 +47,7 @@ class Generator(nn.Module):
         self.decoder = nn.Sequential(
             Upsampled(128, 128), nn.LeakyReLU(0.2), nn.Conv2d(128, 64, 3, padding=1), nn.LeakyReLU(0.2),
             Upsampled(64, 64), nn.LeakyReLU(0.2), nn.Conv2d(64, 3, 3, padding=1),
-        )  # fmt: skip
+        )
         self.feat_prop_module = FeaturePropagation()
         self.ss = SoftSplit()
         self.sc = SoftComposition()

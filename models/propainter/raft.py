@@ -158,7 +158,7 @@ class RAFT(nn.Module):
             pairs = zip(
                 features[first].split(at_once), features[second].split(at_once), context[first].split(at_once),
                 strict=True,
-            )  # fmt: skip
+            )
             return torch.cat([self._flow(*pair, iterations) for pair in pairs])
 
         return flows(slice(0, -1), slice(1, None)), flows(slice(1, None), slice(0, -1))

@@ -50,7 +50,7 @@ def plate(frames: np.ndarray, masks: np.ndarray, on_step: Callable[[int, int], N
         logger.warning(
             "Remove Person: %.0f %% of what is hidden is seen in no frame and was filled smoothly; ProPainter (Load "
             "ProPainter), or another model by Cut Hole, paints it.", 100 * made_up,
-        )  # fmt: skip
+        )
     return _make_up(filled, unseen, follow)
 
 

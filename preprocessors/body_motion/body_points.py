@@ -11,7 +11,7 @@ _SMPLX_VERTICES = 10475
 # Points that are no joints, in SMPL-X's order from 55 on, by their names in smplx.
 _EXTRA = ("nose", "reye", "leye", "rear", "lear", "LBigToe", "LSmallToe", "LHeel", "RBigToe", "RSmallToe", "RHeel",
           "lthumb", "lindex", "lmiddle", "lring", "lpinky", "rthumb", "rindex", "rmiddle", "rring",
-          "rpinky")  # fmt: skip
+          "rpinky")
 _FIRST_TIP, _HEAD = 66, 15
 _LAST_BONES = (39, 27, 30, 36, 33, 54, 42, 45, 51, 48)  # of the fingers, in the order of the tips
 
@@ -51,7 +51,7 @@ class BodyPoints:
                     point, joint, of.sum().item(), of @ model.template[used],
                     torch.einsum("v,vcb->cb", of, model.shape_dirs[used]),
                     None if bent is None else torch.einsum("v,pvc->cp", of, bent),
-                ))  # fmt: skip
+                ))
         point, joint, weight, place, dirs, bent = zip(*rows, strict=True)
         self._point, self._joint = torch.tensor(point), torch.tensor(joint)
         self._weight, self._place, self._dirs = torch.tensor(weight), torch.stack(place), torch.stack(dirs)

@@ -58,7 +58,7 @@ def estimate_motion(
     model: BodyModel, poses: Sequence[Pose], size: tuple[int, int], fps: float, degrees: float | None = 60.0,
     network: Loaded | None = None, images: torch.Tensor | None = None,
     on_step: Callable[[int, int], None] | None = None,
-) -> tuple[BodyMotion, MotionReport]:  # fmt: skip
+) -> tuple[BodyMotion, MotionReport]:
     """The motion of the first person of each of `poses`, seen in pictures of `size` px (width, height).
 
     degrees: the camera's field of view over the longer side; None tries several. network: Multi-HMR, which looks at
@@ -110,7 +110,7 @@ def estimate_motion(
     result = BodyMotion(
         pose.unflatten(1, (55, 3)), trans, betas, camera.diagonal()[:2].expand(len(frames), -1),
         camera[:2, 2].expand(len(frames), -1), size, tuple(frames), fps,
-    ).filled()  # fmt: skip
+    ).filled()
     points = [_points(body, fit) for fit in fits]
     error = torch.cat([_errors(body, fit, wanted[run], camera) for fit, run in zip(fits, runs, strict=True)]).mean()
     missing = tuple(sorted({*result.frames} - {*frames}))

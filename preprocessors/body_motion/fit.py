@@ -48,7 +48,7 @@ class Fit:
 def fit_motion(
     body: Body, wanted: torch.Tensor, height: torch.Tensor, camera: torch.Tensor, start: Fit,
     first: int = FIRST, second: int = SECOND, faith: float = 1.0, on_step: Callable[[int, int], None] | None = None,
-) -> Fit:  # fmt: skip
+) -> Fit:
     """`start` moved onto `wanted` [F,63,3] (x, y px, confidence): first its place and its root, then all of it.
 
     height [F] px: of the person's box; camera [3,3]; first, second: steps of each stage; faith: how much the pose

@@ -16,7 +16,7 @@ _SURE, _LEAST = 0.3, 0.1  # scores of people; what scores less than the second i
 def seen(
     network: Loaded, body: BodyPoints, images: torch.Tensor, keypoints: torch.Tensor, box: torch.Tensor,
     camera: torch.Tensor, on_step: Callable[[int, int], None] | None = None,
-) -> Fit | None:  # fmt: skip
+) -> Fit | None:
     """Pose, shape and place in each of `images` [F,H,W,3] (0…1) of the person with those COCO-WholeBody `keypoints`
     [F,133,3] and `box` [F,4] px, before `camera` [3,3]; None when it is seen nowhere.
 

@@ -73,7 +73,7 @@ def standing(body: BodyPoints, wanted: torch.Tensor, camera: torch.Tensor, arms:
 def bent(
     body: BodyPoints, wanted: torch.Tensor, height: torch.Tensor, camera: torch.Tensor,
     on_step: Callable[[int, int], None] | None = None,
-) -> Fit:  # fmt: skip
+) -> Fit:
     """`standing`, moved in all its joints onto the points, elbows and knees only bending as they can.
 
     Each arm starts as it comes nearer to its points. on_step(done, `STEPS`) may raise to cancel.
@@ -101,7 +101,7 @@ def bent(
 def _moved(
     body: BodyPoints, start: Fit, wanted: torch.Tensor, height: torch.Tensor, camera: torch.Tensor, steps: int,
     on_step: Callable[[], None],
-) -> Fit:  # fmt: skip
+) -> Fit:
     before = matrix_to_sixd(start.rotations.mT)
     pose, place = before.clone().requires_grad_(), start.head.clone().requires_grad_()
     betas = start.betas[:1].clone().requires_grad_()

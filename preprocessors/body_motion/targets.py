@@ -11,7 +11,7 @@ _BODY = tuple(
     zip(range(23), (55, 57, 56, 59, 58, 16, 17, 18, 19, 20, 21, 1, 2, 4, 5, 7, 8, *range(60, 66)), strict=True)
 )
 _FINGERS = {92: (37, 38, 39, 66, 25, 26, 27, 67, 28, 29, 30, 68, 34, 35, 36, 69, 31, 32, 33, 70),
-            113: (52, 53, 54, 71, 40, 41, 42, 72, 43, 44, 45, 73, 49, 50, 51, 74, 46, 47, 48, 75)}  # fmt: skip
+            113: (52, 53, 54, 71, 40, 41, 42, 72, 43, 44, 45, 73, 49, 50, 51, 74, 46, 47, 48, 75)}
 PAIRS = _BODY + tuple((first + i, joint) for first, joints in _FINGERS.items() for i, joint in enumerate(joints))
 COCO = torch.tensor([coco for coco, _ in PAIRS])
 SMPLX = torch.tensor([joint for _, joint in PAIRS])

@@ -40,7 +40,7 @@ def first_stage(
 def second_stage(
     points: torch.Tensor, wanted: torch.Tensor, height: torch.Tensor, pose: torch.Tensor, start: torch.Tensor,
     betas: torch.Tensor, place: torch.Tensor, faith: float = 1.0,
-) -> Terms:  # fmt: skip
+) -> Terms:
     """For everything: pose and start [F,53,6], betas [F,10]; the others as in `first_stage`.
 
     faith: how much the start counts; 1 is for one that a network has seen.

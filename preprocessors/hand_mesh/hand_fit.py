@@ -34,7 +34,7 @@ class HandPose(NamedTuple):
 def fit_hand(
     model: HandModel, wanted: torch.Tensor, camera: torch.Tensor, usual: torch.Tensor,
     on_step: Callable[[int, int], None] | None = None,
-) -> HandPose:  # fmt: skip
+) -> HandPose:
     """wanted [F,21,3]: x, y px, score (0 where it does not count); frames that follow one another. camera [3,3].
 
     usual: the distance in m [F] that hands have, about, which tells a hand that is far away from one seen from the end.

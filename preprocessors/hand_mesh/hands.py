@@ -45,7 +45,7 @@ class HandMeshes:
 def fit_hands(
     poses: Sequence[Pose], size: tuple[int, int], fps: float, degrees: float = 60.0,
     on_step: Callable[[int, int], None] | None = None,
-) -> HandMeshes:  # fmt: skip
+) -> HandMeshes:
     """Anny's hands on the first person of each of `poses`, in pictures of `size` px (width, height).
 
     degrees: the camera's field of view over the longer side. A hand that is lost for at most a fifth of a second is

@@ -23,7 +23,7 @@ _LEAST = 4  # sure points that make a hand
 def recover_hands(
     network: Loaded, mano: Mano, images: torch.Tensor, poses: Sequence[Pose], fps: float,
     on_step: Callable[[int, int], None] | None = None,
-) -> HandMeshes:  # fmt: skip
+) -> HandMeshes:
     """HaMeR's hands of the first person of each of `poses`, smoothed over time.
 
     images: float [F,H,W,3] in 0…1. Raises ValueError when no frame shows a hand.
@@ -63,7 +63,7 @@ def recover_hands(
                         hand.cam, torch.from_numpy(crop.centre).float()[None], torch.tensor([crop.side]),
                         torch.tensor([[width, height]]), torch.tensor([int(right)]),
                     )
-                )  # fmt: skip
+                )
                 done += 1
                 if on_step is not None:
                     on_step(done, total)

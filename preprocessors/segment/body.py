@@ -13,7 +13,7 @@ EYES_EARS, EARS = [14, 15, 16, 17], [16, 17]
 JAW, CHIN, BROWS = [0, 16], 8, slice(17, 27)  # of the face's 68 points
 # Bones of the 18 joints: length in m, by which the picture's scale is told (seen from its end, one is shorter).
 BONES = {(2, 3): 0.29, (5, 6): 0.29, (3, 4): 0.25, (6, 7): 0.25, (8, 9): 0.42, (11, 12): 0.42, (9, 10): 0.41,
-         (12, 13): 0.41, (2, 5): 0.36, (2, 8): 0.5, (5, 11): 0.5, (16, 17): 0.16}  # fmt: skip
+         (12, 13): 0.41, (2, 5): 0.36, (2, 8): 0.5, (5, 11): 0.5, (16, 17): 0.16}
 UNSHORTENED = 0.8  # quantile of the bones' scales that is taken for the picture's
 # m, from a bone to the edge of the clothes around it.
 UPPER_ARM, FOREARM, PALM, THIGH, SHIN, FOOT, SIDE, BELLY, THROAT = 0.075, 0.06, 0.05, 0.11, 0.08, 0.11, 0.08, 0.13, 0.06

@@ -120,7 +120,7 @@ def view_of(frame: Seen, length: float, guess: Guess) -> View | None:
         frame.picture, (away < NEAR) & ~flesh, np.interp(away, *PLACES), bones, flesh, away < FAR,
         beside=(body & ~face & (away > BESIDE), sleeves & (away > NEAR)), elsewhere=(bones | face,),
         room=(away > FAR) & ~body & ~face, front=body,
-    )  # fmt: skip
+    )
 
 
 def _line(picture: np.ndarray, start: np.ndarray, end: np.ndarray, width: float, value: int = 1) -> None:

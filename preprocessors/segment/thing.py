@@ -43,7 +43,7 @@ class Thing(Track):
     def _shown(self, t: int, picture: np.ndarray, first: np.ndarray) -> np.ndarray:
         """The thing that the points and boxes of one frame show, if it is not what was found at first."""
         inside, outside = ([self._at(xy) for p in self.prompts[t] for xy in getattr(p, side)]
-                           for side in ("inside", "outside"))  # fmt: skip
+                           for side in ("inside", "outside"))
         boxes = [np.array(prompt.box) * self.zoom for prompt in self.prompts[t] if prompt.box is not None]
         if not boxes:
             found = at_point(picture, _distance(inside, first.shape), _distance(outside, first.shape))
@@ -131,7 +131,7 @@ def at_point(picture: np.ndarray, distance: np.ndarray, away: np.ndarray) -> np.
         view = View(
             picture, sizes < NEAR, np.interp(sizes, *PLACES), never, nothing, sizes < 2.2,
             ((sizes > RING) & (sizes < FAR),), (sizes > FAR,),
-        )  # fmt: skip
+        )
         if not tell_apart([view], size) or not view.mask.any():
             last = None
             continue
@@ -158,7 +158,7 @@ def _gap(mask: np.ndarray, box: np.ndarray) -> float:
     left, top, right, bottom = box
     wide, high = max(right - left, 1), max(bottom - top, 1)
     return float(max((columns[0] - left) / wide, (right - columns[-1] - 1) / wide,
-                     (rows[0] - top) / high, (bottom - rows[-1] - 1) / high))  # fmt: skip
+                     (rows[0] - top) / high, (bottom - rows[-1] - 1) / high))
 
 
 def _distance(points: Sequence[tuple[int, int]], shape: tuple[int, int]) -> np.ndarray:

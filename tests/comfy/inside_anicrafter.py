@@ -105,7 +105,7 @@ def ksample(model, condition, noise=None, steps=STEPS, cfg=1.5, callback=None, s
     samples = comfy.sample.sample(
         model, noise, steps, cfg, "euler", "simple", positive, negative, latent,
         callback=callback, disable_pbar=True, seed=0, sigmas=sigmas,
-    )  # fmt: skip
+    )
     return encoders.normalise(samples)
 
 
@@ -212,7 +212,7 @@ def test_another_patch_on_the_same_block_goes_on_working(host, condition):
 def test_other_loras_before_and_after(host, condition, weights):
     state = {f"diffusion_model.{name}": x for name, x in random_state(
         {"blocks.0.self_attn.q.lora_A.weight": (4, 256), "blocks.0.self_attn.q.lora_B.weight": (256, 4)}, seed=9
-    ).items()}  # fmt: skip
+    ).items()}
 
     def with_other(model):
         return comfy.sd.load_lora_for_models(model, None, state, 1.0, 0)[0]
@@ -252,7 +252,7 @@ def windows(length, fix, retain="", handler=comfy.context_windows.IndexListConte
         comfy.context_windows.get_matching_context_schedule("standard_static"),
         comfy.context_windows.get_matching_fuse_method("flat"),
         context_length=length, context_overlap=0, dim=2, cond_retain_index_list=retain, causal_window_fix=fix,
-    )  # fmt: skip
+    )
 
 
 class Uncut(comfy.context_windows.IndexListContextHandler):
@@ -291,7 +291,7 @@ def test_context_windows_equal_slicing_by_hand(host, make_condition, fix, retain
         part = WanCondition(
             condition.tokens[:, :, told], condition.concat[:, :, told], condition.clip, condition.positive,
             condition.negative,
-        )  # fmt: skip
+        )
         pieces.append(ksample(plain_apply(host, part), part, noise[:, :, seen], steps=1)[:, :, len(anchor) :])
     close(result, torch.cat(pieces, 2), 1e-4)
 
@@ -303,7 +303,7 @@ def test_overlapping_windows_run_to_the_end(host, make_condition):
         comfy.context_windows.get_matching_context_schedule("standard_uniform"),
         comfy.context_windows.get_matching_fuse_method("pyramid"),
         context_length=5, context_overlap=2, dim=2,
-    )  # fmt: skip
+    )
     assert ksample(model, condition).isfinite().all()
 
 
@@ -315,7 +315,7 @@ def long_video(host, frames, length=21, overlap=4, steps=4, fuse="pyramid"):
         comfy.context_windows.get_matching_context_schedule("standard_uniform" if overlap else "standard_static"),
         comfy.context_windows.get_matching_fuse_method(fuse),
         context_length=length, context_overlap=overlap, dim=2, cond_retain_index_list="0",
-    )  # fmt: skip
+    )
     return ksample(model, condition, noise, steps)
 
 
@@ -409,7 +409,7 @@ def test_published_numbers(case, tmp_path):
         "image_model": "wan2.1", "model_type": "i2v", "in_dim": 36, "dim": config["dim"], "ffn_dim": config["ffn_dim"],
         "freq_dim": config["freq_dim"], "text_dim": config["text_dim"], "num_heads": config["num_heads"],
         "num_layers": config["num_layers"],
-    })  # fmt: skip
+    })
     settings.set_inference_dtype(torch.float32, None)
     base = settings.get_model({})
     base.diffusion_model.img_emb = comfy.ldm.wan.model.MLPProj(
@@ -429,6 +429,6 @@ def test_published_numbers(case, tmp_path):
     last = ksample(
         model, condition, x["noise"], config["steps"], config["guidance"],
         callback=lambda i, x0, latents, total: starts.append(latents.clone()), sigmas=sigmas(config["steps"]),
-    )  # fmt: skip
+    )
     for i, latents in enumerate([*starts[1:], last]):
         case.check(f"latents_after_step_{i}", latents)

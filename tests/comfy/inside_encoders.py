@@ -31,7 +31,7 @@ def test_one_vae_file_serves_the_host_and_us(tmp_path):
         native = comfy.ldm.wan.vae.WanVAE(
             dim=16, z_dim=16, dim_mult=[1, 2, 4, 4], num_res_blocks=2, attn_scales=[],
             temperal_downsample=[False, True, True], image_channels=3, dropout=0.0,
-        )  # fmt: skip
+        )
         # Core leaves the layers unfilled: they are made to be loaded.
         state = random_state({name: x.shape for name, x in native.state_dict().items()})
     for name in state:
@@ -56,7 +56,7 @@ def test_clip_vision_equals_the_hosts(tmp_path):
         "hidden_size": 160, "intermediate_size": 64, "num_hidden_layers": 3, "num_attention_heads": 2,
         "image_size": 224, "patch_size": 14, "num_channels": 3, "layer_norm_eps": 1e-5, "hidden_act": "gelu",
         "projection_dim": 16, "model_type": "clip_vision_model",
-    }  # fmt: skip
+    }
     theirs = comfy.clip_vision.ClipVisionModel(config)
     state = random_state({name: x.shape for name, x in theirs.model.state_dict().items()})
     theirs.load_sd(state)
@@ -75,7 +75,7 @@ def test_text_encoder_equals_the_hosts(tmp_path, monkeypatch):
     config = {
         "d_ff": 96, "d_kv": 16, "d_model": 64, "dense_act_fn": "gelu_pytorch_tanh", "is_gated_act": True,
         "model_type": "umt5", "num_heads": 4, "num_layers": 3, "vocab_size": 50, "relative_attention_num_buckets": 32,
-    }  # fmt: skip
+    }
     theirs = comfy.text_encoders.t5.T5(config, torch.float32, "cpu", comfy.ops.disable_weight_init)
     state = random_state({name: x.shape for name, x in theirs.state_dict().items()})
     theirs.load_state_dict(state)

@@ -124,10 +124,10 @@ def weights(tmp_path_factory):
 def ksample(model):
     condition, noise = ramp(3, width=256, clip=1280, text=4096)
     extras = {"concat_latent_image": condition.concat[:, 4:], "concat_mask": condition.concat[:, :4],
-              "clip_vision_output": ClipVisionOutput(condition.clip)}  # fmt: skip
+              "clip_vision_output": ClipVisionOutput(condition.clip)}
     texts = [[condition.positive, extras]], [[condition.negative, extras]]
     return comfy.sample.sample(model, noise, 2, 1.5, "euler", "simple", *texts, torch.zeros_like(noise),
-                               disable_pbar=True, seed=0)  # fmt: skip
+                               disable_pbar=True, seed=0)
 
 
 def crafted(model, weights):
@@ -161,6 +161,6 @@ def test_the_loaded_model_stays_as_it_was(quantised, dense, weights):
 def test_another_lora_on_the_same_weight(quantised, dense, weights):
     other = {f"diffusion_model.{name}": x for name, x in random_state(
         {"blocks.0.self_attn.q.lora_A.weight": (4, 256), "blocks.0.self_attn.q.lora_B.weight": (256, 4)}, seed=9
-    ).items()}  # fmt: skip
+    ).items()}
     both = [comfy.sd.load_lora_for_models(crafted(m, weights), None, other, 1.0, 0)[0] for m in (quantised, dense)]
     close(*(ksample(model) for model in both))

@@ -234,7 +234,7 @@ def test_without_files_of_the_users_the_next_clip_takes_the_place():
 
 @pytest.mark.parametrize(
     ("file", "made"), [("input/walk/1.json", ["Depth"]), ("models/crafters/net.safetensors", ALL)]
-)  # fmt: skip
+)
 def test_the_content_of_all_that_went_in_counts(kept, tmp_path, file, made):
     run()
     (tmp_path / file).write_text("changed")

@@ -64,7 +64,7 @@ def test_who_comes_late_and_goes_early_does_so_in_the_scene(given, body, caplog)
     scene, blend, _ = run(
         CraftersComposeScene, avatar=image, alpha=alpha, background=background, character=torch.ones(1, 64, 48, 3),
         mesh=mesh, mesh_mask=mask,
-    )  # fmt: skip
+    )
     there = [False, False, True, True, True, True, False, False]
     assert present(scene.mesh[1:]) == present(1 - scene.free[1:]) == there
     assert present((blend - background).abs() > 0.05) == there
@@ -80,7 +80,7 @@ def test_the_films_rate(given, caplog):
     poses = np.zeros((count, 165))
     poses[:, 0] = np.pi / 2
     np.savez(given / "walk.npz", poses=poses, trans=np.zeros((count, 3)), betas=np.ones(16), gender="male",
-             mocap_frame_rate=120.0)  # fmt: skip
+             mocap_frame_rate=120.0)
     kept = run(CraftersLoadMotion, motion="walk.npz", fps=30.0)[0]
     assert len(kept) == 240 and kept.fps == 120
     assert "walk.npz has 120 frames a second of its own, not 30: connect the film's" in caplog.text

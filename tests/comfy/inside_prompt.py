@@ -91,7 +91,7 @@ def umt5(tmp_path, monkeypatch):
     sentencepiece.SentencePieceTrainer.train(
         input=str(words), model_prefix=str(tmp_path / "t"), vocab_size=30, pad_id=0, eos_id=1, unk_id=2, bos_id=-1,
         hard_vocab_limit=False, minloglevel=2,
-    )  # fmt: skip
+    )
     pieces = torch.frombuffer(bytearray((tmp_path / "t.model").read_bytes()), dtype=torch.uint8)
     clip = comfy.sd.CLIP(
         Target,

@@ -86,7 +86,7 @@ def graph(fps):
     load = {"motion": "walk", "fps": fps, "fill_gaps": True, "width": 640, "height": 480}
     save = {"motion": ["1", 0], "filename_prefix": "a", "format": "json"}
     return {"1": {"class_type": "CraftersLoadMotion", "inputs": load},
-            "2": {"class_type": "CraftersSaveMotion", "inputs": save}}  # fmt: skip
+            "2": {"class_type": "CraftersSaveMotion", "inputs": save}}
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf"), "nan"])

@@ -109,7 +109,7 @@ def test_nodes_show_what_they_made(comfy, actor):
     prompt["save"] = {"class_type": "CraftersSaveAvatar", "inputs": inputs}
     kinds = {"CraftersLoadAvatar": 1, "CraftersSaveAvatar": 1, "CraftersLoadBodyModel": 1, "CraftersLoadMotion": 4,
              "CraftersEditMotion": 4, "CraftersRenderAvatar": 4, "CraftersRenderBodyMesh": 4,
-             "CraftersComposeScene": 4}  # fmt: skip
+             "CraftersComposeScene": 4}
     shown = {find(prompt, kind): count for kind, count in kinds.items()}
     needed = {"CraftersRigAvatar", "CraftersClipFrames", "LoadVideo", "LoadImage", "PreviewImage", *kinds}
     prompt = {node_id: node for node_id, node in prompt.items() if node["class_type"] in needed}
@@ -141,7 +141,7 @@ def test_only_what_changed_runs_again(comfy, actor):
     prompt[sampler]["inputs"]["seed"] += 1
     comfy.run(prompt, lambda node, value, maximum: started.add(node))
     after = {find(prompt, kind) for kind in ("KSampler", "VAEDecode", "CraftersAniCrafterTrim", "CreateVideo",
-                                             "SaveVideo")}  # fmt: skip
+                                             "SaveVideo")}
     assert sampler in started and started <= after, [prompt[node]["class_type"] for node in started - after]
 
 
@@ -192,7 +192,7 @@ def test_apply_and_loras_before_and_after(comfy, actor):
     weak = actor()
     weak[apply]["inputs"]["strength"] = 0.0
     videos = {name: video_of(comfy, p) for name, p in {
-        "plain": plain, "weak": weak, "before": with_lora("before"), "after": with_lora("after")}.items()}  # fmt: skip
+        "plain": plain, "weak": weak, "before": with_lora("before"), "after": with_lora("after")}.items()}
 
     def apart(a, b):
         return np.abs(videos[a] - videos[b]).mean()
@@ -219,7 +219,7 @@ def test_user_mistakes_get_a_sentence(comfy, actor, kind, key, value, sentence):
         from stand_ins.small_wan import random_state, wan_shapes
 
         state = {name: x for name, x in random_state(wan_shapes(channels=16)).items()
-                 if not name.startswith("img_emb") and "_img" not in name}  # fmt: skip
+                 if not name.startswith("img_emb") and "_img" not in name}
         save_file(state, comfy.base / "models" / "diffusion_models" / value)
     prompt = actor()
     if value == "upright.mp4":

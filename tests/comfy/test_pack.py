@@ -88,7 +88,7 @@ def test_every_input_and_node_is_explained(comfy):
 @pytest.mark.comfy
 def test_categories(comfy):
     strays = {name: info["category"] for name, info in comfy.pack_nodes().items()
-              if not info["category"].startswith("Crafters")}  # fmt: skip
+              if not info["category"].startswith("Crafters")}
     assert strays == {}
 
 

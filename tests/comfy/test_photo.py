@@ -91,7 +91,7 @@ def test_a_photo_becomes_a_video(comfy, prompt, road):
     graph = prompt(road)
     outputs = comfy.run(graph)
     videos = {file["filename"].split("_")[0]: comfy.output_path(file) for file in output_files(outputs)
-              if file["filename"].endswith(".mp4")}  # fmt: skip
+              if file["filename"].endswith(".mp4")}
     assert read_clip(videos[GRAPH])[0].shape == (FRAMES, LANDSCAPE[1], LANDSCAPE[0], 3)
     turns = read_clip(videos["turn"])[0].float()
     assert turns.shape == (6, 160, 128, 3) and turns[:, :8].mean() > 240  # on white
@@ -114,7 +114,7 @@ def only_avatar(graph):
     """The graph without motion, scene and video."""
     kinds = {"LoadImage", "CraftersLoadDWPose", "CraftersExtractPose", "CraftersPrepareCharacter", "CraftersLoadLHM",
              "CraftersReconstructAvatar", "CraftersLoadBodyModel", "CraftersAvatarFromPhoto",
-             "CraftersPreviewAvatar"}  # fmt: skip
+             "CraftersPreviewAvatar"}
     return {id_: node for id_, node in graph.items() if node["class_type"] in kinds}
 
 

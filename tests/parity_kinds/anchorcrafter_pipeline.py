@@ -71,12 +71,12 @@ def check(case):
     condition = anchor_condition(
         model, vae, clip_vision, person, pose[:1], pose[1:], ProductTokens(views, tokens),
         images(x["object_depth"])[1:], images(x["hand"])[1:], published_exposure=True,
-    )  # fmt: skip
+    )
     steps = []
     latents = sample(
         model, condition, x["latents"], config["steps"], (config["guidance"],) * 2, config["tile"],
         on_step=lambda step, latents, clean: steps.append(latents),
-    )  # fmt: skip
+    )
     for i, step in enumerate(steps):
         # Rounding grows over the last steps, whose sigmas are tiny: the reference numbers' own noise is 2e-3 there.
         # Guidance adds twice the error of one of the network's answers to three times that of the other.

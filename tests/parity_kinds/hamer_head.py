@@ -46,7 +46,7 @@ def write_hamer(case, path):
         "dim": vit["embed_dim"], "depth": vit["depth"], "heads": vit["num_heads"], "mlp_ratio": vit["mlp_ratio"],
         "decoder_dim": decoder["dim"], "decoder_depth": decoder["depth"], "decoder_heads": decoder["heads"],
         "decoder_head_dim": decoder["dim_head"], "decoder_mlp": decoder["mlp_dim"],
-    }  # fmt: skip
+    }
     state = case.weights()
     for name in case.config["buffers_from_inputs"]:
         state[name] = case.inputs[name.removeprefix("mano_head.")]

@@ -13,7 +13,7 @@ def check(case):
     size = ViTSize(
         dim, config["depth"], config["heads"], patch, config["train_image_size"] // patch, config["mlp_ratio"] * dim,
         registers=config["register_tokens"], layer_scale=True,
-    )  # fmt: skip
+    )
     with torch.device("meta"):
         encoder = HeadEncoder(size, config["out_dim"], config["resolution"], tuple(config["layer_indices"]))
     weights = {name.removeprefix("encoder."): tensor for name, tensor in case.weights().items()}

@@ -11,7 +11,7 @@ ATOL = {
     "motion_embedding": 5e-6, "point_embedding": 5e-5, "projected_tokens": 2e-5, "latent_points": 5e-5,
     "gs_mlp_out": 3e-5, "offset": 1e-5, "rgb": 1e-5, "opacity": 1e-5, "scaling_before_upper_body_clamp": 1e-6,
     "scaling": 1e-6, "rotation": 1e-4,
-}  # fmt: skip
+}
 RAW = {
     "raw_offset": "xyz",
     "raw_rgb": "shs",

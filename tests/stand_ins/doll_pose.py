@@ -87,7 +87,7 @@ def _pin_map(
         nodes.append(
             helper.make_node("AveragePool", [nodes[-1].output[0]], [f"pooled_{index}"], kernel_shape=[size, size],
                              pads=[size // 2] * 4, count_include_pad=1)
-        )  # fmt: skip
+        )
     nodes[-1].output[0] = "map"
     return nodes, constants
 
@@ -151,6 +151,6 @@ def _pose() -> "GraphProto":
             make("Resize", [f"profile_{axis}", "", "", f"size_{axis}"], [f"fine_{axis}"], mode="linear",
                  coordinate_transformation_mode="asymmetric"),
             make("Pad", [f"fine_{axis}", "padding"], [f"simcc_{axis}"]),
-        ]  # fmt: skip
+        ]
     outputs = {"simcc_x": [1, KEYPOINTS, 2 * WIDTH], "simcc_y": [1, KEYPOINTS, 2 * HEIGHT]}
     return _graph("doll_pose", nodes, {"input": [1, 3, HEIGHT, WIDTH]}, outputs, constants)

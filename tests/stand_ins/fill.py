@@ -70,7 +70,7 @@ def fill_anicrafter(
         "WanContextWindowsManual": {"context_length": 17, "context_overlap": 5},
     }
     inputs = {"LoadImage": ("image", "character"), "LoadVideo": ("file", "background"),
-              "CraftersLoadAvatar": ("avatar", "avatar"), "CraftersLoadMotion": ("motion", "motion")}  # fmt: skip
+              "CraftersLoadAvatar": ("avatar", "avatar"), "CraftersLoadMotion": ("motion", "motion")}
     files, unused = [], []
     for node_id, node in prompt.items():
         kind = node["class_type"]
@@ -83,7 +83,7 @@ def fill_anicrafter(
             node["inputs"].pop("clip")
         if kind == "VAELoader":
             node.update(class_type="CraftersLoadWanEncoders",
-                        inputs={"vae": names["wan_vae"], "clip_vision": names["wan_clip"]})  # fmt: skip
+                        inputs={"vae": names["wan_vae"], "clip_vision": names["wan_clip"]})
             encoders = node_id
         if kind in ("CLIPLoader", "CLIPVisionLoader"):
             unused.append(node_id)

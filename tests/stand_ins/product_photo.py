@@ -6,7 +6,7 @@ import numpy as np
 FINE = 3  # drawn so many times larger, then reduced: outlines are antialiased
 KINDS = (
     "bottle", "white bottle", "white label", "silver can", "glass", "mug", "white mug", "black tube", "plush", "box",
-)  # fmt: skip
+)
 BACKGROUNDS = ("white", "off-white", "shadow", "contact shadow", "gradient", "vignette", "coloured", "noisy")
 
 
@@ -88,7 +88,7 @@ def _bottle(kind: str, side: int, rng: np.random.Generator, behind: np.ndarray):
     colour = {
         "white bottle": np.full(3, rng.uniform(246, 253)), "silver can": np.full(3, 225.0),
         "black tube": np.full(3, rng.uniform(8, 40)),
-    }.get(kind, _colour(rng))  # fmt: skip
+    }.get(kind, _colour(rng))
     light = 1 - rng.uniform(0.06, 0.25) * across**2
     if kind == "silver can":
         light = 0.75 + 0.35 * np.cos(across * rng.uniform(4, 6) + rng.uniform(-1, 1)) * (1 - 0.3 * across**2)

@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 
 TARGETS = ("self_attn.q", "self_attn.k", "self_attn.v", "self_attn.o", "cross_attn.q", "cross_attn.k", "cross_attn.v",
-           "cross_attn.o", "ffn.0", "ffn.2")  # fmt: skip
+           "cross_attn.o", "ffn.0", "ffn.2")
 
 
 def wan_shapes(dim=256, layers=2, ffn=256, text=4096, image=1280, freq=256, channels=36):
@@ -35,7 +35,7 @@ def wan_shapes(dim=256, layers=2, ffn=256, text=4096, image=1280, freq=256, chan
             for part in parts.split():
                 linear(f"{block}.{attention}.{part}", dim, dim)
         for norm in ("self_attn.norm_q", "self_attn.norm_k", "cross_attn.norm_q", "cross_attn.norm_k",
-                     "cross_attn.norm_k_img", "norm3"):  # fmt: skip
+                     "cross_attn.norm_k_img", "norm3"):
             shapes[f"{block}.{norm}.weight"] = (dim,)
         shapes[f"{block}.norm3.bias"] = (dim,)
         linear(f"{block}.ffn.0", ffn, dim)

@@ -8,7 +8,7 @@ from crafters.models.avatar.rotation import matrix_to_quaternion
 
 SKIN, HAIR, EYE, SHIRT, TROUSERS, SHOES = torch.tensor([
     (0.86, 0.66, 0.54), (0.25, 0.16, 0.12), (0.12, 0.2, 0.3), (0.15, 0.45, 0.6), (0.22, 0.24, 0.35), (0.75, 0.3, 0.2),
-])  # fmt: skip
+])
 SHIRT_JOINTS, TROUSER_JOINTS, SHOE_JOINTS = (3, 6, 9, 13, 14, 16, 17), (0, 1, 2, 4, 5), (7, 8, 10, 11)
 
 

@@ -20,7 +20,7 @@ from trust.loaders import LOADERS
 SECONDS = 20  # for one file
 PAGES = ("<!doctype html><html><title>Sign in</title></html>", "version https://git-lfs.github.com/spec/v1\noid sha")
 ODD = (None, True, "", "x" * 5000, -1, 0, 3, 1.5, 10**12, 10**400, float("nan"), float("inf"), -1e30, [], {}, [[]],
-       ["a"], [1] * 5000, {"a": {"b": 1}}, "../../etc/passwd", "gelu\n")  # fmt: skip
+       ["a"], [1] * 5000, {"a": {"b": 1}}, "../../etc/passwd", "gelu\n")
 
 
 def damaged(content: bytes, rng: random.Random) -> tuple[str, bytes]:

@@ -33,11 +33,11 @@ def _sam(folder: Path) -> None:
         "blocks_per_stage": [1, 1, 2, 1], "embed_dim_per_stage": [8, 16, 32, 64],
         "num_attention_heads_per_stage": [1, 1, 2, 2], "window_size_per_stage": [4, 2, 2, 2],
         "global_attention_blocks": [3], "window_positional_embedding_background_size": [4, 4],
-    }  # fmt: skip
+    }
     vision = {
         "model_type": "sam2_vision_model", "backbone_config": backbone, "backbone_channel_list": [64, 32, 16, 8],
         "backbone_feature_sizes": [[16, 16], [8, 8], [4, 4]], "fpn_hidden_size": 128,
-    }  # fmt: skip
+    }
     config = Sam2VideoConfig(
         vision_config=vision, image_size=64, memory_attention_hidden_size=128, memory_attention_num_layers=1,
         prompt_encoder_config={"image_size": 64, "hidden_size": 128, "mask_input_channels": 4},
@@ -45,7 +45,7 @@ def _sam(folder: Path) -> None:
         memory_attention_feed_forward_hidden_size=32, memory_attention_rope_feat_sizes=[4, 4],
         memory_encoder_hidden_size=128, memory_encoder_output_channels=64, mask_downsampler_embed_dim=128,
         memory_fuser_embed_dim=128, memory_fuser_intermediate_dim=32,
-    )  # fmt: skip
+    )
     Sam2VideoModel(config).save_pretrained(folder)
 
 
@@ -67,11 +67,11 @@ def _depth(folder: Path) -> None:
     backbone = Dinov2Config(
         hidden_size=8, num_hidden_layers=4, num_attention_heads=1, image_size=28, patch_size=14,
         out_indices=[1, 2, 3, 4], reshape_hidden_states=False, apply_layernorm=True,
-    )  # fmt: skip
+    )
     config = DepthAnythingConfig(
         backbone_config=backbone, reassemble_hidden_size=8, neck_hidden_sizes=[4, 4, 4, 4], fusion_hidden_size=4,
         head_hidden_size=4, patch_size=14,
-    )  # fmt: skip
+    )
     DepthAnythingForDepthEstimation(config).save_pretrained(folder)
 
 
@@ -130,7 +130,7 @@ def _wan(folder: Path) -> None:
     WanTransformer3DModel(
         num_attention_heads=1, attention_head_dim=24, in_channels=36, out_channels=16, text_dim=16, freq_dim=16,
         ffn_dim=16, num_layers=2, image_dim=16, added_kv_proj_dim=24,
-    ).save_pretrained(folder / "transformer")  # fmt: skip
+    ).save_pretrained(folder / "transformer")
 
 
 def load_wan(folder: Path):

@@ -64,7 +64,7 @@ def _body(folder: Path) -> Path:
         shapedirs=random_.normal(size=(vertices, 3, 20)), posedirs=random_.normal(size=(vertices, 3, 486)),
         J_regressor=random_.random((55, vertices)), weights=random_.random((vertices, 55)),
         kintree_table=np.array([[2**32 - 1, *range(54)], range(55)]), f=random_.integers(0, vertices, (80, 3)),
-    )  # fmt: skip
+    )
     return folder / "SMPLX_NEUTRAL.npz"
 
 

@@ -110,7 +110,7 @@ def tensor(count, size, stride, offset=0, key="0"):
     return (
         b"ctorch._utils\n_rebuild_tensor_v2\n(" + storage + number(count) + b"tQ" + number(offset) + numbers(size)
         + numbers(stride) + b"\x89ccollections\nOrderedDict\n)RtR"
-    )  # fmt: skip
+    )
 
 
 def named(body):
@@ -291,7 +291,7 @@ def folder(path, **config):
         {"auto_map": {"AutoModel": "evil.Model"}}, {"quantization_config": {}}, {"depths": [10**5]},
         {"blocks_per_stage": [1, 5000]}, {"attn_implementation": "evil/kernels"}, {"layers": [1] * 5000},
     ],
-)  # fmt: skip
+)
 def test_a_configuration_is_a_models(tmp_path, config):
     refused(CheckpointError, read_config, folder(tmp_path / "dinov2", **config), match="dinov2")
 

@@ -116,7 +116,7 @@ def renamed(name):
 
 
 DIFFUSERS = {"self_attn.o": "attn1.to_out.0", "cross_attn.o": "attn2.to_out.0", "self_attn.": "attn1.to_",
-             "cross_attn.": "attn2.to_", "ffn.0": "ffn.net.0.proj", "ffn.2": "ffn.net.2"}  # fmt: skip
+             "cross_attn.": "attn2.to_", "ffn.0": "ffn.net.0.proj", "ffn.2": "ffn.net.2"}
 WORDS = {"A": "down", "B": "up"}
 
 
@@ -151,7 +151,7 @@ def update(weights):
 
 
 HEADERS = [{"lora_alpha": "0.5"}, {"ss_network_alpha": "0.5", "ss_network_dim": "2"},
-           {"lora_adapter_metadata": '{"transformer.r": 2, "transformer.lora_alpha": 0.5}'}]  # fmt: skip
+           {"lora_adapter_metadata": '{"transformer.r": 2, "transformer.lora_alpha": 0.5}'}]
 
 
 @pytest.mark.parametrize("header", [None, *HEADERS], ids=["tensor", "peft", "kohya", "diffusers"])
@@ -182,7 +182,7 @@ def test_a_header_speaks_of_its_own_file(tmp_path):
 @pytest.mark.parametrize(
     ("header", "fault"), [({"lora_alpha": "much"}, "no number"), ({"lora_adapter_metadata": "{"}, "no number"),
                           ({"lora_adapter_metadata": '{"transformer.use_rslora": true}'}, "rank-stabilised")]
-)  # fmt: skip
+)
 def test_a_header_that_cannot_be_followed(tmp_path, header, fault):
     save_file(STATE, tmp_path / "odd.safetensors", header)
     with pytest.raises(CheckpointError, match=rf"odd\.safetensors.*{fault}"):

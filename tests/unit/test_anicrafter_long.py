@@ -44,7 +44,7 @@ def test_windows_without_overlap_equal_slices(wan):
         part = WanCondition(
             condition.tokens[:, :, frames], condition.concat[:, :, frames], condition.clip, condition.positive,
             condition.negative,
-        )  # fmt: skip
+        )
         alone = denoise(wan, part, noise[:, :, frames], 1, published_rounding=False)
         torch.testing.assert_close(together[:, :, frames[1:]], alone[:, :, 1:], atol=1e-5, rtol=1e-5)
 
@@ -53,7 +53,7 @@ def test_the_network_sees_no_more_of_a_longer_clip(wan):
     def largest(frames):
         sizes = set()
         hooks = [m.register_forward_hook(lambda m, i, out: sizes.add(out.numel() if torch.is_tensor(out) else 0))
-                 for m in wan.module.modules()]  # fmt: skip
+                 for m in wan.module.modules()]
         run(wan, frames, steps=1, window=41, overlap=16)
         for hook in hooks:
             hook.remove()

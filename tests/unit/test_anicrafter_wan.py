@@ -330,7 +330,7 @@ def test_text_encoder_with_its_tokenizer_inside(tmp_path):
     sentencepiece.SentencePieceTrainer.train(
         input=str(words), model_prefix=str(tmp_path / "t"), vocab_size=30, pad_id=0, eos_id=1, unk_id=2, bos_id=-1,
         hard_vocab_limit=False, minloglevel=2,
-    )  # fmt: skip
+    )
     pieces = torch.frombuffer(bytearray((tmp_path / "t.model").read_bytes()), dtype=torch.uint8)
     config = UMT5Config(
         vocab_size=40, d_model=32, d_kv=8, d_ff=48, num_layers=2, num_heads=4, feed_forward_proj="gated-gelu"
@@ -376,7 +376,7 @@ def test_two_processes_denoise_as_one(tmp_path):
     done = subprocess.run(
         [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", script, tmp_path],
         capture_output=True, text=True, timeout=300, cwd=tmp_path,
-    )  # fmt: skip
+    )
     differences = [float(file.read_text()) for file in tmp_path.glob("*.txt")]
     assert len(differences) == 2, done.stderr[:5000]
     assert max(differences) < 1e-5

@@ -53,7 +53,7 @@ def test_gaussians_move_with_the_mesh_they_lie_on(body, rig, avatar, motion):
         points=on_vertices, offset=torch.zeros_like(on_vertices), neutral_transforms=torch.eye(4).expand(55, 4, 4),
         betas=avatar.betas, rotation=torch.eye(4)[:1].expand(len(on_vertices), 4), scale=on_vertices.abs(),
         opacity=on_vertices[:, :1], rgb=on_vertices,
-    )  # fmt: skip
+    )
     unconstrained = torch.zeros(len(on_vertices), dtype=torch.bool)
     ties = Rig(body.skinning[::5], body.shape_dirs[::5], unconstrained, body.skeleton)
     posed = Animator(standing, ties)

@@ -14,7 +14,7 @@ from stand_ins.synthetic_body import synthetic_body
 
 MIRROR = torch.tensor([-1.0, 1, 1])
 MIRRORED = (0, 2, 1, 3, 5, 4, 6, 8, 7, 9, 11, 10, 12, 14, 13, 15, 17, 16, 19, 18, 21, 20, 22, 24, 23,
-            *range(40, 55), *range(25, 40))  # fmt: skip
+            *range(40, 55), *range(25, 40))
 
 
 def test_layout_is_smplx():
@@ -93,7 +93,7 @@ def test_its_own_posing_and_the_avatars_animation_agree():
         offset=torch.zeros(count, 3), points=body.template[chosen], rgb=torch.zeros(count, 3),
         opacity=torch.ones(count, 1), scale=torch.full((count, 3), 0.01), rotation=rotation,
         neutral_transforms=torch.eye(4).expand(JOINTS, 4, 4), betas=betas,
-    )  # fmt: skip
+    )
     pose = 0.3 * torch.randn(2, JOINTS, 3, generator=torch.Generator().manual_seed(1))
     trans = torch.tensor([[0.1, 0.2, 3.0], [0.0, -0.1, 2.5]])
     posed = Animator(avatar, rig)(pose, trans)

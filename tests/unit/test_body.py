@@ -33,7 +33,7 @@ def published(path):
     return smplx.create(
         str(path.parent.parent), model_type="smplx", use_pca=False, flat_hand_mean=True, num_betas=10,
         num_expression_coeffs=10, ext="npz", use_face_contour=True,
-    )  # fmt: skip
+    )
 
 
 @torch.no_grad()
@@ -44,7 +44,7 @@ def test_vertices_and_joints_are_those_of_the_smplx_package(published, body):
         betas=betas, global_orient=pelvis, body_pose=spine.flatten(1), jaw_pose=jaw, leye_pose=left_eye,
         reye_pose=right_eye, left_hand_pose=left.flatten(1), right_hand_pose=right.flatten(1), transl=trans,
         expression=torch.zeros(3, 10),
-    )  # fmt: skip
+    )
     torch.testing.assert_close(body.vertices(pose, betas, trans), answer.vertices, rtol=0, atol=1e-5)
     for i in range(3):
         rest = body.skeleton.rest(betas[i])

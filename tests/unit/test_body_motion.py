@@ -117,6 +117,6 @@ def test_a_network_gives_the_start():
     motion, report = estimate_motion(
         anny_body(), poses, SIZE, 15.0, 60.0, Loaded(network), torch.rand(3, SIZE[1], SIZE[0], 3),
         on_step=lambda *at: seen.append(at),
-    )  # fmt: skip
+    )
     assert len(motion) == 3 and seen[-1] == (83, 83) and len(seen) == 83  # three looks, 30 and 50 steps
     assert np.isfinite(report.error)

@@ -139,7 +139,7 @@ def test_an_odd_answer_is_one_sentence(path, body, tmp_path):
 
 
 ODD_ENTRIES = [[], 7, {}, {"status": 3}, {"status": {"messages": [3]}}, {"status": {"messages": []}, "outputs": [1]},
-               {"status": {"messages": [["execution_error", {}]]}}]  # fmt: skip
+               {"status": {"messages": [["execution_error", {}]]}}]
 
 
 @pytest.mark.parametrize("entry", ODD_ENTRIES, ids=repr)

@@ -116,7 +116,7 @@ def test_a_gif_keeps_its_delays(tmp_path):
     frames, fps = read_clip(tmp_path / "clip.gif")
     assert fps == 10 and [round((level - 5) / 40) for level in frames.float().mean((1, 2, 3)).tolist()] == [
         0, 1, 2, 2, 2, 2, 2, 3, 4
-    ]  # fmt: skip
+    ]
     pictures[0].save(tmp_path / "one.gif")
     assert len(read_clip(tmp_path / "one.gif")[0]) == 1 and read_clip(tmp_path / "one.gif")[1] == 10
 

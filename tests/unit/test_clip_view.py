@@ -65,7 +65,7 @@ def test_all_eight_orientations_and_the_nearest_of_others(tmp_path, caplog, matr
 
 
 @pytest.mark.parametrize(("aspect", "turned", "shape"), [((4, 3), False, (48, 85)), ((1, 2), False, (48, 32)),
-                                                          ((4, 3), True, (85, 48))])  # fmt: skip
+                                                          ((4, 3), True, (85, 48))])
 def test_pixels_that_are_not_square(tmp_path, aspect, turned, shape):
     path = encode(tmp_path / "clip.mp4", [quarters()] * 2, "mpeg4", "yuv420p", sample_aspect_ratio=Fraction(*aspect))
     data = bytearray(path.read_bytes())

@@ -30,7 +30,7 @@ def released_encoder():
         model + "cls_token": (1, 1, 1024), model + "pos_embed": (1, 1370, 1024),
         model + "register_tokens": (1, 4, 1024), model + "patch_embed.proj.weight": (1024, 3, 14, 14),
         model + "patch_embed.proj.bias": (1024,), **norm(model + "norm", 1024),
-    }  # fmt: skip
+    }
     for i in range(24):
         block = f"{model}blocks.{i}."
         table |= norm(block + "norm1", 1024) | norm(block + "norm2", 1024)

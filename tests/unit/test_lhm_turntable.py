@@ -17,7 +17,7 @@ def marked():
     return Avatar(
         torch.zeros(n, 3), xyz, rgb, torch.full((n, 1), 0.99), torch.full((n, 3), 0.03),
         torch.tensor([[1.0, 0, 0, 0]]).expand(n, 4), torch.eye(4).expand(55, 4, 4), torch.zeros(10),
-    )  # fmt: skip
+    )
 
 
 def place(image, channel):

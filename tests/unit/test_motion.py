@@ -24,7 +24,7 @@ def some_motion(frames=(3, 4, 5, 6), size=(1360, 768)):
 def equal(a, b):
     return all(getattr(a, name).equal(getattr(b, name)) for name in FIELDS) and (a.size, a.frames, a.fps) == (
         b.size, b.frames, b.fps
-    )  # fmt: skip
+    )
 
 
 def pelvis_pixels(motion):

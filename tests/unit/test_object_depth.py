@@ -86,11 +86,11 @@ def tiny_depth_anything():
     backbone = Dinov2Config(
         hidden_size=16, num_hidden_layers=4, num_attention_heads=2, image_size=56, patch_size=14,
         out_features=["stage1", "stage2", "stage3", "stage4"], reshape_hidden_states=False, apply_layernorm=True,
-    )  # fmt: skip
+    )
     config = DepthAnythingConfig(
         backbone_config=backbone, reassemble_hidden_size=16, neck_hidden_sizes=[8, 8, 8, 8], fusion_hidden_size=8,
         head_hidden_size=8,
-    )  # fmt: skip
+    )
     return DepthAnythingForDepthEstimation(config)
 
 
@@ -100,7 +100,7 @@ def tiny_dpt():
     config = DPTConfig(
         hidden_size=16, num_hidden_layers=4, num_attention_heads=2, intermediate_size=32, image_size=32,
         backbone_out_indices=[0, 1, 2, 3], neck_hidden_sizes=[8, 8, 8, 8], fusion_hidden_size=8,
-    )  # fmt: skip
+    )
     return DPTForDepthEstimation(config)
 
 

@@ -147,7 +147,7 @@ def test_a_setting_touches_only_what_it_is_for(folder, whole):
     _, clip, chosen = whole
     states = run(folder, clip, replace(chosen, field_of_view=50.0))
     assert made(states) == {"hand", "motion", "mesh", "mesh_mask", "blend", "placed_hand", "photo", "photo_pose",
-                            "placed_pose", "placed_depth"}  # fmt: skip
+                            "placed_pose", "placed_depth"}
 
 
 def test_own_mask_is_used_and_what_is_made_of_it_made_again(folder, whole):
@@ -202,7 +202,7 @@ def test_clicks_are_scaled_to_the_film(scene, tmp_path):
     chosen = options(
         scene.poses, systems=("anchorcrafter",), long_side=max(SIZE), every=2, first=0, frame=frame,
         point=(float(x), float(y)), box=(float(left), float(top), float(right), float(bottom)),
-    )  # fmt: skip
+    )
     states = run(tmp_path / "out", clip, chosen)
     assert states["product_mask"] == "made", states
     found = CONDITIONS["product_mask"].read(tmp_path / "out" / CONDITIONS["product_mask"].of(NAME))[1] > 0

@@ -50,7 +50,7 @@ def lhm_buffers(body, points, vertex, constrained):
     layer = {
         "v_template": body.template, "shapedirs": body.shape_dirs, "J_regressor": body.regressor, "parents": parents,
         "lbs_weights": body.skinning,
-    }  # fmt: skip
+    }
     buffers = {f"smplx_layer.{name}": tensor for name, tensor in layer.items()}
     buffers |= {"skinning_weight": body.skinning[vertex], "shape_dirs": body.shape_dirs[vertex]}
     buffers["is_constrain_body"] = constrained

@@ -12,7 +12,7 @@ from crafters.preprocessors.background.remove import remove_person
 pytestmark = pytest.mark.slow
 PRESENTING = {
     "person IoU": 0.9, "product IoU": 0.93, "held IoU": 0.5, "hand IoU": 0.45, "depth correlation": 0.35,
-}  # fmt: skip
+}
 
 
 def test_somebody_presenting():

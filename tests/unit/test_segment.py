@@ -175,7 +175,7 @@ def presenter(frames=6, apart=60, thing=True, stays=False):
         picture[mask & ((x - left) // 6 % 2 == 0)] = (240, 200, 40)
         body, face, hands = np.zeros((1, 18, 3)), np.zeros((1, 68, 3)), []
         body[0, [0, 1, 2, 5, 3, 6, 4, 7]] = [(60, 40, 1), (60, 60, 1), (30, 65, 1), (90, 65, 1), (15, 110, 1),
-                                             (105, 110, 1), (*palms[0], 1), (*palms[1], 1)]  # fmt: skip
+                                             (105, 110, 1), (*palms[0], 1), (*palms[1], 1)]
         face[0, :, 0], face[0, :, 1] = 60 + 12 * np.cos(np.arange(68)), 38 + 12 * np.sin(np.arange(68))
         face[..., 2] = 1
         for side, palm in zip((1, -1), palms, strict=True):

@@ -23,11 +23,11 @@ def folder(tmp_path_factory):
         "blocks_per_stage": [1, 1, 2, 1], "embed_dim_per_stage": [8, 16, 32, 64],
         "num_attention_heads_per_stage": [1, 1, 2, 2], "window_size_per_stage": [4, 2, 2, 2],
         "global_attention_blocks": [3], "window_positional_embedding_background_size": [4, 4],
-    }  # fmt: skip
+    }
     vision = {
         "model_type": "sam2_vision_model", "backbone_config": backbone, "backbone_channel_list": [64, 32, 16, 8],
         "backbone_feature_sizes": [[16, 16], [8, 8], [4, 4]], "fpn_hidden_size": 128,
-    }  # fmt: skip
+    }
     # As in the released ones, memory has fewer channels than the rest: an object pointer fills several of its tokens.
     config = Sam2VideoConfig(
         vision_config=vision,
@@ -37,7 +37,7 @@ def folder(tmp_path_factory):
         memory_attention_feed_forward_hidden_size=32, memory_attention_rope_feat_sizes=[4, 4],
         memory_encoder_hidden_size=128, memory_encoder_output_channels=64, mask_downsampler_embed_dim=128,
         memory_fuser_embed_dim=128, memory_fuser_intermediate_dim=32,
-    )  # fmt: skip
+    )
     torch.manual_seed(0)
     folder = tmp_path_factory.mktemp("sam2.1-tiny")
     Sam2VideoModel(config).save_pretrained(folder)

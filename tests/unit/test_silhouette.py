@@ -17,7 +17,7 @@ def overlap(kind: str, background: str, seed: int) -> tuple[float, bool]:
     ("kind", "background"),
     [("white bottle", "white"), ("white label", "white"), ("silver can", "white"), ("glass", "off-white"),
      ("mug", "gradient"), ("bottle", "shadow"), ("box", "contact shadow")],
-)  # fmt: skip
+)
 def test_a_product_as_light_as_its_background(kind, background):
     assert overlap(kind, background, 1)[0] > 0.95
 

@@ -81,7 +81,7 @@ def test_a_sample(task):
         "film_moments": (4, 8, 16, 8), "photos_moments": (2, 8, 16, 8), "conditions": (4, 9, 128, 64),
         "embedding": (32,), "tokens": (150, 32), "posterior": (6, 4, 16, 8), "noise": (4, 4, 16, 8),
         "sigma": (), "augmentation": (), "u": (),
-    }  # fmt: skip
+    }
     assert sample["augmentation"] == 0 and (sample["conditions"][0, 3:] == 0).all()
     again, other = (task.sample(0, np.random.default_rng(seed), FRAMES) for seed in (0, 1))
     assert all(torch.equal(sample[name], again[name]) for name in sample)
@@ -112,7 +112,7 @@ def test_the_network_sees_what_it_will_see_at_inference(task, seen):
         Loaded(AnchorCrafter.from_state(task.trained.state_dict(), {"num_attention_heads": [1] * 4, "view_heads": 1})),
         FrameVAE(Loaded(encoders.vae)), encoders.clip, photo, pose[:1], pose[1:],
         ProductTokens(views, encoders.dinov2.tokens(views)), depth[1:], hand[1:],
-    )  # fmt: skip
+    )
     photos = torch.cat([wanted.image_latent, wanted.object_latent], 1)
     # What is cached is kept in half precision.
     torch.testing.assert_close(call["sample"][0, :, 4:], photos.expand(FRAMES, -1, -1, -1), rtol=1e-3, atol=1e-3)
@@ -421,7 +421,7 @@ def cut(path):
         (blacken, "depth_cut shows no product in any frame."),
         (lambda bad: (bad / "video_cut/anna1_box1.mp4").rename(bad / "video_cut/anna1.mp4"), "the name is not <per"),
     ],
-)  # fmt: skip
+)
 def test_bad_clips_are_named(folder, tmp_path, how, words):
     clips, faults = damage(folder, tmp_path, how)
     assert any(fault.startswith("anna1") and words in fault for fault in faults)

@@ -74,7 +74,7 @@ def files(tmp_path_factory):
 
 def task(files, seed=0, **options):
     options = {"transformer": files / "wan.safetensors", "prompt": files / "prompt.safetensors", "rank": 2,
-               "dtype": "fp32", "export_dtype": "fp32", **options}  # fmt: skip
+               "dtype": "fp32", "export_dtype": "fp32", **options}
     settings = AniCrafterSettings(
         data=files / "clips", vae=files / "vae", clip_vision=files / "clip", cache=files / "cache", **options
     )
@@ -276,7 +276,7 @@ def test_latents_are_made_once(files, tmp_path):
     one = AniCrafterTask(
         AniCrafterSettings(files / "clips", files / "vae", files / "clip", prompt=files / "prompt.safetensors",
                            transformer=files / "wan.safetensors", dtype="fp32", rank=2, **settings), FRAMES,
-    )  # fmt: skip
+    )
     first = batch_of(one)
     kept = {file: file.stat().st_mtime_ns for file in (tmp_path / "cache").iterdir()}
     second = batch_of(one)
@@ -406,7 +406,7 @@ def test_two_processes_equal_one(files, tmp_path):
         [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", script],
         capture_output=True, text=True, timeout=300,
         env={**os.environ, "ACCELERATE_USE_CPU": "true", "PYTHONPATH": str(Path(__file__).parent.parent)},
-    )  # fmt: skip
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     train(task(files), settings(3), tmp_path / "one")
     one, two = (load_file(tmp_path / name / "export" / "anicrafter.safetensors") for name in ("one", "two"))

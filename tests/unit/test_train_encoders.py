@@ -40,7 +40,7 @@ SMALL = {
     "dinov2": ("stages=[{steps: 30, batch: 2}]",),
 }
 COMMON = ("warmup=0", "schedule=constant", "learning_rate=5e-4", "ema=0", "precision=fp32", "log_every=1",
-          "save_every=100", "preview_every=0")  # fmt: skip
+          "save_every=100", "preview_every=0")
 
 
 def scene(draw, frames, height, width):

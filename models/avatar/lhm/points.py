@@ -8,7 +8,7 @@ from ..rig import Rig, blend, move, neutral_pose
 _BODY = "renderer.smplx_model."
 R2 = (0.7548776662466927, 0.5698402909980532)
 _NEEDED = ("shape_dirs", "skinning_weight", *(f"smplx_layer.{name}" for name in (
-    "v_template", "shapedirs", "lbs_weights", "faces_tensor")))  # fmt: skip
+    "v_template", "shapedirs", "lbs_weights", "faces_tensor")))
 
 
 def spread_points(state: dict[str, torch.Tensor], rig: Rig) -> torch.Tensor:

@@ -75,13 +75,13 @@ class LHM:
         found = self.network.module(
             body_tokens.to(device), head_features.to(device), self.points.to(device), upper,
             lambda done, _: step(2 + done),
-        )  # fmt: skip
+        )
         _, back = neutral_pose(self.rig.skeleton)
         shape = torch.zeros(10) if betas is None else betas
         return Avatar(
             found.offset, self.points, found.rgb, found.opacity, found.scale, found.rotation, back, shape,
             visible_ratio, int(head is not None),
-        )  # fmt: skip
+        )
 
 
 def load_lhm(
