@@ -15,9 +15,9 @@ from pathlib import Path
 
 import torch
 from crafters.models.avatar.animate import Animator, Posed, animate
-from crafters.models.avatar.body import load_body_model
-from crafters.models.avatar.motion import BodyMotion
 from crafters.models.avatar.rig import rig_from_body
+from crafters.models.body.body import load_body_model
+from crafters.models.body.motion import BodyMotion
 
 sys.path.append(str(Path(__file__).resolve().parent.parent / "tests"))
 from stand_ins.synthetic_avatar import synthetic_avatar

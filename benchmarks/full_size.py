@@ -15,10 +15,11 @@ import time
 from pathlib import Path
 
 import torch
-from crafters.cli import read_prompt
+from crafters.cli.client import ComfyClient
+from crafters.cli.server import ComfyServer
+from crafters.host.comfyui import find_comfyui, pack_base
+from crafters.host.prompt import read_prompt
 from crafters.models.anchorcrafter.system import AnchorConfig, AnchorCrafter
-from crafters.runtime.client import ComfyClient
-from crafters.runtime.server import ComfyServer, find_comfyui, pack_base
 
 sys.path.append(str(Path(__file__).resolve().parent.parent / "tests"))
 from stand_ins.doll import make_scene

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from crafters.runtime.memory import compute_device
+from crafters.host.memory import compute_device
 from gpu_networks import anchor, ceilings, embedders, wan, wan_vae
 from gpu_scenes import animation, gsplat, inpainting, pictures, start_gsplat_build
 from torch.utils.flop_counter import FlopCounterMode

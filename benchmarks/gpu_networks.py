@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from anchor_sampling import FULL, GUIDANCE
+from crafters.host.memory import Managed
 from crafters.models.anchorcrafter import encoders as anchor_encoders
 from crafters.models.anchorcrafter import sampling
 from crafters.models.anchorcrafter.conditions import ProductTokens, anchor_condition, clip_resize
@@ -18,7 +19,6 @@ from crafters.models.anicrafter.encoders import WanVAE
 from crafters.models.anicrafter.transformer import HEAD_DIM, merge_lora
 from crafters.models.anicrafter.wan import WanCondition, denoise, initial_noise
 from crafters.models.checkpoint import DTYPES
-from crafters.runtime.memory import Managed
 from embedders import measure as measure_embedders
 from full_size import CLIP_VIT_H, DINOV2_LARGE, SVD_VAE
 from stand_ins import small_models

@@ -8,17 +8,17 @@ from importlib.util import find_spec
 import numpy as np
 import torch
 from animate import frames_per_second, random_motion
-from crafters.models.avatar.body import load_body_model
-from crafters.models.avatar.rasterize import rasterize
+from crafters.host.memory import Managed
 from crafters.models.avatar.rig import rig_from_body
+from crafters.models.body.body import load_body_model
 from crafters.models.checkpoint import DTYPES
+from crafters.models.drawing.rasterize import rasterize
 from crafters.models.propainter.flow_completion import FlowCompletion
 from crafters.models.propainter.generator import Generator
 from crafters.models.propainter.layers import DeformableAlignment
 from crafters.models.propainter.raft import RAFT
 from crafters.models.propainter.system import ProPainter
 from crafters.preprocessors.background.propainter import Inpainting
-from crafters.runtime.memory import Managed
 from gpu_networks import sizes
 from rasterize import camera, gaussians
 from stand_ins.synthetic_avatar import synthetic_avatar

@@ -7,9 +7,9 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from ..files.pickles import Inert
 from ..models.checkpoint import assign, read
 from ..models.loaded import Loaded
-from ..models.pickles import Inert
 from ..models.pretrained import from_folder
 from .face import AdaFace
 from .inception import InceptionV3

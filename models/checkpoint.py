@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from .bounded import MOST_LETTERS, RefusedError, brief, parse_json
-from .pickles import ForeignCodeError, Table
-from .pickles import read_torch as read_torch_file
+from ..files.bounded import MOST_LETTERS, RefusedError, brief, parse_json
+from ..files.pickles import ForeignCodeError, Table
+from ..files.pickles import read_torch as read_torch_file
 
 WRAPPERS = ("module.", "diffusion_model.", "model.")
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from .bounded import MIB, brief, read_json
+from ..files.bounded import MIB, brief, read_json
 from .checkpoint import CheckpointError, check_fit, read
 from .chunks import out_of_memory
 

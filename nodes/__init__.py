@@ -2,7 +2,7 @@
 
 from comfy_api.latest import ComfyExtension, io
 
-from ..runtime import files, notes
+from ..host import folders, notes
 from . import (
     anchorcrafter,
     anicrafter,
@@ -28,9 +28,9 @@ ROOMS = (clips, pose, segment, product, object_depth, motion_capture, background
 
 class CraftersExtension(ComfyExtension):
     async def on_load(self) -> None:
-        files.register()
+        folders.register()
         notes.show_under_nodes()
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        files.register()
+        folders.register()
         return [guarded(node) for room in ROOMS for node in room.NODES]

@@ -2,18 +2,18 @@
 
 from comfy_api.latest import io
 
+from ..host import folders
+from ..host.memory import DTYPE_CHOICES, Managed, network_dtype, to_output, vae_dtype
+from ..host.progress import Previewer, Progress
 from ..preprocessors.condition_sheet import condition_sheet
-from ..runtime import files
-from ..runtime.memory import DTYPE_CHOICES, Managed, network_dtype, to_output, vae_dtype
-from ..runtime.progress import Previewer, Progress
 from .types import AnchorCondition, AnchorModel, Product, ProductTokens
 
 CATEGORY = "Crafters/AnchorCrafter"
-CHECKPOINT_FOLDERS = ("diffusion_models", files.OWN)
+CHECKPOINT_FOLDERS = ("diffusion_models", folders.OWN)
 
 
 def _checkpoints() -> list[str]:
-    return sorted(files.names(*CHECKPOINT_FOLDERS), key=lambda name: ("anchorcrafter" not in name.lower(), name))
+    return sorted(folders.names(*CHECKPOINT_FOLDERS), key=lambda name: ("anchorcrafter" not in name.lower(), name))
 
 
 def _dtype_input(which: str):
@@ -44,7 +44,7 @@ class CraftersLoadAnchorCrafter(io.ComfyNode):
     def execute(cls, checkpoint, dtype="auto"):
         from ..models.anchorcrafter.system import AnchorCrafter
 
-        path = files.path(checkpoint, *CHECKPOINT_FOLDERS)
+        path = folders.path(checkpoint, *CHECKPOINT_FOLDERS)
         return io.NodeOutput(Managed(AnchorCrafter.from_file(path, network_dtype(dtype))))
 
 
@@ -58,7 +58,7 @@ class CraftersLoadSVDFolder(io.ComfyNode):
             description="VAE and CLIP image encoder of Stable Video Diffusion from its diffusers folder in "
             "models/diffusers. With the single file svd_xt_1_1.safetensors use Image Only Checkpoint Loader instead.",
             inputs=[
-                io.Combo.Input("folder", options=files.folder_names("diffusers"),
+                io.Combo.Input("folder", options=folders.folder_names("diffusers"),
                                tooltip="Folder with the sub-folders vae and image_encoder."),
                 _dtype_input("their"),
             ],
@@ -72,7 +72,7 @@ class CraftersLoadSVDFolder(io.ComfyNode):
     def execute(cls, folder, dtype="auto"):
         from ..models.anchorcrafter.encoders import ClipVision, FrameVAE, load_image_encoder, load_vae
 
-        path = files.path(folder, "diffusers")
+        path = folders.path(folder, "diffusers")
         vae = FrameVAE(Managed(load_vae(path, vae_dtype(dtype))))
         return io.NodeOutput(vae, ClipVision(Managed(load_image_encoder(path, network_dtype(dtype)))))
 
@@ -182,8 +182,8 @@ class CraftersAnchorSampler(io.ComfyNode):
 
     @classmethod
     def execute(cls, model, condition, seed, steps, guidance_min, guidance_max, window, overlap=6, batch=0):
+        from ..host.memory import compute_device
         from ..models.anchorcrafter import sampling
-        from ..runtime.memory import compute_device
 
         progress, previewer = Progress("Anchor Sampler"), Previewer(compute_device())
         latents = sampling.sample(

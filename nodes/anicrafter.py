@@ -5,16 +5,16 @@ import copy
 import torch
 from comfy_api.latest import io
 
+from ..host import folders
+from ..host.memory import DTYPE_CHOICES, Managed, compute_device, to_output, vae_dtype
+from ..host.progress import Previewer, Progress
 from ..models.checkpoint import DTYPES
 from ..models.finite import PICTURES, check_finite
-from ..runtime import files
-from ..runtime.memory import DTYPE_CHOICES, Managed, compute_device, to_output, vae_dtype
-from ..runtime.progress import Previewer, Progress
 from .previews import stills
 from .types import AniCrafterWeights, Scene, WanModel
 
 CATEGORY = "Crafters/AniCrafter"
-WEIGHT_FOLDERS = (files.OWN, "model_patches", "loras", "diffusion_models")
+WEIGHT_FOLDERS = (folders.OWN, "model_patches", "loras", "diffusion_models")
 WAN_FOLDERS = ("diffusion_models", "diffusers")
 
 
@@ -60,9 +60,9 @@ class CraftersComposeScene(io.ComfyNode):
     @classmethod
     def execute(cls, avatar, alpha, background, character, mesh, mesh_mask=None, character_mask=None, length="trim",
                 alpha_twice=True, mask_shows="auto"):
+        from ..media.lanczos import resize_lanczos
+        from ..media.photo import mask_of
         from ..models.anicrafter import conditions
-        from ..preprocessors.lanczos import resize_lanczos
-        from ..preprocessors.photo import mask_of
 
         height, width = avatar.shape[1:3]
         conditions.check_background(background, width, height)
@@ -82,7 +82,7 @@ class CraftersComposeScene(io.ComfyNode):
 class CraftersLoadAniCrafter(io.ComfyNode):
     @classmethod
     def define_schema(cls):
-        names = files.names(*WEIGHT_FOLDERS)
+        names = folders.names(*WEIGHT_FOLDERS)
         likely = sorted(names, key=lambda name: ("anicrafter" not in name.lower(), name))
         return io.Schema(
             node_id="CraftersLoadAniCrafter",
@@ -103,7 +103,7 @@ class CraftersLoadAniCrafter(io.ComfyNode):
         from ..models.anicrafter.checkpoint import AniCrafter
 
         names = [name for name in (weights, second_shard) if name != "none"]
-        return io.NodeOutput(AniCrafter.from_files(files.path(name, *WEIGHT_FOLDERS) for name in names))
+        return io.NodeOutput(AniCrafter.from_files(folders.path(name, *WEIGHT_FOLDERS) for name in names))
 
 
 class CraftersAniCrafterApply(io.ComfyNode):
@@ -225,19 +225,19 @@ class CraftersAniCrafterPrompt(io.ComfyNode):
     @classmethod
     def check_lazy_status(cls, file, **linked):
         # An input that is connected but not made yet comes as None; one that is not connected does not come.
-        wanted = "clip" in linked and linked["clip"] is None and not files.exists(file, files.OWN)
+        wanted = "clip" in linked and linked["clip"] is None and not folders.exists(file, folders.OWN)
         if wanted:
-            files.new_model(file, files.OWN)  # a name that cannot be is said before the encoder is loaded
+            folders.new_model(file, folders.OWN)  # a name that cannot be is said before the encoder is loaded
         return ["clip"] if wanted else []
 
     @classmethod
     def execute(cls, file, clip=None):
         from ..models.anicrafter.prompt import NEGATIVE_PROMPT, PROMPT, keep_prompts, load_prompts
 
-        if files.exists(file, files.OWN):
-            texts = load_prompts(files.path(file, files.OWN))
+        if folders.exists(file, folders.OWN):
+            texts = load_prompts(folders.path(file, folders.OWN))
         elif clip is not None:
-            path = files.new_model(file, files.OWN)
+            path = folders.new_model(file, folders.OWN)
             texts = [clip.encode_from_tokens(clip.tokenize(text)).float().cpu() for text in (PROMPT, NEGATIVE_PROMPT)]
             keep_prompts(path, *texts)
         else:
@@ -280,7 +280,8 @@ class CraftersLoadWan(io.ComfyNode):
             description="Wan 2.1 I2V for AniCrafter Sampler, with AniCrafter's LoRA merged in: ComfyUI's single file "
             "(fp16, bf16, fp8) or a diffusers folder. The main road is ComfyUI's own loader and AniCrafter Apply.",
             inputs=[
-                io.Combo.Input("transformer", options=files.names("diffusion_models") + files.folder_names("diffusers"),
+                io.Combo.Input("transformer",
+                               options=folders.names("diffusion_models") + folders.folder_names("diffusers"),
                                tooltip="Wan 2.1 I2V 14B (720P)."),
                 AniCrafterWeights.Input("anicrafter", tooltip="From Load AniCrafter; its LoRA is merged in fp32."),
                 io.Float.Input("lora_strength", default=1.0, min=-5.0, max=5.0, step=0.05, optional=True,
@@ -298,7 +299,7 @@ class CraftersLoadWan(io.ComfyNode):
     def execute(cls, transformer, anicrafter, lora_strength=1.0, dtype="auto", offload_blocks=False):
         from ..models.anicrafter.transformer import GroupOffloaded, load_transformer, merge_lora
 
-        network = load_transformer(files.path(transformer, *WAN_FOLDERS), vae_dtype(dtype))
+        network = load_transformer(folders.path(transformer, *WAN_FOLDERS), vae_dtype(dtype))
         if lora_strength:
             merge_lora(network, anicrafter, lora_strength)
         return io.NodeOutput(GroupOffloaded(network, compute_device()) if offload_blocks else Managed(network))
@@ -314,9 +315,9 @@ class CraftersLoadWanEncoders(io.ComfyNode):
             description="Wan's VAE and CLIP image encoder through diffusers and transformers, of any size. With the "
             "released files core's Load VAE and Load CLIP Vision do as well.",
             inputs=[
-                io.Combo.Input("vae", options=files.names("vae") + files.folder_names("diffusers"),
+                io.Combo.Input("vae", options=folders.names("vae") + folders.folder_names("diffusers"),
                                tooltip="Wan 2.1's VAE: file or diffusers folder."),
-                io.Combo.Input("clip_vision", options=files.names("clip_vision") + files.folder_names("diffusers"),
+                io.Combo.Input("clip_vision", options=folders.names("clip_vision") + folders.folder_names("diffusers"),
                                tooltip="CLIP ViT-H: file or diffusers folder."),
             ],
             outputs=[
@@ -329,8 +330,8 @@ class CraftersLoadWanEncoders(io.ComfyNode):
     def execute(cls, vae, clip_vision):
         from ..models.anicrafter.encoders import ClipVision, WanVAE, load_clip_vision, load_vae
 
-        loaded = load_vae(files.path(vae, "vae", "diffusers"), vae_dtype())
-        clip = load_clip_vision(files.path(clip_vision, "clip_vision", "diffusers"))
+        loaded = load_vae(folders.path(vae, "vae", "diffusers"), vae_dtype())
+        clip = load_clip_vision(folders.path(clip_vision, "clip_vision", "diffusers"))
         return io.NodeOutput(WanVAE(Managed(loaded)), ClipVision(Managed(clip)))
 
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 from comfy_api.latest import io
 
-from ..models.avatar.body import ANNY
+from ..host import folders
+from ..host.memory import compute_device, to_output
+from ..host.progress import Progress
 from ..models.avatar.standing import AS_STORED, POSES, unposed
-from ..runtime import files
-from ..runtime.memory import compute_device, to_output
-from ..runtime.progress import Progress
+from ..models.body.body import ANNY
 from .previews import stills
 from .types import Avatar, BodyModel, BodyMotion, Rig
 
@@ -38,7 +38,7 @@ class CraftersLoadAvatar(io.ComfyNode):
             description="A character as 3-D gaussians, from ComfyUI's input folder: LHM's *_gaussian.pth, this pack's "
             ".safetensors, or a .ply of gaussians.",
             inputs=[
-                io.Combo.Input("avatar", options=files.input_names(AVATAR_SUFFIXES), upload=io.UploadType.model,
+                io.Combo.Input("avatar", options=folders.input_names(AVATAR_SUFFIXES), upload=io.UploadType.model,
                                tooltip="The avatar's file. For a .ply from elsewhere, Rig Avatar must be told its "
                                "pose."),
             ],
@@ -50,7 +50,7 @@ class CraftersLoadAvatar(io.ComfyNode):
         from ..models.avatar.gaussians import load_avatar
         from ..models.avatar.render import render_still
 
-        loaded = load_avatar(files.input_path(avatar))
+        loaded = load_avatar(folders.input_path(avatar))
         return io.NodeOutput(loaded, ui=stills(render_still(loaded)))
 
     @classmethod
@@ -83,7 +83,7 @@ class CraftersSaveAvatar(io.ComfyNode):
         from ..models.avatar.gaussians import save_avatar
         from ..models.avatar.render import render_still
 
-        path = files.output_path(filename_prefix, f".{format}")
+        path = folders.output_path(filename_prefix, f".{format}")
         save_avatar(avatar, path)
         return io.NodeOutput(str(path), ui=stills(render_still(avatar)))
 
@@ -106,15 +106,15 @@ class CraftersLoadBodyModel(io.ComfyNode):
 
     @classmethod
     def execute(cls, body):
-        from ..models.avatar.body import load_body_model
         from ..models.avatar.render import render_body_still
+        from ..models.body.body import load_body_model
 
-        loaded = load_body_model(body if body == ANNY else files.path(body, files.OWN))
+        loaded = load_body_model(body if body == ANNY else folders.path(body, folders.OWN))
         return io.NodeOutput(loaded, ui=stills(render_body_still(loaded)))
 
 
 def _body_models() -> list[str]:
-    names = files.names(files.OWN, suffixes={".npz"})
+    names = folders.names(folders.OWN, suffixes={".npz"})
     return [*sorted(names, key=lambda name: ("smplx" not in name.lower(), name)), ANNY]
 
 
@@ -130,10 +130,10 @@ class CraftersRigAvatar(io.ComfyNode):
             inputs=[
                 Avatar.Input("avatar", tooltip="The avatar to move."),
                 BodyModel.Input("body", optional=True, tooltip="From Load Body Model. Not needed with an LHM model."),
-                io.Combo.Input("lhm", options=["none", *files.names(files.OWN, suffixes={".safetensors"})],
+                io.Combo.Input("lhm", options=["none", *folders.names(folders.OWN, suffixes={".safetensors"})],
                                default="none", optional=True,
                                tooltip="LHM's model.safetensors in models/crafters; exact for avatars it made."),
-                io.Combo.Input("constraint", options=["none", *files.names(files.OWN, suffixes={".npz"})],
+                io.Combo.Input("constraint", options=["none", *folders.names(folders.OWN, suffixes={".npz"})],
                                default="none", optional=True,
                                tooltip="LHM's human_prior_constrain.npz, with a body: gaussians it marks keep their "
                                "direction. none lets all turn with the body."),
@@ -150,11 +150,11 @@ class CraftersRigAvatar(io.ComfyNode):
         from ..models.avatar.rig import read_constraint, rig_from_body, rig_from_lhm
 
         if lhm != "none":
-            rig = rig_from_lhm(files.path(lhm, files.OWN))
+            rig = rig_from_lhm(folders.path(lhm, folders.OWN))
             return io.NodeOutput(replace(rig, neutral_transforms=unposed(avatar, rig.skeleton, pose)))
         if body is None:
             raise ValueError("Rig Avatar needs a body (Load Body Model) or an LHM model: connect or choose one.")
-        mask = None if constraint == "none" else read_constraint(files.path(constraint, files.OWN))
+        mask = None if constraint == "none" else read_constraint(folders.path(constraint, folders.OWN))
         neutral, progress = unposed(avatar, body.skeleton, pose), Progress("Rig Avatar")
         return io.NodeOutput(rig_from_body(body, avatar.points, neutral, mask, progress))
 
@@ -168,7 +168,7 @@ class CraftersLoadMotion(io.ComfyNode):
             category=CATEGORY,
             description="A body's motion: a folder of SMPL-X JSONs, or an AMASS .npz, in ComfyUI's input folder.",
             inputs=[
-                io.Combo.Input("motion", options=files.input_folders(".json") + files.input_names({".npz"}),
+                io.Combo.Input("motion", options=folders.input_folders(".json") + folders.input_names({".npz"}),
                                upload=io.UploadType.model,
                                tooltip="Folder or file. JSONs belong to the frame whose number is in their name, "
                                "counted from 1 as published, or from 0 where there is a frame 0: who enters at frame "
@@ -198,10 +198,10 @@ class CraftersLoadMotion(io.ComfyNode):
 
     @classmethod
     def execute(cls, motion, fps, fill_gaps=True, width=1280, height=720, film_fps=0.0, first_frame=0):
-        from ..models.avatar.motion_files import read_motion
-        from ..models.avatar.stick_figure import stick_figures
+        from ..models.body.motion_files import read_motion
+        from ..models.drawing.stick_figure import stick_figures
 
-        read = read_motion(files.input_path(motion), fps, (width, height))
+        read = read_motion(folders.input_path(motion), fps, (width, height))
         missing = [frame + 1 for frame in read.missing]
         gaps = f"missing: {', '.join(map(str, missing))}" if missing else "none missing"
         if missing and not fill_gaps:
@@ -265,7 +265,7 @@ class CraftersEditMotion(io.ComfyNode):
 
     @classmethod
     def execute(cls, motion, x=0.0, y=0.0, z=0.0, turn=0.0, scale=1.0, fps=0.0, frames=0, back_and_forth=True):
-        from ..models.avatar.stick_figure import stick_figures
+        from ..models.drawing.stick_figure import stick_figures
 
         motion = motion.moved(x, y, z, turn).scaled(scale)
         motion = motion.retimed(fps) if fps else motion
@@ -295,9 +295,9 @@ class CraftersSaveMotion(io.ComfyNode):
 
     @classmethod
     def execute(cls, motion, filename_prefix, format):
-        from ..models.avatar.motion_files import save_motion
+        from ..models.body.motion_files import save_motion
 
-        path = files.output_path(filename_prefix, "" if format == "json" else ".npz")
+        path = folders.output_path(filename_prefix, "" if format == "json" else ".npz")
         save_motion(motion, path)
         return io.NodeOutput(str(path))
 
@@ -369,7 +369,7 @@ class CraftersRenderBodyMesh(io.ComfyNode):
 def _stamp(name: str) -> str:
     """Changes when the user's file or folder does."""
     try:
-        path: Path = files.input_path(name)
+        path: Path = folders.input_path(name)
     except FileNotFoundError:
         return name
     parts = [path, *sorted(path.glob("*"))] if path.is_dir() else [path]

@@ -2,9 +2,9 @@
 
 from comfy_api.latest import io
 
-from ..runtime import files
-from ..runtime.memory import DTYPE_CHOICES, Managed, network_dtype, to_output
-from ..runtime.progress import Progress
+from ..host import folders
+from ..host.memory import DTYPE_CHOICES, Managed, network_dtype, to_output
+from ..host.progress import Progress
 from .previews import stills
 
 CATEGORY = "Crafters/Background"
@@ -14,7 +14,7 @@ PRESETS = ["fast", "published"]
 
 def _weights(mark: str) -> list[str]:
     """Weight files of the pack's own folder, the likeliest for the widget first."""
-    return sorted(files.names(files.OWN), key=lambda name: (mark not in name.lower(), name))
+    return sorted(folders.names(folders.OWN), key=lambda name: (mark not in name.lower(), name))
 
 
 class CraftersLoadProPainter(io.ComfyNode):
@@ -44,7 +44,7 @@ class CraftersLoadProPainter(io.ComfyNode):
     def execute(cls, raft, flow_completion, generator, dtype="auto"):
         from ..models.propainter.system import ProPainter
 
-        paths = [files.path(name, files.OWN) for name in (raft, flow_completion, generator)]
+        paths = [folders.path(name, folders.OWN) for name in (raft, flow_completion, generator)]
         return io.NodeOutput(Managed(ProPainter.from_files(*paths, network_dtype(dtype))))
 
 

@@ -2,8 +2,9 @@
 
 from comfy_api.latest import io
 
-from ..preprocessors import clip, person
-from ..runtime.progress import Progress
+from ..host.progress import Progress
+from ..media import clip
+from ..preprocessors.person import size as person
 
 CATEGORY = "Crafters/Clips"
 

@@ -4,10 +4,10 @@ import numpy as np
 import torch
 from comfy_api.latest import io
 
-from ..demo.scenes.exercise import EXERCISES
-from ..demo.scenes.motion import PRESENTATIONS
-from ..runtime.memory import to_output
-from ..runtime.progress import Progress
+from ..host.memory import to_output
+from ..host.progress import Progress
+from ..scenes.exercise import EXERCISES
+from ..scenes.motion import PRESENTATIONS
 from .types import Avatar, BodyModel, BodyMotion, PoseKeypoint
 
 CATEGORY = "Crafters/Demo"
@@ -71,8 +71,8 @@ class CraftersDemoScene(io.ComfyNode):
 
     @classmethod
     def execute(cls, seed, split, kind, width, height, frames, fps=15.0):
-        from ..demo.scenes.scene import make_scene
-        from ..preprocessors.keypoints import to_openpose
+        from ..preprocessors.pose.keypoints import to_openpose
+        from ..scenes.scene import make_scene
 
         kind = PRESENTATIONS[seed % len(PRESENTATIONS)] if kind == ANY else kind
         scene = make_scene(seed, split, (width, height), frames, fps, kind, Progress("Demo Scene"))
@@ -122,10 +122,10 @@ class CraftersDemoMotionScene(io.ComfyNode):
 
     @classmethod
     def execute(cls, seed, split, kind, width, height, frames, fps=15.0, gaussians=20_000, flaws=1.0):
-        from ..demo.scenes.anicrafter_data import character_photo
-        from ..demo.scenes.avatar import degrade, misjudge, scene_avatar
-        from ..demo.scenes.scene import make_scene
-        from ..models.avatar.anny_body import anny_body
+        from ..models.body.anny import anny_body
+        from ..scenes.anicrafter_data import character_photo
+        from ..scenes.avatar import degrade, misjudge, scene_avatar
+        from ..scenes.scene import make_scene
 
         kind = EXERCISES[seed % len(EXERCISES)] if kind == ANY else kind
         scene = make_scene(seed, split, (width, height), frames, fps, kind, Progress("Demo Scene"))

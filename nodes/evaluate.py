@@ -4,10 +4,10 @@ import sys
 
 from comfy_api.latest import io, ui
 
+from ..host import folders
+from ..host.memory import Managed
+from ..host.progress import Progress
 from ..metrics import CLEAN, METRICS
-from ..runtime import files
-from ..runtime.memory import Managed
-from ..runtime.progress import Progress
 from .types import PoseKeypoint
 
 CATEGORY = "Crafters/Evaluate"
@@ -75,7 +75,7 @@ class CraftersEvaluateClips(io.ComfyNode):
             None if person_pose is None else _poses(person_pose)[0],
         )
         chosen = [name.strip() for name in metrics.split(",") if name.strip()]
-        networks = Networks(files.path, Managed, clip_vision)
+        networks = Networks(folders.path, Managed, clip_vision)
         report = evaluate({"clip": lambda: pair}, networks, chosen, threshold, Progress("Evaluate Clips"))
         table, picture = report.markdown(), torch.from_numpy(plot(report)).float()[None] / 255
         _show_below(getattr(cls.hidden, "unique_id", None), table)
@@ -90,8 +90,8 @@ def _levels(images):
 
 def _poses(keypoints):
     """The largest person of the clip."""
-    from ..preprocessors.follow import follow_person
-    from ..preprocessors.keypoints import from_openpose
+    from ..preprocessors.pose.follow import follow_person
+    from ..preprocessors.pose.keypoints import from_openpose
 
     return None if keypoints is None else follow_person(from_openpose(keypoints)[0])
 

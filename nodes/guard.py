@@ -7,8 +7,8 @@ import sys
 import torch
 from comfy_api.latest import io
 
+from ..host.progress import cancellable
 from ..models.chunks import OUT_OF_MEMORY, out_of_memory
-from ..runtime.progress import cancellable
 
 
 class _Bound(float):

@@ -5,12 +5,13 @@ import logging
 from comfy_api.latest import io
 from comfy_execution.graph_utils import ExecutionBlocker
 
-from ..runtime import files, names, notes
+from ..files import names
+from ..host import folders, notes
+from ..prepared.folder import CONDITIONS, MANIFEST, VIEWS, Prepared, read_fps
+from ..prepared.recipes import Graph, digest, is_link
 from ..training.cache import content
-from ..training.prepared import CONDITIONS, MANIFEST, VIEWS, Prepared, read_fps
 from .previews import stills
 from .product import ProductViews
-from .recipes import Graph, digest, is_link
 from .types import BodyMotion, PoseKeypoint, Product
 
 CATEGORY = "Crafters/Clips"
@@ -153,15 +154,15 @@ class CraftersLoadAniConditions(io.ComfyNode):
 
 
 def _clip_input():
-    found = [f"{folder}/{clip}" for folder in files.output_folders(MANIFEST)
-             for clip in Prepared(files.output_folder(folder)).clips()]
+    found = [f"{folder}/{clip}" for folder in folders.output_folders(MANIFEST)
+             for clip in Prepared(folders.output_folder(folder)).clips()]
     return io.Combo.Input("clip", options=found, tooltip="Folder below ComfyUI's output folder, and clip.")
 
 
 def _prepared(folder: str, clip: str) -> Prepared:
     if names.plain(clip).startswith("."):
         raise ValueError(f"{clip!r} would be a hidden file: give the clip a plain name, as in anna_mug.")
-    return Prepared(files.output_folder(folder))
+    return Prepared(folders.output_folder(folder))
 
 
 def _chosen(choice: str) -> tuple[Prepared, str]:

@@ -2,17 +2,17 @@
 
 from comfy_api.latest import io
 
+from ..host import folders
+from ..host.memory import Managed
+from ..host.progress import Progress
 from ..models.avatar.lhm.precision import CHOICES
-from ..runtime import files
-from ..runtime.memory import Managed
-from ..runtime.progress import Progress
 from .previews import stills
 from .types import Avatar, BodyModel, BodyMotion, PoseKeypoint
 
 CATEGORY = "Crafters/Avatar"
 LHMModel = io.Custom("CRAFTERS_LHM")
 Character = io.Custom("CRAFTERS_CHARACTER")
-FOLDERS = (files.OWN, "diffusion_models")
+FOLDERS = (folders.OWN, "diffusion_models")
 SPREAD = "spread anew"
 KEPT = "crafters/avatars"  # below the output folder
 
@@ -20,7 +20,7 @@ KEPT = "crafters/avatars"  # below the output folder
 class CraftersLoadLHM(io.ComfyNode):
     @classmethod
     def define_schema(cls):
-        weights = files.names(*FOLDERS, suffixes={".safetensors"})
+        weights = folders.names(*FOLDERS, suffixes={".safetensors"})
         return io.Schema(
             node_id="CraftersLoadLHM",
             display_name="Load LHM",
@@ -32,8 +32,8 @@ class CraftersLoadLHM(io.ComfyNode):
                 io.Combo.Input("lhm", options=weights, tooltip="LHM's model.safetensors, in models/crafters."),
                 io.Combo.Input("sapiens", options=weights,
                                tooltip="Of `crafters convert sapiens`, in models/crafters."),
-                io.Combo.Input("points", options=[SPREAD, *files.names(files.OWN, suffixes={".pth", ".safetensors"})],
-                               default=SPREAD, optional=True,
+                io.Combo.Input("points", default=SPREAD, optional=True,
+                               options=[SPREAD, *folders.names(folders.OWN, suffixes={".pth", ".safetensors"})],
                                tooltip="An avatar that LHM made, in models/crafters: its points are LHM's own, which "
                                "model.safetensors does not hold. Without one they are spread anew, near the old ones."),
                 io.Combo.Input("dtype", options=list(CHOICES), default="fp32", optional=True,
@@ -47,13 +47,13 @@ class CraftersLoadLHM(io.ComfyNode):
     def execute(cls, lhm, sapiens, points=SPREAD, dtype="fp32"):
         from ..models.avatar.lhm.system import load_lhm
 
-        own = None if points == SPREAD else files.path(points, files.OWN)
-        paths = (files.path(name, *FOLDERS) for name in (lhm, sapiens))
+        own = None if points == SPREAD else folders.path(points, folders.OWN)
+        paths = (folders.path(name, *FOLDERS) for name in (lhm, sapiens))
         return io.NodeOutput(load_lhm(*paths, CHOICES[dtype], own, Managed))
 
     @classmethod
     def fingerprint_inputs(cls, lhm, sapiens, points=SPREAD, dtype="fp32"):
-        chosen = [files.path(name, *FOLDERS) for name in (lhm, sapiens, points) if files.exists(name, *FOLDERS)]
+        chosen = [folders.path(name, *FOLDERS) for name in (lhm, sapiens, points) if folders.exists(name, *FOLDERS)]
         return [dtype, points, *(f"{path}:{path.stat().st_mtime_ns}" for path in chosen)]
 
 
@@ -93,9 +93,9 @@ class CraftersPrepareCharacter(io.ComfyNode):
     def execute(cls, image, keypoints, mask=None, mask_shows="person", head=True):
         import torch
 
-        from ..preprocessors.character import HEAD_SIDE, prepare_character
-        from ..preprocessors.keypoints import from_openpose
-        from ..preprocessors.photo import mask_of
+        from ..media.photo import mask_of
+        from ..preprocessors.person.character import HEAD_SIDE, prepare_character
+        from ..preprocessors.pose.keypoints import from_openpose
 
         poses, _ = from_openpose(keypoints)
         character = prepare_character(image, poses, mask_of("person", mask, mask_shows, "mask"), head)
@@ -141,7 +141,7 @@ class CraftersReconstructAvatar(io.ComfyNode):
         betas = None if shape is None else shape.betas.mean(dim=0)
         shown = character.body, character.head if head is None else head, betas, character.visible_ratio
         progress = Progress("Reconstruct Avatar")
-        path = files.output_folder(KEPT) / f"{lhm.key(*shown)}.safetensors"
+        path = folders.output_folder(KEPT) / f"{lhm.key(*shown)}.safetensors"
         avatar = kept_avatar(path, lambda: lhm.reconstruct(*shown, progress))
         return io.NodeOutput(avatar, ui=stills(render_still(avatar)))
 
@@ -173,7 +173,7 @@ class CraftersAvatarFromPhoto(io.ComfyNode):
 
     @classmethod
     def execute(cls, character, body, motion=None, gaussians=40_000):
-        from ..models.avatar.projection import project_photo
+        from ..models.avatar.from_photo import project_photo
         from ..models.avatar.render import render_still
         from ..preprocessors.body_motion.estimate import estimate_motion
 

@@ -2,11 +2,11 @@
 
 from comfy_api.latest import io
 
-from ..preprocessors.follow import follow_person
-from ..preprocessors.keypoints import from_openpose
-from ..runtime import files
-from ..runtime.memory import Managed, to_output
-from ..runtime.progress import Progress
+from ..host import folders
+from ..host.memory import Managed, to_output
+from ..host.progress import Progress
+from ..preprocessors.pose.follow import follow_person
+from ..preprocessors.pose.keypoints import from_openpose
 from .previews import stills
 from .types import BodyModel, BodyMotion, PoseKeypoint
 
@@ -17,7 +17,7 @@ MultiHMRModel = io.Custom("CRAFTERS_MULTIHMR")
 
 def _weights(mark: str, suffixes: set[str]) -> list[str]:
     """Files of the pack's folder, the likeliest first."""
-    return sorted(files.names(files.OWN, suffixes=suffixes), key=lambda name: (mark not in name.lower(), name))
+    return sorted(folders.names(folders.OWN, suffixes=suffixes), key=lambda name: (mark not in name.lower(), name))
 
 
 def _angle_input(least, more=""):
@@ -49,8 +49,8 @@ class CraftersLoadHaMeR(io.ComfyNode):
         from ..models.hmr.hamer import load_hamer
         from ..models.hmr.mano import load_mano
 
-        hand = load_mano(files.path(mano, files.OWN))
-        return io.NodeOutput((Managed(load_hamer(files.path(hamer, files.OWN))), hand))
+        hand = load_mano(folders.path(mano, folders.OWN))
+        return io.NodeOutput((Managed(load_hamer(folders.path(hamer, folders.OWN))), hand))
 
 
 class CraftersHandMesh(io.ComfyNode):
@@ -80,7 +80,7 @@ class CraftersHandMesh(io.ComfyNode):
 
     @classmethod
     def execute(cls, images, keypoints, product=None, hamer=None, fps=30.0, field_of_view=60.0):
-        from ..preprocessors.frames import resize
+        from ..media.frames import resize
         from ..preprocessors.hand_mesh.hands import fit_hands, render_hands
 
         height, width = images.shape[1:3]
@@ -123,7 +123,7 @@ class CraftersLoadMultiHMR(io.ComfyNode):
     def execute(cls, multihmr):
         from ..models.hmr.multihmr import load_multihmr
 
-        return io.NodeOutput(Managed(load_multihmr(files.path(multihmr, files.OWN))))
+        return io.NodeOutput(Managed(load_multihmr(folders.path(multihmr, folders.OWN))))
 
 
 class CraftersBodyMotionFromVideo(io.ComfyNode):

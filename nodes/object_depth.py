@@ -2,9 +2,9 @@
 
 from comfy_api.latest import io
 
-from ..runtime import files
-from ..runtime.memory import DTYPE_CHOICES, Managed, network_dtype, to_output
-from ..runtime.progress import Progress
+from ..host import folders
+from ..host.memory import DTYPE_CHOICES, Managed, network_dtype, to_output
+from ..host.progress import Progress
 from .previews import stills
 from .product import CATEGORY, ProductViews
 from .types import Product
@@ -22,7 +22,7 @@ class CraftersLoadDepth(io.ComfyNode):
             description="Depth Anything V2 or DPT for Object Depth, from a folder in models/crafters that holds "
             "config.json and model.safetensors, such as depth-anything/Depth-Anything-V2-Small-hf.",
             inputs=[
-                io.Combo.Input("name", options=files.folder_names(files.OWN), tooltip="The folder as on the hub."),
+                io.Combo.Input("name", options=folders.folder_names(folders.OWN), tooltip="The folder as on the hub."),
                 io.Combo.Input("dtype", options=DTYPE_CHOICES, default="fp32", optional=True,
                                tooltip="Number type of its weights. fp32 is exact; fp16 and bf16 halve the memory."),
             ],
@@ -31,9 +31,9 @@ class CraftersLoadDepth(io.ComfyNode):
 
     @classmethod
     def execute(cls, name, dtype="fp32"):
-        from ..preprocessors import object_depth
+        from ..preprocessors.product import object_depth
 
-        loaded = Managed(object_depth.load_depth(files.path(name, files.OWN), network_dtype(dtype)))
+        loaded = Managed(object_depth.load_depth(folders.path(name, folders.OWN), network_dtype(dtype)))
         return io.NodeOutput(object_depth.DepthNetwork(loaded))
 
 
@@ -59,7 +59,7 @@ class CraftersObjectDepth(io.ComfyNode):
 
     @classmethod
     def execute(cls, images, mask, network=None):
-        from ..preprocessors.object_depth import object_depth
+        from ..preprocessors.product.object_depth import object_depth
 
         depth = to_output(object_depth(images, mask, network, Progress("Object Depth"))) / 255
         return io.NodeOutput(depth, ui=stills(depth))
@@ -93,7 +93,7 @@ class CraftersFitStandIn(io.ComfyNode):
 
     @classmethod
     def execute(cls, depth, mask, product, scale, shift_x=0.0, shift_y=0.0):
-        from ..preprocessors.stand_in import fit_stand_in, proportions
+        from ..preprocessors.product.stand_in import fit_stand_in, proportions
 
         aspect, progress = proportions(product.masks[1:2]), Progress("Fit Stand-in")
         fitted, shape = fit_stand_in(depth[..., :3], mask, aspect, scale, (shift_x, shift_y), progress)
@@ -125,7 +125,7 @@ class CraftersProductViewsFromClip(io.ComfyNode):
 
     @classmethod
     def execute(cls, images, mask, front=-1):
-        from ..preprocessors.product_clip import views_from_clip
+        from ..preprocessors.product.from_clip import views_from_clip
 
         views, masks, frames = views_from_clip(images, mask, front, Progress("Product Views from Clip"))
         views = to_output(views)

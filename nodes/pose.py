@@ -2,13 +2,13 @@
 
 from comfy_api.latest import io
 
-from ..preprocessors.extract import extract_poses
-from ..preprocessors.follow import follow_person
-from ..preprocessors.frames import each_frame
-from ..preprocessors.keypoints import from_openpose, to_openpose
-from ..preprocessors.placement import FITS, VISIBLE_JOINTS
-from ..runtime import files
-from ..runtime.progress import Progress
+from ..host import folders
+from ..host.progress import Progress
+from ..media.frames import each_frame
+from ..preprocessors.pose.extract import extract_poses
+from ..preprocessors.pose.follow import follow_person
+from ..preprocessors.pose.keypoints import from_openpose, to_openpose
+from ..preprocessors.pose.placement import FITS, VISIBLE_JOINTS
 from .types import Placement, PoseDetector, PoseKeypoint
 
 CATEGORY = "Crafters/Pose"
@@ -16,7 +16,7 @@ CATEGORY = "Crafters/Pose"
 
 def _onnx_files(mark: str) -> list[str]:
     """ONNX files, the likeliest for the widget first."""
-    return sorted(files.names(files.OWN, suffixes={".onnx"}), key=lambda name: (mark not in name.lower(), name))
+    return sorted(folders.names(folders.OWN, suffixes={".onnx"}), key=lambda name: (mark not in name.lower(), name))
 
 
 class CraftersLoadDWPose(io.ComfyNode):
@@ -44,9 +44,9 @@ class CraftersLoadDWPose(io.ComfyNode):
 
     @classmethod
     def execute(cls, detector, pose, provider="auto"):
-        from ..preprocessors.dwpose import DWPose
+        from ..preprocessors.pose.dwpose import DWPose
 
-        dwpose = DWPose(files.path(detector, files.OWN), files.path(pose, files.OWN), provider)
+        dwpose = DWPose(folders.path(detector, folders.OWN), folders.path(pose, folders.OWN), provider)
         return io.NodeOutput(dwpose, dwpose.provider)
 
 
@@ -107,7 +107,7 @@ class CraftersPlacePose(io.ComfyNode):
 
     @classmethod
     def execute(cls, driving, reference, fit=VISIBLE_JOINTS):
-        from ..preprocessors.placement import fit_placement, place_pose
+        from ..preprocessors.pose.placement import fit_placement, place_pose
 
         poses, size = from_openpose(driving)
         photo, photo_size = from_openpose(reference)
@@ -140,7 +140,7 @@ class CraftersDrawPose(io.ComfyNode):
         import numpy as np
         import torch
 
-        from ..preprocessors.draw_pose import draw_pose
+        from ..preprocessors.pose.draw_pose import draw_pose
 
         poses, size = from_openpose(keypoints)
         frames = each_frame(poses, lambda pose: draw_pose(pose, *size, antialias), Progress("Draw Pose"))
@@ -165,7 +165,7 @@ class CraftersPlaceVideo(io.ComfyNode):
 
     @classmethod
     def execute(cls, images, placement):
-        from ..preprocessors.placement import place_video
+        from ..preprocessors.pose.placement import place_video
 
         return io.NodeOutput(place_video(images[..., :3], placement, Progress("Place Condition Video")))
 

@@ -5,15 +5,15 @@ from dataclasses import dataclass
 import torch
 from comfy_api.latest import io
 
-from ..preprocessors.photo import mask_of
-from ..preprocessors.product import product_views
-from ..runtime import files
-from ..runtime.memory import DTYPE_CHOICES, Managed, network_dtype, to_output
+from ..host import folders
+from ..host.memory import DTYPE_CHOICES, Managed, network_dtype, to_output
+from ..media.photo import mask_of
+from ..preprocessors.product.views import product_views
 from .previews import stills
 from .types import DINOv2Model, Product, ProductTokens
 
 CATEGORY = "Crafters/Product"
-DINOV2_FOLDERS = ("clip_vision", files.OWN)
+DINOV2_FOLDERS = ("clip_vision", folders.OWN)
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class CraftersLoadDINOv2(io.ComfyNode):
             description="The image network that reads the product photos: facebook/dinov2-large, as a folder or a "
             "single file in models/clip_vision or models/crafters.",
             inputs=[
-                io.Combo.Input("name", options=files.folder_names(*DINOV2_FOLDERS) + files.names(*DINOV2_FOLDERS),
+                io.Combo.Input("name", options=folders.folder_names(*DINOV2_FOLDERS) + folders.names(*DINOV2_FOLDERS),
                                tooltip="Folder (config.json and model.safetensors) or file. AnchorCrafter's released "
                                "weights need DINOv2-large."),
                 io.Combo.Input("dtype", options=DTYPE_CHOICES, default="auto", optional=True,
@@ -101,7 +101,7 @@ class CraftersLoadDINOv2(io.ComfyNode):
     def execute(cls, name, dtype="auto"):
         from ..models.anchorcrafter.encoders import DINOv2, load_dinov2
 
-        return io.NodeOutput(DINOv2(Managed(load_dinov2(files.path(name, *DINOV2_FOLDERS), network_dtype(dtype)))))
+        return io.NodeOutput(DINOv2(Managed(load_dinov2(folders.path(name, *DINOV2_FOLDERS), network_dtype(dtype)))))
 
 
 class CraftersEncodeProduct(io.ComfyNode):

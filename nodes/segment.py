@@ -3,13 +3,13 @@
 import torch
 from comfy_api.latest import io
 
-from ..preprocessors.follow import follow_person
-from ..preprocessors.keypoints import from_openpose
+from ..host import folders
+from ..host.memory import DTYPE_CHOICES, Managed, network_dtype, to_output
+from ..host.progress import Progress
+from ..preprocessors.pose.follow import follow_person
+from ..preprocessors.pose.keypoints import from_openpose
 from ..preprocessors.segment.prompts import Prompt, read_box, read_points
 from ..preprocessors.segment.video import FINDERS, segment_video
-from ..runtime import files
-from ..runtime.memory import DTYPE_CHOICES, Managed, network_dtype, to_output
-from ..runtime.progress import Progress
 from .previews import stills
 from .types import PoseKeypoint
 
@@ -31,7 +31,7 @@ class CraftersLoadSegmenter(io.ComfyNode):
             description="SAM 2, SAM 2.1, SAM 3 or EdgeTAM for Segment Video, from a folder in models/crafters that "
             "holds config.json and model.safetensors, such as facebook/sam2.1-hiera-small.",
             inputs=[
-                io.Combo.Input("name", options=files.folder_names(files.OWN),
+                io.Combo.Input("name", options=folders.folder_names(folders.OWN),
                                tooltip="The folder as it is on the hub. Small is quick; large has the best edges."),
                 io.Combo.Input("dtype", options=DTYPE_CHOICES, default="fp32", optional=True,
                                tooltip="Number type of its weights. fp32 is exact; fp16 and bf16 halve the memory."),
@@ -43,7 +43,7 @@ class CraftersLoadSegmenter(io.ComfyNode):
     def execute(cls, name, dtype="fp32"):
         from ..preprocessors.segment.sam import SAM, load_sam
 
-        return io.NodeOutput(SAM(Managed(load_sam(files.path(name, files.OWN), network_dtype(dtype)))))
+        return io.NodeOutput(SAM(Managed(load_sam(folders.path(name, folders.OWN), network_dtype(dtype)))))
 
 
 class CraftersSegmentPrompt(io.ComfyNode):

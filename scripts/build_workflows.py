@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from crafters.runtime.server import ComfyServer, find_comfyui
-from crafters.runtime.weights import describe_size, needed_by
+from crafters.cli.server import ComfyServer
+from crafters.host.comfyui import find_comfyui
+from crafters.host.weights import describe_size, needed_by
 from workflow_graph import Graph, Node, Output
 
 ROOT = Path(__file__).resolve().parent.parent

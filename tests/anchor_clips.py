@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import numpy as np
-from crafters.preprocessors.clip import write_video
-from crafters.training.anchor_settings import AnchorSettings
+from crafters.media.clip import write_video
+from crafters.training.anchorcrafter.settings import AnchorSettings
 from crafters.training.settings import fill
 from PIL import Image
 from stand_ins.small_models import ANCHOR, CLIP, VAE

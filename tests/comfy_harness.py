@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from crafters.runtime.client import ComfyClient, OnProgress
-from crafters.runtime.server import ComfyServer
+from crafters.cli.client import ComfyClient, OnProgress
+from crafters.cli.server import ComfyServer
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -22,7 +22,8 @@ def pytest_addoption(parser):
 @pytest.fixture(scope="session")
 def comfy_dir():
     """The folder of a ComfyUI; without one, tests that need it are skipped."""
-    from crafters.runtime.server import find_comfyui
+
+    from crafters.host.comfyui import find_comfyui
 
     return find_comfyui() or pytest.skip("no ComfyUI: `make setup` gets one, COMFYUI_DIR names one")
 

@@ -3,7 +3,7 @@
 import torch
 from crafters.models.avatar.lhm.encoders import HeadEncoder
 from crafters.models.avatar.lhm.network import Network
-from crafters.models.avatar.lhm.vit import ViTSize
+from crafters.models.vit import ViTSize
 from parity_case import named_weight
 from safetensors.torch import save_file
 from torch import nn

@@ -1,7 +1,7 @@
 """Synthetic poses."""
 
 import numpy as np
-from crafters.preprocessors.keypoints import Pose
+from crafters.preprocessors.pose.keypoints import Pose
 
 # x, y of OpenPose's 18 joints of someone standing, in a unit square.
 STANDING = [(50, 10), (50, 22), (38, 22), (33, 38), (30, 53), (62, 22), (67, 38), (70, 53), (43, 54), (42, 75)]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from crafters.preprocessors.keypoints import Pose, from_openpose
+from crafters.preprocessors.pose.keypoints import Pose, from_openpose
 
 FOLDER = Path(os.environ.get("CRAFTERS_DATA", Path(__file__).parents[2] / "shared" / "data"))
 KEYPOINTS = Path(__file__).parent / "data" / "real_keypoints.json"  # MediaPipe's of every second or third frame

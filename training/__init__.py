@@ -1,1 +1,1 @@
-"""Training: one loop for all tasks, the trainers of both systems, and the recipes of the small checkpoints."""
+"""Training: one loop for all tasks, and the trainers of both systems."""

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ..models.whole import whole
+from ..files.whole import whole
 
 
 def digest(*parts: Path | torch.nn.Module | str) -> str:

@@ -5,7 +5,7 @@ import os
 import shutil
 from pathlib import Path
 
-from ..models.whole import PART, remove
+from ..files.whole import PART, remove
 from .cache import content
 
 LIST, PROGRESS, DAMAGED = "content.json", "progress.json", ".damaged"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..models.whole import whole
+from ..files.whole import whole
 
 
 class Log:

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from ..models.bounded import MIB, RefusedError, brief, read_text, read_yaml
+from ..files.bounded import MIB, RefusedError, brief, read_text, read_yaml
 
 T = TypeVar("T")
 

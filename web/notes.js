@@ -1,4 +1,4 @@
-// A node's notes (runtime/notes.py) belong to its last run: they go when it runs again, and stay while its result is
+// A node's notes (host/notes.py) belong to its last run: they go when it runs again, and stay while its result is
 // taken from the cache.
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";

@@ -8,10 +8,10 @@ import torch
 from ..chunks import Chunker
 from ..finite import DECODED, SAMPLED, check_finite
 from ..loaded import Loaded
+from ..windows import linear_windows, ring_windows, triangle
 from .conditions import AnchorCondition
 from .encoders import SCALING_FACTOR
 from .system import AnchorCrafter
-from .windows import linear_windows, ring_windows, triangle
 
 SCHEDULER = {  # SVD's own scheduler configuration
     "beta_schedule": "scaled_linear",

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import torch
 
+from ...files.whole import whole
 from ..checkpoint import CheckpointError, assign, notes, read, sizes_of
-from ..whole import whole
 from .embedders import Embedders
 from .names import native_name, without_strokes
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
-from ..bounded import brief
+from ...files.bounded import brief
+from ...files.whole import if_possible, whole
 from ..checkpoint import CheckpointError, read, sizes_of
 from ..loaded import Loaded
 from ..pretrained import from_folder, pretrained
-from ..whole import if_possible, whole
 from .fp8 import dequantise
 
 PROMPT = "human in a scene"  # both are what every published run used

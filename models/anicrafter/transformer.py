@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from ..bounded import brief
+from ...files.bounded import brief
 from ..checkpoint import CheckpointError, assign, read, sizes_of
 from ..loaded import Loaded
 from ..pretrained import CONFIG, read_config

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import torch
 
-from ..anchorcrafter.windows import linear_windows, triangle
 from ..finite import SAMPLED, check_finite
 from ..loaded import Loaded
+from ..windows import linear_windows, triangle
 from .conditions import STRIDE, Scene
 from .encoders import normalise
 from .schedule import GUIDANCE, SHIFT, STEPS, sigmas, timesteps

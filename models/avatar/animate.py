@@ -5,10 +5,10 @@ from typing import NamedTuple
 
 import torch
 
+from ..body.motion import BodyMotion
+from ..body.rotation import matrix_to_quaternion, quaternion_product
 from .gaussians import Avatar
-from .motion import BodyMotion
 from .rig import Rig, blend, move
-from .rotation import matrix_to_quaternion, quaternion_product
 
 CONSTRAINED_SCALE = 0.02  # m
 CHUNK = 1 << 17  # gaussians posed at a time, over all frames: about 60 MB; more is slower on a CPU

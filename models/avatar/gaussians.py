@@ -8,8 +8,8 @@ from pathlib import Path
 
 import torch
 
+from ...files.whole import if_possible, whole
 from ..checkpoint import CheckpointError, read, read_torch
-from ..whole import if_possible, whole
 from .ply import read_ply, write_ply
 
 SUFFIXES = (".safetensors", ".pth", ".ply")

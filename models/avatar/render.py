@@ -5,12 +5,12 @@ from typing import NamedTuple
 
 import torch
 
+from ..body.body import BodyModel, Skeleton
+from ..body.motion import BodyMotion, MotionError
+from ..drawing.mesh import render_mesh
+from ..drawing.rasterize import NEAR, Camera, rasterize, rasterize_frames
 from .animate import animate
-from .body import BodyModel, Skeleton
 from .gaussians import Avatar
-from .mesh import render_mesh
-from .motion import BodyMotion, MotionError
-from .rasterize import NEAR, Camera, rasterize, rasterize_frames
 from .rig import Rig
 
 STRETCH = 0.05  # the published clips are stretched by 0.4 % (1360×768 shown at 1280×720)

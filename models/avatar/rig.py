@@ -12,9 +12,9 @@ from pathlib import Path
 
 import torch
 
-from ..bounded import MIB, brief, read_npz
+from ...files.bounded import MIB, brief, read_npz
+from ..body.body import BETAS, JOINTS, BodyModel, BodyModelError, Skeleton
 from ..checkpoint import CheckpointError
-from .body import BETAS, JOINTS, BodyModel, BodyModelError, Skeleton
 
 HIP_ANGLE = torch.pi / 9  # the neutral pose spreads the legs by 20° each
 UPPER_BODY = (0, 3, 6, 9, 13, 14, *range(16, 22), *range(25, 55))  # pelvis, spine, collars, arms, fingers

@@ -5,7 +5,7 @@ from itertools import product
 
 import torch
 
-from .body import JOINTS, Skeleton
+from ..body.body import JOINTS, Skeleton
 from .gaussians import Avatar
 
 AS_STORED = "as stored"

@@ -5,9 +5,9 @@ from collections.abc import Callable
 
 import torch
 
+from ..body.rotation import quaternion_product
+from ..drawing.rasterize import Camera, rasterize
 from .gaussians import Avatar
-from .rasterize import Camera, rasterize
-from .rotation import quaternion_product
 
 FILLED = 0.9  # of the picture's side, by the person
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import torch
 
+from ...files.pickles import Inert
 from ..checkpoint import CheckpointError, read, read_torch, unwrapped
-from ..pickles import Inert
 
 _WRAPPERS = ("state_dict", "model_state_dict")
 _SETTINGS = {("argparse", "Namespace"): Inert, ("yacs.config", "CfgNode"): Inert}

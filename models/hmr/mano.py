@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..avatar.body import BodyModelError
-from ..bounded import MIB, brief
-from ..pickles import Inert, read_plain
+from ...files.bounded import MIB, brief
+from ...files.pickles import Inert, read_plain
+from ..body.body import BodyModelError
 
 _SHAPES = {"v_template": "V3", "shapedirs": "V3B", "posedirs": "V3P", "J_regressor": "JV", "weights": "VJ", "f": "F3"}
 _JOINTS, _BETAS = 16, 10

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ..avatar.rotation import matrix_to_quaternion, quaternion_to_axis_angle
+from ..body.rotation import matrix_to_quaternion, quaternion_to_axis_angle
 from ..checkpoint import CheckpointError, assign
 from .backbones import dinov2_backbone, dinov2_state
 from .decoder import TokenDecoder, sixd_to_matrix

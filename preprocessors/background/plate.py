@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ..frames import each_frame
+from ...media.frames import each_frame
 from .camera import Camera
 from .carry import Motion, between, carry, inside, pixels
 

@@ -6,8 +6,8 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
+from ...media.frames import each_frame
 from ...models.loaded import Loaded
-from ..frames import each_frame
 from .hole import check_clip, levels, paste, shrink, working_size
 from .plate import plate
 from .propainter import PROPAINTER, Inpainting, Settings

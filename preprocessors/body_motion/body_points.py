@@ -2,8 +2,8 @@
 
 import torch
 
-from ...models.avatar.anny_body import anny
-from ...models.avatar.body import JOINTS, BodyModel, BodyModelError
+from ...models.body.anny import anny
+from ...models.body.body import JOINTS, BodyModel, BodyModelError
 from .fit import BETWEEN, Points
 from .targets import SMPLX
 

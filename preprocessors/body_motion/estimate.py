@@ -6,12 +6,12 @@ from itertools import pairwise
 
 import torch
 
-from ...models.avatar.body import BodyModel
-from ...models.avatar.motion import BodyMotion, MotionError
-from ...models.avatar.rotation import matrix_to_quaternion, quaternion_to_axis_angle
+from ...models.body.body import BodyModel
+from ...models.body.motion import BodyMotion, MotionError
+from ...models.body.rotation import matrix_to_quaternion, quaternion_to_axis_angle
 from ...models.hmr.multihmr import intrinsics
 from ...models.loaded import Loaded
-from ..keypoints import Pose
+from ..pose.keypoints import Pose
 from .body_points import BodyPoints
 from .fit import FIRST, SECOND, Fit, fit_motion, full_pose, placed, project
 from .see import seen

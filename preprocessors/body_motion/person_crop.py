@@ -5,9 +5,9 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from ...media.frames import resize
 from ...models.hmr.hamer import MEAN, STD
 from ...models.hmr.multihmr import PATCH, Window
-from ..frames import resize
 
 MARGIN = 1.5
 SURE = 0.5  # a keypoint scoring less does not say where to look

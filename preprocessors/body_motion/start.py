@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import torch
 
-from ...models.avatar.rotation import axis_angle_to_matrix
+from ...models.body.rotation import axis_angle_to_matrix
 from ...models.hmr.decoder import matrix_to_sixd, sixd_to_matrix
 from .body_points import BodyPoints
 from .fit import Fit, placed, project

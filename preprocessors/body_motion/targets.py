@@ -2,8 +2,8 @@
 
 import torch
 
-from ..dwpose import BODY, LEFT_HAND, NECK, RIGHT_HAND
-from ..keypoints import Pose
+from ..pose.dwpose import BODY, LEFT_HAND, NECK, RIGHT_HAND
+from ..pose.keypoints import Pose
 
 SURE = 0.5  # a keypoint scoring less than or just that does not count
 # 17 points of the body, 6 of the feet, 20 of each hand (its wrist is the body's): (COCO-WholeBody, SMPL-X).

@@ -5,8 +5,8 @@ from functools import lru_cache
 
 import torch
 
-from ...models.avatar.anny_body import anny
-from ...models.avatar.rotation import axis_angle_to_matrix
+from ...models.body.anny import anny
+from ...models.body.rotation import axis_angle_to_matrix
 from ..body_motion.body_points import finger_tip
 
 SIDES = ("left", "right")

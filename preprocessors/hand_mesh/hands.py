@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from ...models.avatar.rasterize import Camera
+from ...media.frames import each_frame, frame_ranges
+from ...models.drawing.rasterize import Camera
 from ...models.hmr.multihmr import intrinsics
-from ..frames import each_frame, frame_ranges
-from ..keypoints import VISIBLE, Pose
-from ..object_conditions import draw_hands, hand_condition
+from ..condition_colours import draw_hands, hand_condition
+from ..pose.keypoints import VISIBLE, Pose
 from .hand_fit import LEAST, STEPS, fit_hand, hand_distance, shows_hand
 from .hand_model import SIDES, hand_model
 

@@ -5,14 +5,14 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 
-from ...models.avatar.rasterize import Camera
-from ...models.avatar.rotation import axis_angle_to_matrix, matrix_to_quaternion, quaternion_to_axis_angle
+from ...models.body.rotation import axis_angle_to_matrix, matrix_to_quaternion, quaternion_to_axis_angle
+from ...models.drawing.rasterize import Camera
 from ...models.hmr.hamer import HandParameters, full_translation, normalise, scaled_focal
 from ...models.hmr.mano import Mano
 from ...models.loaded import Loaded
 from ..body_motion.smooth import smooth_place, smooth_pose
 from ..body_motion.targets import SURE
-from ..keypoints import Pose
+from ..pose.keypoints import Pose
 from .crop import hand_crop
 from .hand_model import SIDES
 from .hands import LONGEST_GAP, HandMeshes, hand_points, stretches

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..keypoints import VISIBLE, Pose
+from ..pose.keypoints import VISIBLE, Pose
 
 AWAY, NEAR, LIKELY, SURE = range(4)  # how likely a pixel of `draw_body` is the person's
 NOSE, NECK, SHOULDERS, HIPS, KNEES, ANKLES = 0, 1, [2, 5], [8, 11], [9, 12], [10, 13]

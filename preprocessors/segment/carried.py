@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from ..keypoints import VISIBLE
+from ..pose.keypoints import VISIBLE
 from .apart import View
 from .grip import PALM, SHOULDERS, Seen
 

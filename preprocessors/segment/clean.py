@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ..frames import frame_ranges
+from ...media.frames import frame_ranges
 
 HOLE, SPECK = 0.02, 0.02  # of the object's area in the frame: smaller holes are filled, smaller pieces dropped
 STEADY = 0.7  # overlap (IoU) of the frames before and after that makes what differs between them a flicker

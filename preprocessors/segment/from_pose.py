@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from ..keypoints import VISIBLE, Pose
+from ..pose.keypoints import VISIBLE, Pose
 from .body import ANKLES, find_parts
 from .prompts import Prompt
 

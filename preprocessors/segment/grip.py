@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..keypoints import VISIBLE, Pose
+from ..pose.keypoints import VISIBLE, Pose
 from .apart import View
 
 PALM, TIPS, THUMB, MIDDLE_ROOT, BACK = [0, 5, 9, 13, 17], [8, 12, 16, 20], 4, 9, [0, 1, 5, 9, 13, 17]

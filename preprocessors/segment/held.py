@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..keypoints import Pose
+from ..pose.keypoints import Pose
 from .apart import View, brush, tell_apart, to_labels
 from .carried import carried
 from .flow import cut

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from ..keypoints import Pose
+from ..pose.keypoints import Pose
 from .behind import Behind
 from .body import LIKELY, NEAR, SURE, draw_body
 from .flow import ROUNDS, WIDE, Track, cut, histogram, of_colours

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ...models.bounded import parse_json
+from ...files.bounded import parse_json
 
 Point = tuple[float, float]
 Box = tuple[float, float, float, float]

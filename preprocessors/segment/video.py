@@ -8,9 +8,9 @@ from typing import Protocol
 import numpy as np
 import torch
 
+from ...media.frames import frame_ranges
 from ..background.hole import levels
-from ..frames import frame_ranges
-from ..keypoints import Pose
+from ..pose.keypoints import Pose
 from .clean import Report, clean_masks
 from .flow import FlowTracker
 from .from_pose import person, prompts_from_pose

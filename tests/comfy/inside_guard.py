@@ -12,12 +12,12 @@ import folder_paths  # noqa: E402
 import pytest  # noqa: E402
 import torch  # noqa: E402
 from comfy_api.latest import io  # noqa: E402
-from crafters.models.avatar.anny_body import anny_body  # noqa: E402
+from crafters.host.progress import Progress  # noqa: E402
 from crafters.models.avatar.rig import rig_from_body  # noqa: E402
+from crafters.models.body.anny import anny_body  # noqa: E402
 from crafters.nodes import CraftersExtension  # noqa: E402
 from crafters.nodes.guard import guarded  # noqa: E402
 from crafters.nodes.previews import stills  # noqa: E402
-from crafters.runtime.progress import Progress  # noqa: E402
 
 PACK = {node.GET_SCHEMA().node_id: node for node in asyncio.run(CraftersExtension().get_node_list())}
 

@@ -12,9 +12,9 @@ import execution  # noqa: E402
 import folder_paths  # noqa: E402
 import pytest  # noqa: E402
 import torch  # noqa: E402
+from crafters.host import folders  # noqa: E402
 from crafters.nodes.keep import CraftersKeepConditions  # noqa: E402
-from crafters.runtime import files  # noqa: E402
-from crafters.training.prepared import CONDITIONS, Prepared  # noqa: E402
+from crafters.prepared.folder import CONDITIONS, Prepared  # noqa: E402
 
 import nodes  # noqa: E402
 
@@ -147,8 +147,8 @@ def kept(tmp_path, monkeypatch):
     monkeypatch.setattr(folder_paths, "input_directory", str(tmp_path / "input"))
     monkeypatch.setattr(folder_paths, "output_directory", str(tmp_path / "output"))
     monkeypatch.setattr(folder_paths, "models_dir", str(tmp_path / "models"))
-    monkeypatch.delitem(folder_paths.folder_names_and_paths, files.OWN, raising=False)
-    files.register()
+    monkeypatch.delitem(folder_paths.folder_names_and_paths, folders.OWN, raising=False)
+    folders.register()
     for node in (Read, Draw, Cut, Network, Segment, Depth, Sink, CraftersKeepConditions):
         monkeypatch.setitem(nodes.NODE_CLASS_MAPPINGS, node.__name__, node)
     return Prepared(tmp_path / "output" / "kept")

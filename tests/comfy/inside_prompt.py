@@ -12,10 +12,10 @@ import execution  # noqa: E402
 import folder_paths  # noqa: E402
 import pytest  # noqa: E402
 import torch  # noqa: E402
+from crafters.host import folders  # noqa: E402
 from crafters.models.anicrafter import prompt  # noqa: E402
 from crafters.models.loaded import Loaded  # noqa: E402
 from crafters.nodes.anicrafter import CraftersAniCrafterPrompt  # noqa: E402
-from crafters.runtime import files  # noqa: E402
 from safetensors.torch import save_file  # noqa: E402
 from stand_ins.small_wan import random_state  # noqa: E402
 
@@ -105,8 +105,8 @@ def umt5(tmp_path, monkeypatch):
     save_file({**{name: x for name, x in state.items() if "embed_tokens" not in name}, "spiece_model": pieces}, path)
 
     monkeypatch.setattr(folder_paths, "models_dir", str(tmp_path / "models"))
-    monkeypatch.delitem(folder_paths.folder_names_and_paths, files.OWN, raising=False)
-    files.register()
+    monkeypatch.delitem(folder_paths.folder_names_and_paths, folders.OWN, raising=False)
+    folders.register()
     for node in (Encoder, Keeper, CraftersAniCrafterPrompt):
         monkeypatch.setitem(nodes.NODE_CLASS_MAPPINGS, node.__name__, node)
     monkeypatch.setattr(Encoder, "clip", clip)

@@ -11,10 +11,10 @@ import execution  # noqa: E402
 import folder_paths  # noqa: E402
 import pytest  # noqa: E402
 import torch  # noqa: E402
+from crafters.host import folders  # noqa: E402
 from crafters.models.avatar.gaussians import Avatar  # noqa: E402
-from crafters.models.avatar.motion import BodyMotion  # noqa: E402
+from crafters.models.body.motion import BodyMotion  # noqa: E402
 from crafters.nodes import CraftersExtension  # noqa: E402
-from crafters.runtime import files  # noqa: E402
 from trust.evil import EVIL  # noqa: E402
 
 import nodes  # noqa: E402
@@ -35,8 +35,8 @@ def home(tmp_path, monkeypatch):
     monkeypatch.setattr(folder_paths, "output_directory", str(tmp_path / "output"))
     monkeypatch.setattr(folder_paths, "input_directory", str(tmp_path / "input"))
     monkeypatch.setattr(folder_paths, "temp_directory", str(tmp_path / "temp"))
-    monkeypatch.delitem(folder_paths.folder_names_and_paths, files.OWN, raising=False)
-    files.register()
+    monkeypatch.delitem(folder_paths.folder_names_and_paths, folders.OWN, raising=False)
+    folders.register()
     return tmp_path
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from crafters.demo.embedded import run_embedded
-from crafters.runtime.client import ComfyClient, ComfyError, InterruptError, output_files
+from crafters.cli.client import ComfyClient, ComfyError, InterruptError, output_files
+from crafters.proof.embedded import run_embedded
 from PIL import Image
 from stand_ins.fill import fill
 

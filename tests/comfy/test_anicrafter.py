@@ -11,9 +11,9 @@ import av
 import numpy as np
 import pytest
 import torch
-from crafters.models.avatar.motion_files import save_motion
-from crafters.preprocessors.clip import write_video
-from crafters.runtime.client import ComfyClient, ComfyError, InterruptError, output_files
+from crafters.cli.client import ComfyClient, ComfyError, InterruptError, output_files
+from crafters.media.clip import write_video
+from crafters.models.body.motion_files import save_motion
 from PIL import Image
 from safetensors.torch import save_file
 from stand_ins.fill import fill_anicrafter

@@ -10,7 +10,7 @@ import av
 import numpy as np
 import pytest
 from crafters.cli import main
-from crafters.runtime.server import ComfyServer
+from crafters.cli.server import ComfyServer
 from PIL import Image
 
 pytestmark = pytest.mark.comfy

@@ -4,8 +4,8 @@ import math
 
 import pytest
 from crafters.cli import main
-from crafters.demo.run import FRAMES, LANDSCAPE, PORTRAIT
-from crafters.preprocessors.clip import read_clip
+from crafters.media.clip import read_clip
+from crafters.proof.demo import FRAMES, LANDSCAPE, PORTRAIT
 
 pytestmark = [pytest.mark.comfy, pytest.mark.slow]
 

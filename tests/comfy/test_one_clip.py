@@ -12,12 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from comfy_harness import ROOT, Comfy
-from crafters.cli import main, read_prompt
-from crafters.demo.run import LANDSCAPE, PORTRAIT, WEIGHTS, moving, presenting
-from crafters.preprocessors.clip import read_clip
-from crafters.runtime.client import ComfyClient, InterruptError, output_files
-from crafters.runtime.server import ComfyServer
-from crafters.training.prepared import CONDITIONS, Prepared
+from crafters.cli import main
+from crafters.cli.client import ComfyClient, InterruptError, output_files
+from crafters.cli.server import ComfyServer
+from crafters.host.prompt import read_prompt
+from crafters.media.clip import read_clip
+from crafters.prepared.folder import CONDITIONS, Prepared
+from crafters.proof.demo import LANDSCAPE, PORTRAIT, WEIGHTS, moving, presenting
 
 pytestmark = [pytest.mark.comfy, pytest.mark.slow]
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 from comfy_harness import ROOT, start_comfy
+from house import ROOMS
 from workflow_graph import input_options, input_specs
 
 SCHEMAS = Path(__file__).with_name("schemas.json")
-ROOMS = sorted(file.parent.name for file in ROOT.glob("*/__init__.py"))
 HOST = {"comfy", "comfy_api", "comfy_execution", "comfy_extras", "folder_paths", "latent_preview", "nodes", "server"}
 # What Schema and the typed inputs of ComfyUI 0.3.64, the oldest that the pack promises to run in, can be given.
 SCHEMA_ARGUMENTS = set(
@@ -138,16 +138,6 @@ def test_schemas_use_what_the_oldest_comfyui_knows(file):
             given = {keyword.arg for keyword in call.keywords if keyword.arg}
             newer += given - {"Schema": SCHEMA_ARGUMENTS, "Input": INPUT_ARGUMENTS}.get(call.func.attr, given)
     assert newer == []
-
-
-@pytest.mark.parametrize("file", sources(*ROOMS), ids=lambda file: str(file.relative_to(ROOT)))
-def test_imports_keep_to_their_room(file):
-    """Inside functions too: ComfyUI in nodes/ and runtime/ only, the pack by relative imports, torchvision nowhere."""
-    tree = list(ast.walk(ast.parse(file.read_text("utf-8"))))
-    named = {alias.name for node in tree if isinstance(node, ast.Import) for alias in node.names}
-    named |= {node.module for node in tree if isinstance(node, ast.ImportFrom) and not node.level}
-    host = set() if file.relative_to(ROOT).parts[0] in ("nodes", "runtime") else HOST
-    assert {name.split(".")[0] for name in named} & {"crafters", "torchvision", *host} == set()
 
 
 @pytest.mark.slow

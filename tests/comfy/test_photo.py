@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import torch
 from comfy_harness import ROOT, Comfy
-from crafters.demo.run import FRAMES, LANDSCAPE, WEIGHTS, moving
-from crafters.models.avatar.anny_body import anny_body
+from crafters.cli.client import ComfyClient, ComfyError, output_files
+from crafters.cli.server import ComfyServer
+from crafters.media.clip import read_clip
 from crafters.models.avatar.lhm.convert import convert_sapiens
-from crafters.preprocessors.clip import read_clip
-from crafters.runtime.client import ComfyClient, ComfyError, output_files
-from crafters.runtime.server import ComfyServer
+from crafters.models.body.anny import anny_body
+from crafters.proof.demo import FRAMES, LANDSCAPE, WEIGHTS, moving
 from lhm_files import write_lhm, write_torchscript
 from PIL import Image
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from crafters.runtime.client import output_files
+from crafters.cli.client import output_files
 from PIL import Image
 from real_data import real_file
 from stand_ins.fill import fill

@@ -2,10 +2,10 @@
 
 import numpy as np
 import torch
-from crafters.preprocessors.draw_pose import draw_pose
-from crafters.preprocessors.dwpose import DWPose, crop, crop_of_box, letterbox
-from crafters.preprocessors.keypoints import VISIBLE, Pose
-from crafters.preprocessors.placement import PUBLISHED, Placement, fit_placement, place_pose, place_video
+from crafters.preprocessors.pose.draw_pose import draw_pose
+from crafters.preprocessors.pose.dwpose import DWPose, crop, crop_of_box, letterbox
+from crafters.preprocessors.pose.keypoints import VISIBLE, Pose
+from crafters.preprocessors.pose.placement import PUBLISHED, Placement, fit_placement, place_pose, place_video
 
 CPU_ONLY = "DWPose's networks here are constants, and its drawings are NumPy's and OpenCV's."
 

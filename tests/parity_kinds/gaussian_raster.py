@@ -1,6 +1,6 @@
 import torch
 from crafters.models.anicrafter.conditions import compose
-from crafters.models.avatar.rasterize import Camera, composite, project, rasterize
+from crafters.models.drawing.rasterize import Camera, composite, project, rasterize
 
 FP32_ONLY = "Gaussians are drawn in float32 at least."
 

@@ -3,8 +3,8 @@
 import torch
 from crafters.models.avatar.lhm.encoders import HeadEncoder, square
 from crafters.models.avatar.lhm.precision import autocast, matrices_to
-from crafters.models.avatar.lhm.vit import ViTSize
 from crafters.models.checkpoint import assign
+from crafters.models.vit import ViTSize
 
 
 def check(case):

@@ -4,7 +4,7 @@ import json
 
 import torch
 from crafters.models.anchorcrafter.loss import hoi_region
-from crafters.preprocessors.object_conditions import (
+from crafters.preprocessors.condition_colours import (
     depth_condition,
     depth_levels,
     hand_colour,

@@ -7,15 +7,15 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from crafters.media.clip import read_clip
 from crafters.metrics.pixels import psnr
 from crafters.models.anicrafter.conditions import compose
-from crafters.models.avatar.anny_body import anny_body
 from crafters.models.avatar.gaussians import load_avatar
 from crafters.models.avatar.render import render_avatar, render_body
 from crafters.models.avatar.rig import rig_from_body
+from crafters.models.body.anny import anny_body
 from crafters.preprocessors.background.remove import remove_person
 from crafters.preprocessors.body_motion.estimate import estimate_motion
-from crafters.preprocessors.clip import read_clip
 from crafters.preprocessors.segment.flow import FlowTracker
 from crafters.preprocessors.segment.video import segment_video
 from real_data import iou, keep, real_file, real_poses, tinted

@@ -4,13 +4,13 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from crafters.models.avatar.anny_body import anny_body
-from crafters.models.avatar.projection import project_photo
+from crafters.media.photo import read_photo
+from crafters.models.avatar.from_photo import project_photo
 from crafters.models.avatar.rig import rig_from_body
 from crafters.models.avatar.turntable import render_turntable
+from crafters.models.body.anny import anny_body
 from crafters.preprocessors.body_motion.estimate import estimate_motion
-from crafters.preprocessors.character import prepare_character
-from crafters.preprocessors.photo import read_photo
+from crafters.preprocessors.person.character import prepare_character
 from real_data import keep, real_file, real_poses, tinted
 
 pytestmark = pytest.mark.slow

@@ -8,17 +8,17 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from crafters.models.avatar.anny_body import anny_body
+from crafters.media.clip import read_clip
+from crafters.media.photo import read_photo
 from crafters.models.avatar.render import render_body
+from crafters.models.body.anny import anny_body
 from crafters.preprocessors.body_motion.estimate import estimate_motion
-from crafters.preprocessors.clip import read_clip
-from crafters.preprocessors.draw_pose import draw_pose
 from crafters.preprocessors.hand_mesh.hands import fit_hands, render_hands
-from crafters.preprocessors.object_depth import object_depth
-from crafters.preprocessors.person import fit_person
-from crafters.preprocessors.photo import read_photo
-from crafters.preprocessors.placement import fit_placement, place_pose, place_video
-from crafters.preprocessors.product_clip import views_from_clip
+from crafters.preprocessors.person.size import fit_person
+from crafters.preprocessors.pose.draw_pose import draw_pose
+from crafters.preprocessors.pose.placement import fit_placement, place_pose, place_video
+from crafters.preprocessors.product.from_clip import views_from_clip
+from crafters.preprocessors.product.object_depth import object_depth
 from crafters.preprocessors.segment.flow import FlowTracker
 from crafters.preprocessors.segment.prompts import Prompt
 from crafters.preprocessors.segment.video import segment_video

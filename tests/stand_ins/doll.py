@@ -10,8 +10,8 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from crafters.demo.scenes.paint import Canvas, Colour, ellipse, point, rectangle, rotate, sample, smooth
-from crafters.preprocessors.clip import write_video
+from crafters.media.clip import write_video
+from crafters.scenes.paint import Canvas, Colour, ellipse, point, rectangle, rotate, sample, smooth
 
 from . import figure
 from .figure import Doll, Pose

@@ -6,7 +6,7 @@ A doll wears one coloured pin per COCO body keypoint, which the networks of `dol
 from dataclasses import dataclass
 
 import numpy as np
-from crafters.demo.scenes.paint import Canvas, Colour, capsule, ellipse, point, rotate, smooth
+from crafters.scenes.paint import Canvas, Colour, capsule, ellipse, point, rotate, smooth
 
 # One pin per COCO body keypoint, in COCO order. Of every pair at least one channel differs by 127 or more, and each has
 # a zero channel, so that mixing with the white rim (at edges, in subsampled chroma) never yields another pin's colour.

@@ -4,15 +4,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from crafters.demo.scenes.paint import Canvas
+from crafters.media.clip import write_video
 from crafters.models.avatar.animate import Animator
-from crafters.models.avatar.body import load_body_model
 from crafters.models.avatar.gaussians import save_avatar
-from crafters.models.avatar.motion import BodyMotion
-from crafters.models.avatar.motion_files import save_motion
-from crafters.models.avatar.rasterize import Camera, rasterize
 from crafters.models.avatar.rig import rig_from_body
-from crafters.preprocessors.clip import write_video
+from crafters.models.body.body import load_body_model
+from crafters.models.body.motion import BodyMotion
+from crafters.models.body.motion_files import save_motion
+from crafters.models.drawing.rasterize import Camera, rasterize
+from crafters.scenes.paint import Canvas
 from PIL import Image
 
 from .doll import paint_room

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from crafters.demo.scenes.paint import Canvas, Colour, capsule, ellipse, point, rectangle, rotate, smooth
+from crafters.scenes.paint import Canvas, Colour, capsule, ellipse, point, rectangle, rotate, smooth
 
 WIDTH, HEIGHT, DEPTH = 112.0, 150.0, 66.0  # drawing units
 PITCH = np.deg2rad(14)  # the camera looks slightly down on the box

@@ -76,7 +76,7 @@ def _depth(folder: Path) -> None:
 
 
 def _load_depth(folder: Path):
-    from crafters.preprocessors.object_depth import DepthNetwork, load_depth
+    from crafters.preprocessors.product.object_depth import DepthNetwork, load_depth
 
     return DepthNetwork(_loaded(load_depth(folder)))
 

@@ -69,7 +69,7 @@ def _body(folder: Path) -> Path:
 
 
 def _load_body(path: Path):
-    from crafters.models.avatar.body import load_body_model
+    from crafters.models.body.body import load_body_model
 
     return load_body_model(path)
 
@@ -90,8 +90,8 @@ def _load_constraint(path: Path):
 def _motion(kind: str) -> Loader:
     def make(folder: Path) -> Path:
         import torch
-        from crafters.models.avatar.motion import BodyMotion
-        from crafters.models.avatar.motion_files import save_motion
+        from crafters.models.body.motion import BodyMotion
+        from crafters.models.body.motion_files import save_motion
 
         parts = [torch.rand(4, *shape) + 0.1 for shape in ((55, 3), (3,), (10,), (2,), (2,))]
         motion = BodyMotion(*parts, (640, 480), (0, 1, 2, 3), 30.0)
@@ -100,7 +100,7 @@ def _motion(kind: str) -> Loader:
         return path if kind == "npz" else sorted(path.glob("*.json"))[1]
 
     def load(path: Path):
-        from crafters.models.avatar.motion_files import read_motion
+        from crafters.models.body.motion_files import read_motion
 
         motion = read_motion(path if kind == "npz" else path.parent)
         return motion.filled() if motion.missing else motion
@@ -149,7 +149,7 @@ def _onnx(folder: Path) -> Path:
 
 
 def _load_onnx(path: Path):
-    from crafters.preprocessors.dwpose import _open_session
+    from crafters.preprocessors.pose.dwpose import _open_session
 
     return _open_session(path, "cpu", "detector", (3, 640, 640), [(8400, 85)])
 
@@ -191,7 +191,7 @@ def _workflow(folder: Path) -> Path:
 
 
 def _load_workflow(path: Path):
-    from crafters.cli import read_prompt
+    from crafters.host.prompt import read_prompt
 
     return read_prompt(path)
 

@@ -12,17 +12,17 @@ import zipfile
 import numpy as np
 import pytest
 import torch
+from crafters.files import bounded
 from crafters.metrics.networks import SOURCES
-from crafters.models import bounded
-from crafters.models.avatar import motion_files
-from crafters.models.avatar.body import BodyModelError
 from crafters.models.avatar.lhm.convert import convert_sapiens
-from crafters.models.avatar.motion import MotionError
-from crafters.models.avatar.motion_files import read_motion
+from crafters.models.body import motion_files
+from crafters.models.body.body import BodyModelError
+from crafters.models.body.motion import MotionError
+from crafters.models.body.motion_files import read_motion
 from crafters.models.checkpoint import CheckpointError, read
 from crafters.models.hmr.mano import load_mano
 from crafters.models.pretrained import from_folder, read_config
-from crafters.preprocessors.dwpose import _open_session
+from crafters.preprocessors.pose.dwpose import _open_session
 from crafters.preprocessors.segment.prompts import read_points
 from crafters.training.settings import Settings, SettingsError, read_settings
 

@@ -6,9 +6,9 @@ from types import SimpleNamespace
 
 import pytest
 from aiohttp import web
-from crafters.runtime import files
-from crafters.runtime.client import ComfyClient, ComfyError
-from crafters.runtime.names import inside, plain
+from crafters.cli.client import ComfyClient, ComfyError
+from crafters.files.names import inside, plain
+from crafters.host import folders
 from trust.evil import EVIL
 
 
@@ -37,10 +37,10 @@ def contents(home):
 
 
 WRITERS = {
-    "model": lambda name: files.new_model(name, files.OWN),
-    "model with its ending": lambda name: files.new_model(f"{name}.safetensors", files.OWN),
-    "prefix": lambda name: files.output_path(name, ".pth"),
-    "folder": files.output_folder,
+    "model": lambda name: folders.new_model(name, folders.OWN),
+    "model with its ending": lambda name: folders.new_model(f"{name}.safetensors", folders.OWN),
+    "prefix": lambda name: folders.output_path(name, ".pth"),
+    "folder": folders.output_folder,
     "clip": plain,
 }
 
@@ -64,10 +64,11 @@ def test_evil_names_are_refused(home, writer):
 def test_good_names_stay(home):
     for name in ("anna_mug", "crafters/mine", "a\\b", "mine/", "Übung 1", "v1.2", "%date%/x", "console", "a.b.c"):
         wanted = home.joinpath("output", *name.replace("\\", "/").strip("/").split("/"))
-        assert files.output_folder(name) == wanted
-    assert files.new_model("mine/p.safetensors", files.OWN) == home / "models" / "crafters" / "mine" / "p.safetensors"
+        assert folders.output_folder(name) == wanted
+    own = home / "models" / "crafters"
+    assert folders.new_model("mine/p.safetensors", folders.OWN) == own / "mine" / "p.safetensors"
     with pytest.raises(ValueError, match="does not end in .safetensors"):
-        files.new_model("p", files.OWN)
+        folders.new_model("p", folders.OWN)
 
 
 def test_the_folder_itself_may_be_a_link_and_links_within_it(home):
@@ -85,9 +86,9 @@ def test_the_folder_itself_may_be_a_link_and_links_within_it(home):
 def test_reading_refuses_them_too(home):
     for name in EVIL:
         if not name.startswith("link"):  # models may lie behind a link of their owner
-            assert not files.exists(name, files.OWN)
+            assert not folders.exists(name, folders.OWN)
             with pytest.raises(FileNotFoundError):
-                files.input_path(name)
+                folders.input_path(name)
 
 
 def test_a_server_cannot_write_beside_the_folder(home):
@@ -130,14 +131,14 @@ def test_two_links_to_their_own_folder_do_not_hang_the_lists(home):
     (home / "input" / "deep" / "a.pth").touch()
     (home / "input" / "same").symlink_to(home / "input" / "deep")
     (home / "private" / "b.pth").touch()
-    assert files.input_names({".pth"}) == ["deep/a.pth", "link/b.pth"]
-    assert files.output_folders("x") == ["link"]
-    assert files.folder_names("crafters") == []
+    assert folders.input_names({".pth"}) == ["deep/a.pth", "link/b.pth"]
+    assert folders.output_folders("x") == ["link"]
+    assert folders.folder_names("crafters") == []
 
 
 def test_a_checksum_is_no_part_of_a_path(monkeypatch):
     """It names the partial file."""
-    from crafters.runtime import download as module
+    from crafters.cli import download as module
 
     etag = "../../../../" + "a" * 28
     session = SimpleNamespace(head=lambda *_, **__: _Answer(etag))

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import torch
 
-from ...bounded import brief
+from ....files.bounded import brief
+from ....files.pickles import read_torchscript
+from ....files.whole import whole
 from ...checkpoint import CheckpointError, assign
-from ...pickles import read_torchscript
-from ...whole import whole
+from ...vit import EPS, VisionTransformer
 from .system import vit_size
-from .vit import EPS, VisionTransformer
 
 PADDINGS = (0, 2)  # of the patch embedding; Sapiens' configurations have either
 # Below the program's own prefix. Of the training networks around the backbone nothing is wanted.

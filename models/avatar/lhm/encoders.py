@@ -4,8 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from ...vit import VisionTransformer, ViTSize
 from .precision import autocast
-from .vit import VisionTransformer, ViTSize
 
 HEAD_SIDE = 448
 HEAD_SIZE = ViTSize(1024, 24, 16, patch=14, grid=37, mlp=4096, registers=4, layer_scale=True)  # ViT-L/14

@@ -10,13 +10,13 @@ import torch
 
 from ...checkpoint import CheckpointError, assign, read, size
 from ...loaded import Loaded
+from ...vit import ViTSize
 from ..gaussians import Avatar, load_avatar
 from ..rig import UPPER_BODY, Rig, neutral_pose, rig_from_lhm
 from .encoders import HEAD_SIDE, BodyEncoder, HeadEncoder
 from .network import Network
 from .points import spread_points
 from .precision import matrices_to
-from .vit import ViTSize
 
 BODY_MODEL = "renderer.smplx_model."  # SMPL-X as LHM uses it; the rig is made of it
 CONSTANTS = ("pcl_embed.basis",)

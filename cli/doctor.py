@@ -1,0 +1,132 @@
+"""`crafters doctor`: versions, the device, which weights are there, which workflows are ready."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import platform
+from pathlib import Path
+
+from ..host.comfyui import PACK, comfyui_version, find_comfyui
+from ..host.folders import folders, models_root
+from ..host.weights import BY_HAND, CATALOGUE, ByHand, WeightSet, describe_size, needed_by, needed_by_hand
+
+# Package -> a module of it that shows whether it really works: some only import their parts when asked.
+_NEEDED = {
+    "torch": "torch",
+    "diffusers": "diffusers.models.unets.unet_spatio_temporal_condition",
+    "transformers": "transformers.models.dinov2.modeling_dinov2",
+    "onnxruntime": "onnxruntime",
+    "cv2": "cv2",
+    "av": "av",
+    "numpy": "numpy",
+    "safetensors": "safetensors.torch",
+    "PIL": "PIL.Image",
+    "huggingface_hub": "huggingface_hub",
+    "aiohttp": "aiohttp",
+    "accelerate": "accelerate",
+    "anny": "anny",
+    "sentencepiece": "sentencepiece",
+    "smplx": "smplx.lbs",
+    "tqdm": "tqdm",
+    "yaml": "yaml",
+}
+
+
+def register(commands) -> None:
+    """Add `doctor` to the sub-commands of `crafters`."""
+    doctor = commands.add_parser("doctor", help="say what is installed, which weights are there and what is missing")
+    doctor.add_argument("--models", type=Path, metavar="DIR", help="model folder; default: ComfyUI's")
+    doctor.set_defaults(command=_doctor)
+
+
+def _doctor(args: argparse.Namespace) -> int:
+    lines, sound = examine(args.models)
+    print("\n".join(lines))
+    return 0 if sound else 1
+
+
+def examine(root: Path | None = None) -> tuple[list[str], bool]:
+    """The report's lines, and whether everything that is needed can be imported.
+
+    root: a model folder in ComfyUI's layout; None for the one `files.models_root` finds.
+    """
+    versions, sound = _versions()
+    lines = [*versions, f"ComfyUI: {_comfyui()}", "", f"Models in {(root or models_root()).absolute()}"]
+    lines += [f"  {_weights(weights, root)}" for weights in CATALOGUE]
+    lines += [f"  {_by_hand(weights, root)}" for weights in BY_HAND]
+    lines += ["", "Workflows"]
+    lines += [f"  {_workflow(file, root)}" for file in sorted((PACK / "workflows" / "api").glob("*.json"))]
+    return lines, sound
+
+
+def _versions() -> tuple[list[str], bool]:
+    lines, sound = [f"python {platform.python_version()} on {platform.platform()}"], True
+    for package, module in _NEEDED.items():
+        try:
+            importlib.import_module(module)
+        # A broken installation also shows as RuntimeError (transformers, diffusers), OSError (a missing library)
+        # or AttributeError (two packages that do not fit together).
+        except (ImportError, RuntimeError, OSError, AttributeError) as error:
+            sound = False
+            reason = str(error).strip().splitlines() or [type(error).__name__]
+            lines.append(f"{package}: BROKEN: {reason[-1]}")
+            continue
+        loaded = importlib.import_module(package)
+        lines.append(f"{package} {getattr(loaded, '__version__', '')}{_detail(package)}")
+    return lines, sound
+
+
+def _detail(package: str) -> str:
+    if package == "onnxruntime":
+        import onnxruntime
+
+        return f", providers: {', '.join(onnxruntime.get_available_providers())}"
+    if package == "torch":
+        import torch
+
+        if torch.cuda.is_available():
+            properties = torch.cuda.get_device_properties(0)
+            return f", device: {properties.name}, {describe_size(properties.total_memory)}"
+        return f", device: {'mps' if torch.backends.mps.is_available() else 'cpu'}"
+    return ""
+
+
+def _comfyui() -> str:
+    comfy_dir = find_comfyui()
+    return f"{comfyui_version(comfy_dir)} in {comfy_dir}" if comfy_dir else "not found (set COMFYUI_DIR to its folder)"
+
+
+def _weights(weights: WeightSet, root: Path | None) -> str:
+    missing = [file for file in weights.files if not _place(file.kind, file.name, root)]
+    if not missing:
+        return f"{weights.name}: {_place(weights.files[-1].kind, weights.files[-1].name, root)}"
+    note = describe_size(sum(file.size for file in missing)) + (", gated" if weights.gated else "")
+    return f"{weights.name}: missing ({weights.purpose}; {note}): crafters download {weights.name}"
+
+
+def _by_hand(weights: ByHand, root: Path | None) -> str:
+    if place := _place(weights.kind, weights.file, root):
+        return f"{weights.name}: {place}"
+    goal = folders(weights.kind, root)[0] / weights.file
+    return (
+        f"{weights.name}: missing ({weights.purpose}; its licence lets nobody fetch it for you): register at "
+        f"{weights.page} and put {goal.name} into {goal.parent}"
+    )
+
+
+def _workflow(file: Path, root: Path | None) -> str:
+    prompt = json.loads(file.read_text(encoding="utf-8"))
+    fetched = [
+        weights.name
+        for weights in needed_by(prompt)
+        if not all(_place(part.kind, part.name, root) for part in weights.files)
+    ]
+    by_hand = [weights.name for weights in needed_by_hand(prompt) if not _place(weights.kind, weights.file, root)]
+    needs = [f"crafters download {' '.join(fetched)}"] * bool(fetched) + [f"{name} by hand" for name in by_hand]
+    return f"{file.stem}: " + (f"needs {' and '.join(needs)}" if needs else "ready")
+
+
+def _place(kind: str, name: str, root: Path | None) -> Path | None:
+    return next((folder / name for folder in folders(kind, root) if (folder / name).is_file()), None)

@@ -1,0 +1,1 @@
+"""Clips and photos: read as a viewer sees them, resized, written."""

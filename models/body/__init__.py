@@ -1,0 +1,1 @@
+"""Bodies: SMPL-X, Anny, their rotations and their motion."""

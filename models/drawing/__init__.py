@@ -1,0 +1,1 @@
+"""Drawing on a picture: meshes, gaussians, stick figures. Plain torch."""

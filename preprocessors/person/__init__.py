@@ -1,0 +1,1 @@
+"""The reference person: the photo's size, and the character cut out of it."""

@@ -1,0 +1,1 @@
+"""Whole-body keypoints: found, followed, placed, drawn."""

@@ -1,0 +1,194 @@
+"""DWPose: whole-body keypoints of every person in an image (a YOLOX person detector, then a SimCC pose network)."""
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ...files.bounded import RefusedError, brief
+from .keypoints import VISIBLE, Pose
+
+DETECTOR_SIDE = 640
+PERSON_SCORE = 0.3
+NMS_IOU = 0.45
+STRIDES = (8, 16, 32)
+POSE_SIZE = np.array([288, 384])  # width, height
+BOX_MARGIN = 1.25
+SIMCC_SPLIT = 2  # SimCC bins per pixel of the pose network's input
+MEAN = np.array([123.675, 116.28, 103.53])
+STD = np.array([58.395, 57.12, 57.375])
+# OpenPose's 18 joints among the 133 points of COCO-WholeBody; the neck (1) is made from the shoulders.
+NECK, SHOULDERS = 1, [5, 6]
+BODY = [0, 0, 6, 8, 10, 5, 7, 9, 12, 14, 16, 11, 13, 15, 2, 1, 4, 3]
+FACE, LEFT_HAND, RIGHT_HAND = slice(23, 91), slice(91, 112), slice(112, 133)
+# Best first; what the installed onnxruntime lacks is passed over.
+CUDA, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
+PROVIDERS = (CUDA, "ROCMExecutionProvider", "DmlExecutionProvider", CPU)
+
+
+class DWPose:
+    """`DWPose(detector, pose)(image)` finds all people in one image.
+
+    The files are the published `yolox_l.onnx` and `dw-ll_ucoco_384.onnx`, or networks with their signatures.
+    `provider` "auto" takes the best execution provider that onnxruntime has, "cpu" the processor; the attribute
+    `provider` tells which one runs. Raises FileNotFoundError, or ValueError naming a file that is not such a network.
+    """
+
+    def __init__(self, detector_path: str | Path, pose_path: str | Path, provider: str = "auto"):
+        if provider not in ("auto", "cpu"):
+            raise ValueError(f"DWPose: provider must be auto or cpu, not {provider!r}.")
+        side, (width, height) = DETECTOR_SIDE, POSE_SIZE.tolist()
+        simcc = [(133, SIMCC_SPLIT * width), (133, SIMCC_SPLIT * height)]
+        self._detector = _open_session(detector_path, provider, "person detector", (3, side, side), [(8400, 85)])
+        self._pose = _open_session(pose_path, provider, "pose network", (3, height, width), simcc)
+        self.provider = self._pose.get_providers()[0]
+        if provider == "auto" and self.provider == CPU and torch.cuda.is_available():
+            logging.getLogger(__name__).warning(
+                "DWPose runs on the CPU although there is a GPU, which takes seconds per frame: this onnxruntime "
+                "cannot use it. Install onnxruntime-gpu for your CUDA version in place of onnxruntime."
+            )
+
+    def __call__(self, image: np.ndarray) -> Pose:
+        """All people in `image`, uint8 RGB [H,W,3]; where no person is detected the whole image is taken for one."""
+        height, width = image.shape[:2]
+        boxes = self.detect(image)
+        if not len(boxes):
+            boxes = np.array([[0.0, 0.0, width, height]])
+        points = np.stack([self._find_points(image, box) for box in boxes])
+        return to_pose(points / (width, height, 1))
+
+    def detect(self, image: np.ndarray) -> np.ndarray:
+        """The people's boxes, float [P,4] x1 y1 x2 y2 in pixels, surest first; they may reach beyond the image."""
+        network_input, ratio = letterbox(image)
+        return decode_boxes(_run(self._detector, network_input)[0][0]) / ratio
+
+    def _find_points(self, image: np.ndarray, box: np.ndarray) -> np.ndarray:
+        center, extent = crop_of_box(box)
+        simcc_x, simcc_y = _run(self._pose, crop(image, center, extent))
+        points = decode_simcc(simcc_x[0], simcc_y[0])
+        points[:, :2] = points[:, :2] / POSE_SIZE * extent + center - extent / 2
+        return points
+
+
+def letterbox(image: np.ndarray) -> tuple[np.ndarray, float]:
+    """The detector's input, float32 [1,3,640,640] in 0..255, and the factor by which the image was resized.
+
+    The image lies in the upper left corner on grey. RGB is kept, as published.
+    """
+    import cv2
+
+    height, width = image.shape[:2]
+    ratio = DETECTOR_SIDE / max(height, width)
+    resized = cv2.resize(image, (int(width * ratio), int(height * ratio)), interpolation=cv2.INTER_LINEAR)
+    padded = np.full((DETECTOR_SIDE, DETECTOR_SIDE, 3), 114, dtype=np.uint8)
+    padded[: resized.shape[0], : resized.shape[1]] = resized
+    return _to_batch(padded), ratio
+
+
+def decode_boxes(output: np.ndarray) -> np.ndarray:
+    """People's boxes [P,4] x1 y1 x2 y2 in pixels of the detector's input, from its raw output [8400,85]."""
+    # Objectness x class 0 of COCO, a person. Weaker boxes cannot suppress stronger ones, so they leave first.
+    score = output[:, 4] * output[:, 5]
+    keep = score > PERSON_SCORE
+    rows = []
+    for stride in STRIDES:
+        y, x = np.indices((DETECTOR_SIDE // stride,) * 2)
+        rows.append(np.stack([x, y, np.full_like(x, stride)], axis=-1).reshape(-1, 3))
+    cell, stride = np.split(np.concatenate(rows)[keep], [2], axis=1)
+    center = (output[keep, :2] + cell) * stride
+    half = np.exp(output[keep, 2:4]) * stride / 2
+    boxes = np.concatenate([center - half, center + half], axis=1)
+    return boxes[_suppress_overlaps(boxes, score[keep])]
+
+
+def _suppress_overlaps(boxes: np.ndarray, scores: np.ndarray) -> list[int]:
+    """Greedy non-maximum suppression, surest first; a side counts both of its end pixels (+1), as published."""
+    x1, y1, x2, y2 = boxes.T
+    area = (x2 - x1 + 1) * (y2 - y1 + 1)
+    order, kept = scores.argsort()[::-1], []
+    while order.size:
+        best, rest = order[0], order[1:]
+        kept.append(int(best))
+        width = np.minimum(x2[best], x2[rest]) - np.maximum(x1[best], x1[rest]) + 1
+        height = np.minimum(y2[best], y2[rest]) - np.maximum(y1[best], y1[rest]) + 1
+        overlap = np.maximum(width, 0) * np.maximum(height, 0)
+        order = rest[overlap / (area[best] + area[rest] - overlap) <= NMS_IOU]
+    return kept
+
+
+def crop_of_box(box: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Centre and (width, height) of the crop for a box: a quarter larger, then grown to the network's 3:4."""
+    width, height = (box[2:] - box[:2]) * BOX_MARGIN
+    aspect = POSE_SIZE[0] / POSE_SIZE[1]
+    return (box[:2] + box[2:]) / 2, np.array([max(width, height * aspect), max(height, width / aspect)])
+
+
+def crop(image: np.ndarray, center: np.ndarray, extent: np.ndarray) -> np.ndarray:
+    """The pose network's input, float32 [1,3,384,288], normalised; outside the image it is black before that."""
+    import cv2
+
+    zoom = POSE_SIZE[0] / extent[0]
+    matrix = np.column_stack([zoom * np.eye(2), POSE_SIZE / 2 - zoom * center])
+    patch = cv2.warpAffine(image, matrix, POSE_SIZE.tolist(), flags=cv2.INTER_LINEAR)
+    return _to_batch((patch - MEAN) / STD)
+
+
+def decode_simcc(simcc_x: np.ndarray, simcc_y: np.ndarray) -> np.ndarray:
+    """[K,3] x, y in pixels of the network's input and score, from [K,576] and [K,768]."""
+    score = np.minimum(simcc_x.max(axis=1), simcc_y.max(axis=1))
+    location = np.stack([simcc_x.argmax(axis=1), simcc_y.argmax(axis=1)], axis=1)
+    location[score <= 0] = -1
+    return np.column_stack([location / SIMCC_SPLIT, score])
+
+
+def to_pose(points: np.ndarray) -> Pose:
+    """[P,133,3] of COCO-WholeBody in OpenPose's order. The neck lies between the shoulders; the feet are dropped."""
+    body = points[:, BODY]
+    shoulders = points[:, SHOULDERS]
+    body[:, NECK, :2] = shoulders[:, :, :2].mean(axis=1)
+    body[:, NECK, 2] = (shoulders[:, :, 2] > VISIBLE).all(axis=1)
+    return Pose(body, points[:, FACE], points[:, LEFT_HAND], points[:, RIGHT_HAND])
+
+
+def _to_batch(image: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(image.transpose(2, 0, 1)[None], dtype=np.float32)
+
+
+def _run(session, network_input: np.ndarray) -> list[np.ndarray]:
+    return session.run(None, {session.get_inputs()[0].name: network_input})
+
+
+def _open_session(path: str | Path, provider: str, role: str, input_shape: tuple, output_shapes: list[tuple]):
+    """An onnxruntime session whose input and outputs have these shapes behind the batch dimension."""
+    import onnxruntime
+
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"DWPose: the {role} {path} does not exist.")
+    available = onnxruntime.get_available_providers()
+    providers = [p for p in PROVIDERS if p in available] if provider == "auto" else [CPU]
+    if CUDA in providers and hasattr(onnxruntime, "preload_dlls"):
+        onnxruntime.preload_dlls()  # finds CUDA's libraries where torch brought them
+    try:
+        session = onnxruntime.InferenceSession(str(path), providers=providers)
+    except Exception as error:  # onnxruntime has many kinds of its own
+        raise RefusedError(
+            f"DWPose: {path.name} cannot be read as an ONNX network ({brief(error)}): download it again."
+        ) from error
+
+    shapes = [[node.shape for node in nodes] for nodes in (session.get_inputs(), session.get_outputs())]
+    if not (_agree(shapes[0], [input_shape]) and _agree(shapes[1], output_shapes)):
+        raise RefusedError(
+            f"DWPose: {path.name} is not a {role}, which takes N x {input_shape} and gives N x {output_shapes}: it has "
+            f"{shapes[0]} and {shapes[1]}, so choose another."
+        )
+    return session
+
+
+def _agree(found: list[list[int | str | None]], expected: list[tuple]) -> bool:
+    """Whether the shapes match behind the batch dimension; a size that the file leaves open matches any."""
+    return len(found) == len(expected) and all(
+        len(f) == len(e) + 1 and all(not isinstance(a, int) or a == b for a, b in zip(f[1:], e, strict=True))
+        for f, e in zip(found, expected, strict=True)
+    )

@@ -1,0 +1,170 @@
+"""The demo: both shipped workflows, on scenes that no small network was trained on."""
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from PIL import Image
+
+from ..host.prompt import Prompt
+from ..scenes import LANDSCAPE, PORTRAIT
+
+if TYPE_CHECKING:
+    from ..preprocessors.pose.dwpose import DWPose
+    from ..preprocessors.pose.placement import Placement
+    from ..scenes.scene import Scene
+
+Judgement = tuple[dict[str, float], np.ndarray]
+
+WEIGHTS = Path(__file__).parent / "weights"  # as a ComfyUI's models folder
+FRAMES, FPS = 16, 15.0
+SMALL = {  # by node type, the small networks and what goes with their size
+    "CraftersLoadDWPose": {"detector": "yolox_small.onnx", "pose": "dwpose_small.onnx"},
+    "CraftersLoadDINOv2": {"name": "dinov2-small"},
+    "CraftersLoadAnchorCrafter": {"checkpoint": "anchorcrafter_small.safetensors"},
+    "CraftersClipFrames": {"every": 1},
+    "CraftersFitPerson": {"short_side": PORTRAIT[0]},
+    "CraftersDrawPose": {"antialias": True},
+    # So briefly trained, they paint best what they are surest of: in few steps, without guidance.
+    "CraftersAnchorSampler": {"steps": 4, "window": 8, "overlap": 3, "guidance_min": 1.0, "guidance_max": 1.0},
+    "CraftersLoadBodyModel": {"body": "Anny"},
+    "CraftersRenderAvatar": {"width": LANDSCAPE[0], "height": LANDSCAPE[1]},
+    "CraftersRenderBodyMesh": {"width": LANDSCAPE[0], "height": LANDSCAPE[1]},
+    "CraftersLoadAniCrafter": {"weights": "anicrafter_small.safetensors", "second_shard": "none"},
+    "CraftersAniCrafterPrompt": {"file": "anicrafter_prompt_small.safetensors"},
+    "UNETLoader": {"unet_name": "wan_small.safetensors"},
+    "VAELoader": {"vae_name": "wan_small_vae.safetensors"},
+    "KSampler": {"steps": 2, "cfg": 1.0},
+}
+# Where ComfyUI's loader knows the real size only, the pack's own: its settings, and its outputs by the other's.
+INSTEAD = {
+    "ImageOnlyCheckpointLoader": ("CraftersLoadSVDFolder", {"folder": "svd-small"}, {1: 1, 2: 0}),
+    "CLIPVisionLoader": (
+        "CraftersLoadWanEncoders",
+        {"vae": "wan_small_vae.safetensors", "clip_vision": "wan_small_clip.pth"},
+        {0: 1},
+    ),
+}
+UNUSED = ("CLIPLoader",)  # the prompt comes from its file
+
+
+@dataclass(frozen=True)
+class Demo:
+    """A shipped workflow on a scene. files: (node id, input) of `prompt` that hold files to upload.
+
+    judge: of the video uint8 [F, H, W, 3], its measures by name and a contact sheet, uint8 [h, w, 3].
+    """
+
+    name: str
+    judge: Callable[[np.ndarray], Judgement]
+    prompt: Prompt
+    files: list[tuple[str, str]]
+
+
+def presenting(folder: Path, prompt: Prompt, seed: int) -> Demo:
+    """AnchorCrafter: a scene of `scenes.scene`, its inputs written into `folder`."""
+    from ..media.clip import write_video
+    from ..scenes.placed import place_scene
+    from ..scenes.scene import make_scene
+    from .judge import judge_presenting, sheet_presenting
+
+    folder.mkdir(parents=True, exist_ok=True)
+    scene = make_scene(seed, "test", PORTRAIT, FRAMES, FPS)
+    pictures = {"Person Photo": scene.person_photo}
+    pictures.update(zip(("Product Left", "Product Front", "Product Right"), scene.product_views, strict=True))
+    clips = {"Driving Clip": scene.frames, "Hand Mesh": scene.hand_mesh, "Object Depth": scene.object_depth}
+    for title, frames in clips.items():
+        write_video(folder / f"{title}.mp4", frames, FPS)
+    paths = {title: folder / f"{title}.mp4" for title in clips}
+
+    def judge(result: np.ndarray) -> Judgement:
+        dwpose = small_dwpose()
+        shown = place_scene(scene, _placement(scene, dwpose))
+        return judge_presenting(shown, result, dwpose), sheet_presenting(shown, result)
+
+    return Demo("AnchorCrafter", judge, *fill(prompt, {**_save(folder, pictures), **paths}))
+
+
+def _placement(scene: "Scene", dwpose: "DWPose") -> "Placement":
+    """As the workflow finds it, which places the clip's movement on the photo's person."""
+    from ..preprocessors.pose.extract import extract_poses
+    from ..preprocessors.pose.placement import fit_placement
+
+    clip, photo = (torch.from_numpy(pictures).float() / 255 for pictures in (scene.frames, scene.person_photo[None]))
+    return fit_placement(extract_poses(dwpose, clip), extract_poses(dwpose, photo)[0], scene.size, scene.size)
+
+
+def moving(folder: Path, prompt: Prompt, seed: int) -> Demo:
+    """AniCrafter: a scene of `scenes.anicrafter_data`, its inputs written into `folder`."""
+    from ..media.clip import write_video
+    from ..models.avatar.gaussians import save_avatar
+    from ..models.body.motion_files import save_motion
+    from ..scenes.anicrafter_data import make_avatar_scene
+    from .judge import judge_moving, sheet_moving
+
+    folder.mkdir(parents=True, exist_ok=True)
+    scene = make_avatar_scene(seed, "test", LANDSCAPE, FRAMES, FPS, strength=1.0)
+    clips = {"Background Video": scene.scene.background, "Source Video": scene.scene.frames}
+    paths = {title: folder / f"{title}.mp4" for title in clips}
+    for title, frames in clips.items():
+        write_video(paths[title], frames, FPS)
+    avatar, motion = folder / "character_gaussian.pth", folder / "motion.npz"
+    save_avatar(scene.avatar, avatar)
+    save_motion(scene.motion, motion)
+    paths |= {"Load Avatar": avatar, "Load Motion": motion}
+    pictures = _save(folder, {"Character Photo": scene.photo})
+
+    def judge(result: np.ndarray) -> Judgement:
+        return judge_moving(scene, result), sheet_moving(scene, result)
+
+    return Demo("AniCrafter", judge, *fill(prompt, {**pictures, **paths}))
+
+
+def small_dwpose() -> "DWPose":
+    """The small pose networks, as the workflow loads them."""
+    from ..preprocessors.pose.dwpose import DWPose
+
+    return DWPose(*(WEIGHTS / "crafters" / SMALL["CraftersLoadDWPose"][part] for part in ("detector", "pose")))
+
+
+def fill(prompt: Prompt, inputs: dict[str, Path]) -> tuple[Prompt, list[tuple[str, str]]]:
+    """A workflow with small networks and, by the titles of the nodes that load them, other inputs."""
+    prompt = copy.deepcopy(prompt)
+    keys = {"LoadImage": "image", "LoadVideo": "file", "CraftersLoadAvatar": "avatar", "CraftersLoadMotion": "motion"}
+    files = []
+    for node_id, node in list(prompt.items()):
+        kind, values = node["class_type"], node["inputs"]
+        values.update({name: value for name, value in SMALL.get(kind, {}).items() if name in values})
+        if kind in keys:
+            values[keys[kind]] = str(inputs[node["_meta"]["title"]])
+            files.append((node_id, keys[kind]))
+        if kind in INSTEAD:
+            other, settings, outputs = INSTEAD[kind]
+            node.update(class_type=other, inputs=dict(settings))
+            _redirect(prompt, node_id, outputs)
+        if kind in UNUSED:
+            del prompt[node_id]
+            _redirect(prompt, node_id, {})
+    return prompt, files
+
+
+def _redirect(prompt: Prompt, source: str, outputs: dict[int, int]) -> None:
+    """Links to outputs of `source` go to others of it, or away where there is none."""
+    for node in prompt.values():
+        for key, value in list(node["inputs"].items()):
+            if isinstance(value, list) and value[0] == source:
+                if value[1] in outputs:
+                    node["inputs"][key] = [source, outputs[value[1]]]
+                else:
+                    del node["inputs"][key]
+
+
+def _save(folder: Path, pictures: dict) -> dict[str, Path]:
+    paths = {title: folder / f"{title}.png" for title in pictures}
+    for title, path in paths.items():
+        Image.fromarray(pictures[title]).save(path)
+    return paths

@@ -1,0 +1,1 @@
+"""The small networks of the demo: their trainers and their data."""

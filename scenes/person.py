@@ -1,0 +1,125 @@
+"""Synthetic people: the Anny body in a made-up look, posed by SMPL-X parameters."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+
+from ..models.body.anny import AnnyBody, anny
+from ..models.body.body import JOINTS, Skeleton
+from .clothes import dress
+from .face import eyes, glasses, paint_face
+from .hair import hair
+from .keypoints import keypoint_blend
+from .look import SPLITS, Colour, Look, draw_look
+from .surface import Surface, join
+
+MOUTH_COLOUR, SPECTACLE_COLOUR = (0.35, 0.13, 0.13), (0.12, 0.12, 0.14)
+
+
+@dataclass(frozen=True)
+class Person:
+    """Somebody in the T-pose, as SMPL-X has it: y up, facing +z, left = +x, m.
+
+    `surface`: skin, clothes and hair as one mesh. `betas` [10] of the Anny body, `skeleton` and the `joints` [55,3] at
+    rest. `hands`: both hands' skin, closed at the wrist. `blend` [133,220]: the keypoints, posed like vertices.
+    """
+
+    seed: int
+    split: str
+    look: Look
+    betas: torch.Tensor
+    skeleton: Skeleton
+    joints: torch.Tensor
+    surface: Surface
+    hands: Surface
+    blend: torch.Tensor
+
+    @property
+    def template(self) -> torch.Tensor:
+        """[V,3] m at rest."""
+        return self.surface.points
+
+    @property
+    def faces(self) -> torch.Tensor:
+        """[F,3], counter-clockwise from outside."""
+        return self.surface.faces
+
+    @property
+    def colours(self) -> torch.Tensor:
+        """[V,3] 0..1."""
+        return self.surface.colours
+
+    @property
+    def skinning(self) -> torch.Tensor:
+        """[V,55] weights of the joints."""
+        return self.surface.skinning
+
+    def vertices(self, pose: torch.Tensor, trans: torch.Tensor) -> torch.Tensor:
+        """[F,V,3] m for `pose` [F,55,3] axis-angle and `trans` [F,3] m, float32, in the frame that these are in."""
+        return self._posed(self._surface_blend, pose, trans)
+
+    def keypoints(self, pose: torch.Tensor, trans: torch.Tensor) -> torch.Tensor:
+        """[F,133,3] m: COCO-WholeBody's body 17, feet 6, face 68, left hand 21, right hand 21."""
+        return self._posed(self.blend, pose, trans)
+
+    def hand_mesh(self, pose: torch.Tensor, trans: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Vertices [F,v,3] m and faces [f,3] of both bare hands, closed at the wrist."""
+        return self._posed(self._hands_blend, pose, trans), self.hands.faces
+
+    @cached_property
+    def _surface_blend(self) -> torch.Tensor:
+        return blend_matrix(self.surface.points, self.surface.skinning)
+
+    @cached_property
+    def _hands_blend(self) -> torch.Tensor:
+        return blend_matrix(self.hands.points, self.hands.skinning)
+
+    def _posed(self, blend: torch.Tensor, pose: torch.Tensor, trans: torch.Tensor) -> torch.Tensor:
+        transforms = self.skeleton.transforms(pose.float(), self.joints)  # [F,55,4,4]
+        columns = transforms[:, :, :3].permute(1, 3, 0, 2).reshape(4 * JOINTS, -1)  # [220,3F]
+        return (blend @ columns).unflatten(1, (-1, 3)).transpose(0, 1) + trans.float()[:, None]
+
+
+def blend_matrix(points: torch.Tensor, skinning: torch.Tensor) -> torch.Tensor:
+    """[V,220]: linear blend skinning of `points` [V,3] as one matrix product with all joints' transforms."""
+    homogeneous = torch.cat([points, torch.ones_like(points[:, :1])], 1)
+    return (skinning[:, :, None] * homogeneous[:, None]).flatten(1)
+
+
+def make_person(seed: int, split: str) -> Person:
+    """The person of a `seed`, always the same; `train` and `test` never share one.
+
+    Raises ValueError for another split, BodyModelError without the anny package.
+    """
+    if split not in SPLITS:
+        raise ValueError(f"There is no split {split!r}: choose train or test.")
+    rng = np.random.default_rng([seed, SPLITS.index(split)])
+    body = anny()
+    betas = torch.from_numpy(rng.standard_normal(10).clip(-2, 2)).float()
+    look = draw_look(rng, split)
+    points = body.model.template + body.model.shape_dirs @ betas
+    joints = body.model.skeleton.rest(betas)
+    surface = _dressed(body, points, look)
+    hands = torch.cat([body.hands["left"], body.hands["right"]])
+    return Person(
+        seed, split, look, betas, body.model.skeleton, joints, surface,
+        _skin(body, points, hands, look.skin), keypoint_blend(body, points, joints),
+    )
+
+
+def _skin(body: AnnyBody, points: torch.Tensor, faces: torch.Tensor, colour: Colour) -> Surface:
+    colours = torch.tensor(colour).expand_as(points)
+    return Surface(points, body.model.template, body.model.skinning, colours, faces).compact()
+
+
+def _dressed(body: AnnyBody, points: torch.Tensor, look: Look) -> Surface:
+    parts, faces = body.parts, body.model.faces
+    replaced = torch.stack([part for name, part in parts.items() if name.endswith(("mouth", "eye", "socket"))]).any(0)
+    skin = paint_face(_skin(body, points, faces[~replaced], look.skin), look)
+    mouth = _skin(body, points, faces[parts["mouth"]], MOUTH_COLOUR)
+    head = _skin(body, points, faces[parts["head"]], look.skin)
+    centres = torch.stack([points[faces[parts[f"{side}_eye"]].unique()].mean(0) for side in ("left", "right")])
+    spectacles = glasses(centres, SPECTACLE_COLOUR) if look.glasses else []
+    return join([*dress(skin, look), mouth, *eyes(centres, look), *hair(head, look), *spectacles])

@@ -1,0 +1,158 @@
+"""`crafters animate`: files to a video, alone and as two processes."""
+
+import argparse
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+
+import av
+import numpy as np
+import pytest
+from crafters.cli.animate import _scene, register
+from crafters.models.body.motion_files import save_motion
+from PIL import Image
+from stand_ins.performance import make_performance, waving
+from stand_ins.small_wan import write_small_wan
+
+FRAMES = 6
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """Inputs by their option, and small networks where the command finds them by name."""
+    folder = tmp_path_factory.mktemp("animate")
+    paths = make_performance(folder / "input", folder / "models", FRAMES)
+    names = write_small_wan(folder / "models")
+    return folder, {
+        **{f"--{use}": paths[use] for use in ("avatar", "motion", "background", "character")},
+        "--body": f"smplx/{paths['body'].name}",
+        "--anicrafter": names["anicrafter"],
+        "--wan": names["wan"],
+        "--vae": names["wan_vae"],
+        "--clip-vision": names["wan_clip"],
+        "--prompt": names["prompt"],
+        "--size": "160x96",
+        "--steps": 2,
+    }
+
+
+@pytest.fixture
+def arguments(made, monkeypatch):
+    folder, options = made
+    monkeypatch.setenv("CRAFTERS_MODELS", str(folder / "models"))
+
+    def arguments(out, **changed):
+        chosen = {**options, **{f"--{name.replace('_', '-')}": value for name, value in changed.items()}, "--out": out}
+        return ["animate", *(str(x) for pair in chosen.items() for x in pair)]
+
+    return arguments
+
+
+def animate(arguments):
+    parser = argparse.ArgumentParser()
+    register(parser.add_subparsers())
+    args = parser.parse_args(arguments)
+    return args.command(args)
+
+
+def frames_of(path):
+    with av.open(str(path)) as container:
+        frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+        return np.stack(frames).astype(int), float(container.streams.video[0].average_rate)
+
+
+@pytest.mark.slow
+def test_two_processes_make_the_video_of_one(arguments, tmp_path, capsys):
+    assert animate(arguments(tmp_path / "one.mp4")) == 0
+    assert capsys.readouterr().out.split() == [str(tmp_path / "one.mp4")]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    done = subprocess.run(
+        [*torchrun, "-m", "crafters", *arguments("two.mp4")], capture_output=True, text=True, timeout=300, cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr[-5000:]
+    assert done.stdout.split() == ["two.mp4"]
+    (one, rate), (two, _) = (frames_of(tmp_path / name) for name in ("one.mp4", "two.mp4"))
+    assert one.shape == (FRAMES, 96, 160, 3) and rate == 15
+    assert animate(arguments(tmp_path / "other.mp4", seed=1)) == 0
+    other, _ = frames_of(tmp_path / "other.mp4")
+    assert np.abs(one - other).mean() > 2
+    assert np.abs(one - two).mean() < 0.05 and np.abs(one - two).max() <= 4
+
+
+def faulty(tmp_path, made):
+    """What is wrong, and what the command says of it."""
+    _, options = made
+    text = tmp_path / "text.png"
+    text.write_text("no picture")
+    clear = tmp_path / "clear.png"
+    Image.new("RGBA", (32, 32)).save(clear)
+    long = tmp_path / "long.png"
+    Image.new("L", (16385, 1)).save(long)
+    gappy = tmp_path / "motion.npz"
+    shutil.copy(options["--motion"], gappy)
+    yield {"avatar": "absent.pth"}, "There is no file absent.pth"
+    yield {"character": "absent.png"}, "There is no file absent.png"
+    yield {"character": text}, "is not a picture"
+    yield {"character": long}, "long.png is too large"
+    yield {"character": clear}, "mask of the character's photo is empty"
+    yield {"wan": "absent.safetensors"}, "'absent.safetensors' is not in"
+    yield {"prompt": options["--motion"]}, "motion.npz"
+    yield {"frames": 20}, "The motion has 20 frames, the background 6"
+    yield {"size": "96x160"}, "The background is 160×96"
+    yield {"constraint": options["--motion"]}, "is not LHM's human_prior_constrain.npz"
+    yield {"motion": tmp_path / "none"}, "neither a folder"
+    yield {"overlap": 96, "window": 5, "steps": 0}, "steps is 0"
+
+
+@pytest.mark.slow
+def test_mistakes_get_a_sentence(arguments, made, tmp_path, capsys):
+    for changed, sentence in faulty(tmp_path, made):
+        assert animate(arguments(tmp_path / "never.mp4", **changed)) == 2, changed
+        said = capsys.readouterr().err.strip().splitlines()
+        assert sentence in said[-1] and said[-1].startswith("error: "), said
+    assert not (tmp_path / "never.mp4").exists()
+
+
+@pytest.fixture
+def present(arguments, tmp_path):
+    """A function from a motion and options to the film's number of frames and to those that show its person."""
+
+    def present(motion, skip=0, **options):
+        path = tmp_path / "motion.npz"
+        save_motion(motion, path)
+        parser = argparse.ArgumentParser()
+        register(parser.add_subparsers())
+        args = parser.parse_args(arguments("never.mp4", motion=path, **options))
+        scene, frames, fps = _scene(args, True, skip)
+        assert fps == 15
+        shown, taken = ((clip > 0.3).flatten(1).any(1) for clip in (scene.mesh[1:], 1 - scene.free[1:]))
+        assert shown.equal(taken)
+        return frames, shown[:frames].nonzero()[:, 0].tolist()
+
+    return present
+
+
+def test_the_person_comes_and_goes_when_the_motion_does(present, caplog):
+    assert present(replace(waving(8, 160, 96), frames=tuple(range(8, 16)), fps=60.0)) == (FRAMES, [2, 3])
+    assert "The motion has 60 frames a second, the film 15: it was retimed" in caplog.text
+    assert "The motion goes from frame 3 to 4 of the film's 6" in caplog.text
+    with pytest.raises(ValueError, match="The motion has 7 frames, the background 6"):
+        present(waving(FRAMES + 1, 160, 96))
+
+
+@pytest.mark.slow
+def test_the_motion_can_be_repeated_and_begun_later(present, caplog):
+    late = replace(waving(2, 160, 96), frames=(2, 3))
+    assert present(late, skip=1) == (FRAMES, [1, 2])
+    assert present(late, frames=5) == (5, [2, 3, 4])
+    assert "The motion ends at frame 4: it goes back and forth from there on" in caplog.text
+    assert present(replace(waving(2, 160, 96), fps=7.5)) == (FRAMES, [0, 1, 2, 3])
+    caplog.clear()
+    assert present(waving(FRAMES, 160, 96)) == (FRAMES, [*range(FRAMES)]) and "The motion" not in caplog.text
+
+
+def test_a_size_must_fit_the_grid(arguments, capsys):
+    with pytest.raises(SystemExit):
+        animate(arguments("never.mp4", size="100x96"))
+    assert "multiples of 16" in capsys.readouterr().err

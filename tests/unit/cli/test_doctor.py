@@ -1,0 +1,107 @@
+"""`crafters doctor`."""
+
+import json
+import re
+import sys
+from pathlib import Path
+
+import pytest
+from crafters.cli import doctor, main
+from crafters.host.weights import CATALOGUE, describe_size, named, needed_by, providing
+
+GRAPH = {
+    "1": {"class_type": "ImageOnlyCheckpointLoader", "inputs": {"ckpt_name": "svd_xt_1_1.safetensors"}},
+    "2": {"class_type": "CraftersLoadDINOv2", "inputs": {"name": "dinov2-large"}},
+    "3": {"class_type": "KSampler", "inputs": {"seed": 1, "model": ["1", 0], "note": ""}},
+}
+
+
+@pytest.fixture
+def report(tmp_path, monkeypatch, capsys):
+    api = tmp_path / "pack" / "workflows" / "api"
+    api.mkdir(parents=True)
+    (api / "Small.json").write_text(json.dumps(GRAPH))
+    monkeypatch.setattr(doctor, "PACK", tmp_path / "pack")
+
+    def report():
+        code = main(["doctor", "--models", str(tmp_path / "models")])
+        return code, [line.strip() for line in capsys.readouterr().out.splitlines()]
+
+    return report
+
+
+def test_versions_and_device(report):
+    code, lines = report()
+    assert code == 0
+    for package in ("python", "torch", "diffusers", "transformers", "onnxruntime", "cv2", "ComfyUI"):
+        assert any(line.startswith(package) for line in lines), package
+    assert any("providers: " in line and "CPUExecutionProvider" in line for line in lines)
+    assert not any("BROKEN" in line for line in lines)
+
+
+def test_every_requirement_is_looked_at():
+    text = (Path(doctor.__file__).parents[1] / "requirements.txt").read_text()
+    named = {re.split(r"[>=<]", line)[0] for line in text.splitlines() if line and not line.startswith("#")}
+    imported = {"opencv-python": "cv2", "pillow": "PIL", "pyyaml": "yaml"}
+    assert {imported.get(name, name) for name in named} | {"torch"} == set(doctor._NEEDED)
+
+
+def test_missing_then_found(report, tmp_path):
+    _, lines = report()
+    assert any(line.startswith("svd: missing") and "4.8 GB, gated" in line for line in lines)
+    assert "Small: needs crafters download svd dinov2-large" in lines
+
+    for weights in (named("svd"), named("dinov2-large")):
+        for file in weights.files:
+            path = tmp_path / "models" / file.kind / file.name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+    _, lines = report()
+    assert f"svd: {tmp_path / 'models' / 'checkpoints' / 'svd_xt_1_1.safetensors'}" in lines
+    assert "Small: ready" in lines
+
+    (tmp_path / "models" / "clip_vision" / "dinov2-large" / "config.json").unlink()
+    _, lines = report()
+    assert "Small: needs crafters download dinov2-large" in lines
+
+
+def test_what_only_the_user_may_fetch(report, tmp_path):
+    api = tmp_path / "pack" / "workflows" / "api"
+    body = {"class_type": "CraftersLoadBodyModel", "inputs": {"body": "smplx/SMPLX_NEUTRAL.npz"}}
+    (api / "Moving.json").write_text(json.dumps({**GRAPH, "4": body}))
+    _, lines = report()
+    (line,) = (line for line in lines if line.startswith("smplx: missing"))
+    folder = tmp_path / "models" / "crafters" / "smplx"
+    assert line.endswith(f"register at https://smpl-x.is.tue.mpg.de and put SMPLX_NEUTRAL.npz into {folder}")
+    assert "Moving: needs crafters download svd dinov2-large and smplx by hand" in lines
+    folder.mkdir(parents=True)
+    (folder / "SMPLX_NEUTRAL.npz").touch()
+    _, lines = report()
+    assert f"smplx: {folder / 'SMPLX_NEUTRAL.npz'}" in lines
+    assert "Moving: needs crafters download svd dinov2-large" in lines
+
+
+def test_a_broken_package_is_code_1(report, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    code, lines = report()
+    assert code == 1
+    assert any(line.startswith("onnxruntime: BROKEN: ") for line in lines)
+
+
+def test_the_catalogue_answers_by_file_and_folder():
+    assert providing("dw-ll_ucoco_384.onnx") is named("dwpose")
+    assert providing("dinov2-large") is named("dinov2-large")
+    assert providing("") is None and providing("other.onnx") is None
+    assert [weights.name for weights in needed_by(GRAPH)] == ["svd", "dinov2-large"]
+
+
+def test_the_catalogue_is_sound():
+    assert len({weights.name for weights in CATALOGUE}) == len(CATALOGUE)
+    places = [(file.kind, file.name) for weights in CATALOGUE for file in weights.files]
+    assert len(set(places)) == len(places)
+    assert all(file.size > 0 and not file.name.startswith("/") for weights in CATALOGUE for file in weights.files)
+
+
+@pytest.mark.parametrize(("size", "text"), [(6.47e9, "6.5 GB"), (134e6, "134 MB"), (549, "549 bytes"), (12e9, "12 GB")])
+def test_sizes(size, text):
+    assert describe_size(size) == text

@@ -1,0 +1,28 @@
+import pytest
+import torch
+from crafters.media.frames import each_frame, resize
+
+
+def test_each_frame_reports_and_can_be_cancelled():
+    steps = []
+    assert each_frame([1, 2, 3], lambda x: x * x, lambda *step: steps.append(step)) == [1, 4, 9]
+    assert steps == [(1, 3), (2, 3), (3, 3)]
+
+    def cancel(done, total):
+        if done == 2:
+            raise KeyboardInterrupt
+
+    seen = []
+    with pytest.raises(KeyboardInterrupt):
+        each_frame([1, 2, 3], seen.append, cancel)
+    assert seen == [1, 2]
+
+
+def test_resize_averages_when_shrinking_and_keeps_the_dtype():
+    stripes = torch.zeros(40, 60, 3)
+    stripes[:, ::2] = 1
+    small = resize(stripes, 6, 4)
+    assert small.shape == (4, 6, 3) and (small - 0.5).abs().max() < 0.1
+    levels = resize((stripes * 255).byte(), 6, 4)
+    assert levels.dtype == torch.uint8 and torch.equal(levels, resize(stripes * 255, 6, 4).round().byte())
+    assert resize(stripes, 60, 40) is stripes

@@ -1,0 +1,129 @@
+"""Clips and stills of an avatar, as nodes and the command line ask for them."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from crafters.media.clip import read_clip
+from crafters.models.avatar.render import render_avatar, render_body, render_body_still, render_still
+from crafters.models.avatar.rig import rig_from_body
+from crafters.models.body.anny import anny_body
+from crafters.models.body.body import load_body_model
+from crafters.models.body.motion_files import read_motion
+from real_data import real_file
+from stand_ins.performance import waving
+from stand_ins.synthetic_avatar import synthetic_avatar
+from stand_ins.synthetic_body import write_synthetic_body
+
+
+@pytest.fixture(scope="module")
+def body(tmp_path_factory):
+    return load_body_model(write_synthetic_body(tmp_path_factory.mktemp("body")))
+
+
+@pytest.fixture(scope="module")
+def avatar(body):
+    return synthetic_avatar(body, 2000)
+
+
+def extent(image):
+    """The part of the height and of the width that is not white."""
+    inside = (image[0] < 0.9).any(-1)
+    return tuple((n.max() - n.min() + 1).item() / len(inside.any(a)) for a in (1, 0) for n in [inside.any(a).nonzero()])
+
+
+@pytest.mark.parametrize(("width", "height"), [(384, 512), (512, 128), (64, 256)])
+def test_a_still_shows_the_whole_person(avatar, width, height):
+    image = render_still(avatar, width, height)
+    assert image.shape == (1, height, width, 3)
+    assert 0.8 < max(extent(image)) < 1
+    for edge in (image[:, 0], image[:, -1], image[:, :, 0], image[:, :, -1]):
+        assert edge.min() > 0.98
+
+
+def test_a_still_of_the_body_shows_all_of_it(body):
+    image = render_body_still(body, 96, 128)
+    assert image.shape == (1, 128, 96, 3)
+    assert 0.8 < max(extent(1 - image)) < 1
+    lit = image[image > 0]
+    assert 0.55 < lit.min() and lit.max() < 0.81
+
+
+def test_a_stray_gaussian_does_not_make_the_person_small(avatar):
+    points = avatar.points.clone()
+    points[0] += 50
+    far = render_still(replace(avatar, points=points))
+    assert max(extent(far)) > 0.8
+
+
+def test_frames_are_shown_as_they_are_made(avatar, body):
+    motion = waving(3, 64, 48)
+    rig = rig_from_body(body, avatar.points, avatar.neutral_transforms)
+    calls, frames = [], []
+
+    def step(done, total):
+        calls.append((done, total))
+
+    image = render_avatar(avatar, rig, motion, 64, 48, on_step=step, on_frame=frames.append).image
+    assert calls == [(1, 3), (2, 3), (3, 3)]
+    assert torch.equal(torch.stack(frames), image)
+    frames.clear()
+    image, mask = render_body(body, motion, 64, 48, step, frames.append)
+    assert torch.equal(torch.stack(frames), image) and mask.any()
+    assert calls[3:] == calls[:3]
+
+
+def test_who_comes_late_and_goes_early_is_in_no_other_frame(avatar, body):
+    motion = replace(waving(4, 64, 48), frames=(2, 3, 5, 6))
+    rig = rig_from_body(body, avatar.points, avatar.neutral_transforms)
+    shown = render_avatar(avatar, rig, motion, 64, 48, length=9)
+    mesh, mask = render_body(body, motion, 64, 48, length=9)
+    for clip in (*shown, mesh, mask):
+        assert [bool(frame.any()) for frame in clip] == [frame in motion.frames for frame in range(9)]
+    still = render_avatar(avatar, rig, motion.still(), 64, 48)
+    assert len(still.image) == 1 and torch.equal(still.image[0], shown.image[2])
+    assert len(render_body(body, motion, 64, 48)[0]) == 7  # to the motion's last frame
+
+
+@pytest.mark.parametrize(("z", "where"), [(-5.0, "behind"), (-3.75, "around")])
+def test_a_body_that_is_not_before_the_camera_is_refused(avatar, body, z, where):
+    motion = waving(6, 64, 48)
+    trans = motion.trans.clone()
+    trans[2:4, 2] += z
+    rig = rig_from_body(body, avatar.points, avatar.neutral_transforms)
+    for draw in (lambda m: render_body(body, m, 64, 48), lambda m: render_avatar(avatar, rig, m, 64, 48)):
+        with pytest.raises(ValueError, match=f"{where} the camera in 2 of 6 frames, the first being frame 13"):
+            draw(replace(motion, trans=trans, frames=tuple(range(10, 16))))
+
+
+def test_a_cancel_comes_through(avatar, body):
+    def cancel(done, total):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        render_body(body, waving(3, 64, 48), 64, 48, cancel)
+
+
+def test_a_body_out_of_sight_is_refused(body):
+    with pytest.raises(ValueError, match="in no frame"):
+        render_body(body, waving(2, 64, 48).moved(x=20), 64, 48)
+
+
+@pytest.mark.slow
+def test_the_published_mesh_video():
+    """Its motion drawn with a free body in the place of SMPL-X: the same person at the same place in the same light."""
+    motion = read_motion(real_file("anicrafter/scene/smplx_params/00001.json").parent, 20.0)
+    published = read_clip(real_file("anicrafter/scene/smplx_video.mp4"))[0]
+    some = [0, 40, 80]
+    motion, published = motion._take(some), published[some].float() / 255
+    ours, mask = render_body(anny_body(), motion, *motion.size)
+    for frame in range(len(some)):
+        there, here = published[frame].amin(-1) > 0.3, mask[frame] > 0
+        assert (there & here).sum() > 0.75 * (there | here).sum()
+        assert (ours[frame][~here] == 0).all()
+        levels = [255 * clip[frame][there & here].flatten() for clip in (ours, published)]
+        for share, known in ((0.5, 4), (0.99, 3)):  # the two surfaces are not turned alike everywhere
+            one, other = (level.quantile(share) for level in levels)
+            assert (one - other).abs() < known
+    lit = 255 * ours[mask > 0]
+    assert 0.56 * 255 - 0.01 <= lit.min() < 150 and 203 < lit.max() <= 204.01  # the published shading's range

@@ -1,0 +1,1 @@
+"""AnchorCrafter's trainer."""

@@ -1,0 +1,1 @@
+"""AniCrafter's trainer."""

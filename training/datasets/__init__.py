@@ -1,0 +1,1 @@
+"""Training clips of both systems, in the published layouts."""
