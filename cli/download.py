@@ -58,10 +58,10 @@ def register(commands) -> None:
     fetch = commands.add_parser("download", help="fetch weights", description=f"Weights: {names}.")
     fetch.add_argument("names", nargs="+", metavar="NAME")
     fetch.add_argument("--models", type=Path, metavar="DIR", help="model folder; default: ComfyUI's")
-    fetch.set_defaults(command=_fetch)
+    fetch.set_defaults(command=_named)
 
 
-def _fetch(args: argparse.Namespace) -> int:
+def _named(args: argparse.Namespace) -> int:
     unknown = [name for name in args.names if named(name) is None]
     if unknown:
         known = ", ".join(weights.name for weights in CATALOGUE)

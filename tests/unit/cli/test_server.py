@@ -6,6 +6,7 @@ import time
 import pytest
 from crafters.cli import server as module
 from crafters.cli.server import ComfyServer
+from crafters.host import comfyui
 from crafters.host.comfyui import ServerError, comfyui_version, find_comfyui
 
 MAIN = """
@@ -91,8 +92,8 @@ def test_the_comfyui_around_the_pack(comfy_dir, monkeypatch):
     pack = comfy_dir / "custom_nodes" / "crafters"
     pack.mkdir(parents=True)
     monkeypatch.delenv("COMFYUI_DIR", raising=False)
-    monkeypatch.setattr(module, "PACK", pack)
+    monkeypatch.setattr(comfyui, "PACK", pack)
     assert find_comfyui() == comfy_dir
     (pack / ".comfyui" / "base").mkdir(parents=True)
-    assert module.pack_base(comfy_dir) is None
-    assert module.pack_base(comfy_dir.parent) == pack / ".comfyui" / "base"
+    assert comfyui.pack_base(comfy_dir) is None
+    assert comfyui.pack_base(comfy_dir.parent) == pack / ".comfyui" / "base"

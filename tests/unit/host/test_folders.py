@@ -1,6 +1,7 @@
 """Model folders, with ComfyUI's own bookkeeping and without."""
 
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -32,7 +33,7 @@ def host(tmp_path, monkeypatch):
 
     def listing(kind):
         folders, extensions = host.folder_names_and_paths[kind]
-        found = [path for folder in folders for path in folders.Path(folder).rglob("*") if path.is_file()]
+        found = [path for folder in folders for path in Path(folder).rglob("*") if path.is_file()]
         return [path.name for path in found if not extensions or path.suffix in extensions]
 
     host = SimpleNamespace(

@@ -8,6 +8,7 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
+from crafters.cli.train import RECIPES
 from crafters.preprocessors.pose.dwpose import DWPose, decode_boxes, decode_simcc, to_pose
 from crafters.preprocessors.pose.keypoints import VISIBLE
 from crafters.proof.small import pose_networks
@@ -19,7 +20,7 @@ from crafters.training.loop import train
 from crafters.training.settings import Settings, Stage, read_settings
 
 ROOT = Path(__file__).parents[3]
-SMALL = ROOT / "demo" / "weights" / "crafters"
+SMALL = ROOT / "proof" / "weights" / "crafters"
 WIDTHS = (8, 8, 16, 16)
 BOX = (20.0, 30.0, 100.0, 190.0)
 
@@ -173,7 +174,7 @@ def test_training_learns_and_writes_the_file(task, scenes, tmp_path):
 
 @pytest.mark.parametrize("name", ["yolox-small", "dwpose-small"])
 def test_recipes_are_valid(name):
-    settings, task = read_settings(ROOT / "training" / "recipes" / f"{name}.yaml", ["task.data=clips"], PoseSettings)
+    settings, task = read_settings(RECIPES[f"{name}.yaml"], ["task.data=clips"], PoseSettings)
     assert settings.steps and task.data == Path("clips")
 
 
