@@ -128,7 +128,7 @@ class CraftersDrawPose(io.ComfyNode):
             "confidence. A frame without a person is black.",
             inputs=[
                 PoseKeypoint.Input("keypoints", tooltip="Pose to draw, at its canvas size in pixels."),
-                io.Boolean.Input("antialias", default=False,
+                io.Boolean.Input("antialias", default=False, optional=True,
                                  tooltip="Keeps thin lines whole on pictures far smaller than the published 576×1024. "
                                  "Off is what the released models learned."),
             ],
