@@ -34,6 +34,12 @@ def test_warnings_stand_under_the_node_that_is_at_work_once_each(page):
     assert page.shown == {"7": "No person in frame 3.\nFrame 3 is dark.", "8:2": "Too short."}
 
 
+def test_warnings_of_others_do_not_stand_there(page):
+    logging.getLogger("another_pack.nodes").warning("of another pack")
+    logging.getLogger().warning("of the host")
+    assert notes.PACK == "crafters" and page.shown == {}
+
+
 def test_what_is_no_warning_stands_there_too(page, caplog):
     logging.getLogger(notes.PACK + ".x").warning("said")
     notes.show("mask: kept", "said", "depth: made")
