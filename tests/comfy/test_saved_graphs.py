@@ -34,8 +34,8 @@ def name_files(base: Path, prompt: Prompt) -> None:
     """Files of all names in the graph, of no content: enough for the page, which marks nodes that lack theirs."""
     models = [base / "models" / file.kind / file.name for weights in needed_by(prompt) for file in weights.files]
     models += [base / "models" / weights.kind / weights.file for weights in needed_by_hand(prompt)]
-    named = {value for node in prompt.values() for value in node["inputs"].values() if isinstance(value, str)}
-    inputs = [base / "input" / value for value in named - {file.name for file in models} if Path(value).suffix in INPUTS]
+    texts = {value for node in prompt.values() for value in node["inputs"].values() if isinstance(value, str)}
+    inputs = [base / "input" / name for name in texts - {file.name for file in models} if Path(name).suffix in INPUTS]
     for file in models + inputs:
         file.parent.mkdir(parents=True, exist_ok=True)
         if file.suffix == ".png":
@@ -61,8 +61,9 @@ def test_page_opens_it_with_the_values_that_were_saved(demo_comfy, name):
     chromium = find_chromium() or pytest.skip("no Chromium: install it, or set CHROMIUM to one")
     with open_page(demo_comfy.url, chromium) as page:
         page.drop(SAVED / f"{name}.json")
-        missing, red, opened, links = page.missing_nodes(), page.page.evaluate(RED), page.prompt(), page.graph()["links"]
-        assert missing == red == page.errors == []
+        assert page.missing_nodes() == page.page.evaluate(RED) == []
+        opened, links = page.prompt(), page.graph()["links"]
+        assert page.errors == []
     assert links == json.loads((SAVED / f"{name}.json").read_text("utf-8"))["links"]
     info = demo_comfy.get("/object_info")
     assert opened.keys() == saved(name).keys()
@@ -72,7 +73,8 @@ def test_page_opens_it_with_the_values_that_were_saved(demo_comfy, name):
         assert {**values, **node["inputs"]} == values, f"{kind} lost a value"
         for _, key, spec in input_specs(info[kind]):
             if key in values.keys() - node["inputs"].keys():
-                assert values[key] == input_options(spec).get("default", next(iter(choices(spec)), None)), f"{kind}.{key}"
+                default = input_options(spec).get("default", next(iter(choices(spec)), None))
+                assert values[key] == default, f"{kind}.{key}"
 
 
 @pytest.mark.parametrize("name", GRAPHS)
