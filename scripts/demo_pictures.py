@@ -93,9 +93,9 @@ def panels(folder: Path, seed: int) -> dict[str, list[Panel]]:
             Panel("video", _made(folder, "AniCrafter"), 250, made=True),
         ],
         "MimicMotion baseline": [
-            Panel("person", shown.scene.person_photo[None], 210),
-            Panel("driving clip", shown.scene.frames, 210),
-            Panel("its pose", shown.scene.pose_frames, 210, made=True),
+            Panel("person", scene.person_photo[None], 330),
+            Panel("driving clip", scene.frames, 330),
+            Panel("its pose", scene.pose_frames, 330, made=True),
         ],
     }
 
