@@ -6,7 +6,7 @@ from urllib.parse import unquote
 
 import pytest
 from crafters.cli import COMMANDS, _parser
-from crafters.host.weights import CATALOGUE
+from crafters.host.weights import CATALOGUE, describe_size
 from house import ROOMS, ROOT
 from PIL import Image
 
@@ -69,7 +69,9 @@ def test_files_that_are_named_exist(paper):
 def test_readme_is_short_and_complete():
     text = (ROOT / "README.md").read_text("utf-8")
     assert len(text.splitlines()) <= 200
-    assert [weights.name for weights in CATALOGUE if f"`{weights.name}`" not in text] == []
+    for weights in CATALOGUE:
+        (row,) = (line for line in text.splitlines() if line.startswith("| `") and f"`{weights.name}`" in line)
+        assert describe_size(weights.size).split()[0] in row, weights.name
     assert [graph.stem for graph in ROOT.glob("workflows/*.json") if f"**{graph.stem}**" not in text] == []
 
 
