@@ -11,7 +11,8 @@ import torch
 from ...checkpoint import CheckpointError, assign, read, size
 from ...loaded import Loaded
 from ...vit import ViTSize
-from ..gaussians import Avatar, load_avatar
+from ..files import load_avatar
+from ..gaussians import Avatar
 from ..rig import UPPER_BODY, Rig, neutral_pose, rig_from_lhm
 from .encoders import HEAD_SIDE, BodyEncoder, HeadEncoder
 from .network import Network
