@@ -23,8 +23,3 @@ def read_released(path: str | Path) -> tuple[dict[str, torch.Tensor], dict]:
     if not isinstance(data, dict) or not all(isinstance(value, torch.Tensor) for value in data.values()):
         raise CheckpointError(f"{path.name} is not a weight file: it holds more than tensors.")
     return unwrapped(data, path.name), {}
-
-
-def part(state: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
-    """The tensors whose names start with `prefix`, without it."""
-    return {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}

@@ -8,10 +8,10 @@ from ...vit import VisionTransformer, ViTSize
 from .precision import autocast
 
 HEAD_SIDE = 448
-HEAD_SIZE = ViTSize(1024, 24, 16, patch=14, grid=37, mlp=4096, registers=4, layer_scale=True)  # ViT-L/14
+HEAD_SIZE = ViTSize(1024, 24, 16, patch=14, grid=(37, 37), mlp=4096, registers=4, layer_scale=True)  # ViT-L/14
 LEVELS = (4, 11, 17, 23)
 BODY_SIDE = 1024
-BODY_SIZE = ViTSize(1536, 40, 24, patch=16, grid=64, mlp=6144)  # Sapiens-1B
+BODY_SIZE = ViTSize(1536, 40, 24, patch=16, grid=(64, 64), mlp=6144)  # Sapiens-1B
 # Of the photos that Sapiens was trained on.
 MEAN, STD = (0.4844, 0.4570, 0.4062), (0.2295, 0.2236, 0.2256)
 
