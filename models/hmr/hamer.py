@@ -14,7 +14,6 @@ from .files import read_released
 
 CROP = 256  # px; the network sees the middle 192 columns
 FOCAL = 5000.0  # px, of the crop's camera
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 JOINTS = 16
 _PATCH, _GRID = 16, (16, 12)  # of those columns
 _SIDE = (CROP - _PATCH * _GRID[1]) // 2
@@ -86,7 +85,7 @@ class _ViTPose(VisionTransformer):
 
 
 class HaMeR(nn.Module):
-    """`HaMeR(size)(crops)`; crops float [B,3,256,256], RGB, normalised by `normalise`."""
+    """`HaMeR(size)(crops)`; crops float [B,3,256,256], RGB, normalised by ImageNet's mean and deviation."""
 
     def __init__(self, size: HaMeRSize = HaMeRSize()) -> None:
         super().__init__()
@@ -99,13 +98,6 @@ class HaMeR(nn.Module):
 
     def forward(self, crops: torch.Tensor) -> HandParameters:
         return self.mano_head(self.features(crops))
-
-
-def normalise(crops: torch.Tensor) -> torch.Tensor:
-    """[B,3,H,W] in 0…255 as ImageNet's networks want it, in its floating dtype (float32 of integers)."""
-    crops = crops if crops.is_floating_point() else crops.float()
-    mean, std = (crops.new_tensor(value).view(3, 1, 1) * 255 for value in (MEAN, STD))
-    return (crops - mean) / std
 
 
 def load_hamer(path: str | Path, dtype: torch.dtype | None = None) -> HaMeR:
