@@ -124,7 +124,7 @@ def _dino(folder: Path) -> nn.Module:
     return _Output(model, lambda vit, pixels: vit(pixels, interpolate_pos_encoding=True).last_hidden_state[:, 0])
 
 
-def _weights(network: type[nn.Module], only: str = "", without: str = "\0") -> Callable[[Path], nn.Module]:
+def _weights(network: type[nn.Module], only: str = "", without: tuple[str, ...] = ()) -> Callable[[Path], nn.Module]:
     """Opens a published file as `network`: its entries that start with `only`, less those that go on with `without`."""
 
     def open_file(path: Path) -> nn.Module:
@@ -152,9 +152,9 @@ SOURCES = {
     "dino": Source("dino-vitb16", "clip_vision", _dino, "https://huggingface.co/facebook/dino-vitb16"),
     "adaface": Source("adaface_ir50_ms1mv2.ckpt", "crafters", _weights(AdaFace, only="model."),
                       "https://github.com/mk-minchul/AdaFace"),
-    "inception": Source("pt_inception-2015-12-05-6726825d.pth", "crafters", _weights(InceptionV3, without="fc."),
+    "inception": Source("pt_inception-2015-12-05-6726825d.pth", "crafters", _weights(InceptionV3, without=("fc.",)),
                         "https://github.com/mseitzer/pytorch-fid/releases"),
-    "resnet3d": Source("resnet-50-kinetics.pth", "crafters", _weights(ResNet3D, without="fc."),
+    "resnet3d": Source("resnet-50-kinetics.pth", "crafters", _weights(ResNet3D, without=("fc.",)),
                        "https://github.com/kenshohara/video-classification-3d-cnn-pytorch"),
     "i3d": Source("i3d_pretrained_400.pt", "crafters", _weights(I3D), "https://github.com/wilson1yan/VideoGPT"),
     "i3d_torchscript": Source("i3d_torchscript.pt", "crafters", ScriptedI3D,
