@@ -35,7 +35,7 @@ class Source:
 class Networks:
     """The networks, each opened when it is first needed.
 
-    `find(name, kind)` answers a path or raises FileNotFoundError, as `runtime.files.path`; `place` brings a network
+    `find(name, kind)` answers a path or raises FileNotFoundError, as `host.folders.path`; `place` brings a network
     to where it computes. clip_vision: an object with ComfyUI's `encode_image`, to be used as `clip`; the paper's is
     ViT-B/32, which ComfyUI's own loader does not know.
     """

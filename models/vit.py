@@ -1,6 +1,7 @@
 """A plain vision transformer with DINOv2's tensor names: LHM's two encoders, Multi-HMR's and HaMeR's are one."""
 
 import math
+from collections import OrderedDict
 from dataclasses import dataclass
 
 import torch
@@ -90,7 +91,8 @@ class _Block(nn.Module):
         self.attn = _Attention(size.dim, size.heads)
         self.ls1 = _LayerScale(size.dim) if size.layer_scale else nn.Identity()
         self.norm2 = nn.LayerNorm(size.dim, EPS)
-        self.mlp = _MLP(size.dim, size.mlp)
+        fc1, fc2 = nn.Linear(size.dim, size.mlp), nn.Linear(size.mlp, size.dim)
+        self.mlp = nn.Sequential(OrderedDict(fc1=fc1, act=nn.GELU(), fc2=fc2))
         self.ls2 = _LayerScale(size.dim) if size.layer_scale else nn.Identity()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -108,16 +110,6 @@ class _Attention(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         return self.proj(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
-
-
-class _MLP(nn.Module):
-    def __init__(self, dim: int, hidden: int):
-        super().__init__()
-        self.fc1 = nn.Linear(dim, hidden)
-        self.fc2 = nn.Linear(hidden, dim)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.fc2(F.gelu(self.fc1(x)))
 
 
 class _LayerScale(nn.Module):

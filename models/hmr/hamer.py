@@ -7,16 +7,17 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from ..checkpoint import CheckpointError, assign
+from ...files.pickles import Inert
+from ..checkpoint import CheckpointError, assign, read
 from ..vit import VisionTransformer, ViTSize
 from .decoder import TokenDecoder, sixd_to_matrix
-from .files import read_released
 
 CROP = 256  # px; the network sees the middle 192 columns
 FOCAL = 5000.0  # px, of the crop's camera
 JOINTS = 16
 _PATCH, _GRID = 16, (16, 12)  # of those columns
 _SIDE = (CROP - _PATCH * _GRID[1]) // 2
+SETTINGS = {("yacs.config", "CfgNode"): Inert}  # of its authors, beside the weights
 # MANO's own tensors, which its licence keeps with its file, and what only training needs.
 _LEFT_OUT = ("mano.", "discriminator.", "initialized")
 
@@ -106,7 +107,7 @@ def load_hamer(path: str | Path, dtype: torch.dtype | None = None) -> HaMeR:
     Raises CheckpointError for a file that is missing, damaged, or not HaMeR's.
     """
     path = Path(path)
-    state, config = read_released(path)
+    state, config = read(path, SETTINGS)
     state = {
         name.replace("backbone.last_norm.", "backbone.norm."): tensor
         for name, tensor in state.items()

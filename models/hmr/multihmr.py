@@ -9,11 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from ...files.pickles import Inert
 from ..body.rotation import matrix_to_quaternion, quaternion_to_axis_angle
-from ..checkpoint import CheckpointError, assign, size, sizes_of
+from ..checkpoint import CheckpointError, assign, read, size, sizes_of
 from ..vit import VisionTransformer, ViTSize
 from .decoder import TokenDecoder, sixd_to_matrix
-from .files import read_released
 
 PATCH = 14  # px
 FIELD_OF_VIEW = 60.0  # degrees over the longer side; distances are learned for it
@@ -21,6 +21,7 @@ ROTATIONS = 53  # pelvis, 21 of the body, 15 of the left hand, 15 of the right, 
 FARTHEST = 50.0  # m
 _DECODER = {"dim": 1024, "head_dim": 32, "mlp_dim": 1024}
 _BANDS, _HIGHEST = 16, 32  # of the camera's Fourier features
+SETTINGS = {("argparse", "Namespace"): Inert}  # of its authors, beside the weights
 _POSITIONS = "backbone.encoder.pos_embed"
 # What only training needs, and SMPL-X itself, which some files carry: it stays with its licence.
 _LEFT_OUT = ("backbone.encoder.mask_token", "smpl_layer.")
@@ -208,7 +209,7 @@ def load_multihmr(path: str | Path, dtype: torch.dtype | None = None) -> MultiHM
     Raises CheckpointError for a file that is missing, damaged, or not Multi-HMR's.
     """
     path = Path(path)
-    state, config = read_released(path)
+    state, config = read(path, SETTINGS)
     try:
         size = MultiHMRSize(**config)
     except TypeError as error:

@@ -229,9 +229,10 @@ def _released(folder: Path) -> Path:
 
 
 def _load_released(path: Path):
-    from crafters.models.hmr.files import read_released
+    from crafters.models.checkpoint import read
+    from crafters.models.hmr.multihmr import SETTINGS
 
-    return {name: tensor.float().sum() for name, tensor in read_released(path)[0].items()}
+    return {name: tensor.float().sum() for name, tensor in read(path, SETTINGS)[0].items()}
 
 
 LOADERS = {

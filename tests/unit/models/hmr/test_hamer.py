@@ -8,9 +8,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 from crafters.models.body.body import BodyModelError
-from crafters.models.checkpoint import CheckpointError
+from crafters.models.checkpoint import CheckpointError, read
 from crafters.models.hmr import hamer, multihmr
-from crafters.models.hmr.files import read_released
 from crafters.models.hmr.mano import load_mano
 from mano_file import write_mano
 from parity_case import named_weight
@@ -64,7 +63,7 @@ def on_meta(shapes):
 
 def loaded(monkeypatch, of, state, config):
     """The network that a released file of these tensors becomes."""
-    monkeypatch.setattr(of, "read_released", lambda path: (state, config))
+    monkeypatch.setattr(of, "read", lambda path, stand_ins: (state, config))
     return {hamer: hamer.load_hamer, multihmr: multihmr.load_multihmr}[of]("released")
 
 
@@ -148,7 +147,7 @@ def plain_dinov2(state, picture, depth, heads):
 def test_settings_beside_the_weights_are_passed_over(tmp_path):
     weights = {"a": torch.ones(2)}
     torch.save({"args": argparse.Namespace(img_size=896), "model_state_dict": weights}, tmp_path / "m.pt")
-    assert read_released(tmp_path / "m.pt")[0]["a"].equal(weights["a"])
+    assert read(tmp_path / "m.pt", multihmr.SETTINGS)[0]["a"].equal(weights["a"])
 
 
 def test_files_that_would_run_code_or_are_others_are_refused(tmp_path):
@@ -158,7 +157,7 @@ def test_files_that_would_run_code_or_are_others_are_refused(tmp_path):
 
     torch.save({"state_dict": {"a": torch.ones(2)}, "more": Evil()}, tmp_path / "evil.ckpt")
     with pytest.raises(CheckpointError, match="would run code"):
-        read_released(tmp_path / "evil.ckpt")
+        read(tmp_path / "evil.ckpt", hamer.SETTINGS)
     (tmp_path / "mano.pkl").write_bytes(pickle.dumps({"f": Evil()}))
     with pytest.raises(BodyModelError, match="mkdir"):
         load_mano(tmp_path / "mano.pkl")
