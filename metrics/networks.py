@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from ..files.pickles import Inert
-from ..models.checkpoint import assign, read
+from ..models.checkpoint import CheckpointError, assign, read
 from ..models.loaded import Loaded
 from ..models.pretrained import from_folder
 from .face import AdaFace
@@ -100,9 +100,13 @@ class _ConnectedClip(Loaded):
     """Takes what `clip_input` made, and leaves the device to its host."""
 
     def __init__(self, clip_vision):
-        super().__init__(
-            _Output(nn.Identity(), lambda _, pixels: clip_vision.encode_image(from_clip_input(pixels)).image_embeds)
-        )
+        def embeds(_, pixels: torch.Tensor) -> torch.Tensor:
+            found = clip_vision.encode_image(from_clip_input(pixels)).image_embeds
+            if found is None:
+                raise CheckpointError("The connected CLIP has no projection, as Wan's: connect another, or none.")
+            return found
+
+        super().__init__(_Output(nn.Identity(), embeds))
 
     def load(self, memory: int = 0) -> torch.device:
         return torch.device("cpu")
