@@ -19,6 +19,7 @@ from crafters.models.anicrafter.encoders import WanVAE
 from crafters.models.anicrafter.transformer import HEAD_DIM, merge_lora
 from crafters.models.anicrafter.wan import WanCondition, denoise, initial_noise
 from crafters.models.checkpoint import DTYPES
+from crafters.models.clip_vision import ClipVision
 from embedders import measure as measure_embedders
 from full_size import CLIP_VIT_H, DINOV2_LARGE, SVD_VAE
 from stand_ins import small_models
@@ -142,7 +143,7 @@ def anchor(run) -> None:
     with building(run.device, BF16):
         vae = anchor_encoders.FrameVAE(Managed(AutoencoderKLTemporalDecoder(**svd)))
     with building(run.device, FP16):
-        clip = anchor_encoders.ClipVision(Managed(CLIPVisionModelWithProjection(CLIPVisionConfig(**clip))))
+        clip = ClipVision(Managed(CLIPVisionModelWithProjection(CLIPVisionConfig(**clip))))
         dinov2 = anchor_encoders.DINOv2(Managed(Dinov2Model(Dinov2Config(**dinov2))))
     with building(run.device, BF16):
         system = AnchorCrafter(size.anchor)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from crafters.models.avatar.gaussians import load_avatar
+from crafters.models.avatar.files import load_avatar
 from crafters.models.drawing.rasterize import Camera, rasterize
 
 HERE = Path(__file__).parent

@@ -166,7 +166,7 @@ def _scene(args: argparse.Namespace, first: bool, skip: int = 0, pose: str = AS_
     from ..media.lanczos import resize_lanczos
     from ..media.photo import read_photo
     from ..models.anicrafter.conditions import assemble, check_background, compose, fit_length, fit_reference
-    from ..models.avatar.gaussians import load_avatar
+    from ..models.avatar.files import load_avatar
     from ..models.avatar.render import render_avatar, render_body
     from ..models.avatar.rig import read_constraint, rig_from_body, rig_from_lhm
     from ..models.body.body import load_body_model

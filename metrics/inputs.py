@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from ..models.anchorcrafter.encoders import CLIP_MEAN, CLIP_STD, IMAGENET_MEAN, IMAGENET_STD
+from ..models.normalise import CLIP, IMAGENET, normalise
 
 WINDOW = 16  # frames of a clip that a video network sees at once
 KINETICS_MEAN = (114.7748, 107.7354, 99.4750)
@@ -16,10 +16,6 @@ KINETICS_MEAN = (114.7748, 107.7354, 99.4750)
 
 def _tensor(frame: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(np.array(frame, order="C")).permute(2, 0, 1).float()
-
-
-def _normalised(pixels: torch.Tensor, mean: tuple, std: tuple) -> torch.Tensor:
-    return (pixels / 255 - torch.tensor(mean)[:, None, None]) / torch.tensor(std)[:, None, None]
 
 
 def _scaled(short: int, height: int, width: int) -> tuple[int, int]:
@@ -41,25 +37,25 @@ def clip_input(crop: np.ndarray) -> torch.Tensor:
     """CLIP's own preparation of a picture, uint8 RGB [H,W,3]: bicubic to 224, middle square."""
     height, width = _scaled(224, *crop.shape[:2])
     resized = Image.fromarray(crop).resize((width, height), Image.Resampling.BICUBIC)
-    return _normalised(_middle(_tensor(np.asarray(resized)), 224), CLIP_MEAN, CLIP_STD)
+    return normalise(_middle(_tensor(np.asarray(resized)), 224) / 255, CLIP)
 
 
 def from_clip_input(pixels: torch.Tensor) -> torch.Tensor:
     """The picture in 0…1 that `clip_input` or `clip_frame` was made of, [N,224,224,3] of [N,3,224,224]."""
-    mean, std = (torch.tensor(channels)[:, None, None] for channels in (CLIP_MEAN, CLIP_STD))
+    mean, std = (torch.tensor(channels)[:, None, None] for channels in CLIP)
     return (pixels * std + mean).movedim(1, -1)
 
 
 def clip_frame(frame: np.ndarray) -> torch.Tensor:
     """A frame for CLIP as VBench prepares it: as above, not antialiased."""
     pixels = _interpolated(_tensor(frame), _scaled(224, *frame.shape[:2]), "bicubic").round().clamp(0, 255)
-    return _normalised(_middle(pixels, 224), CLIP_MEAN, CLIP_STD)
+    return normalise(_middle(pixels, 224) / 255, CLIP)
 
 
 def dino_frame(frame: np.ndarray) -> torch.Tensor:
     """A frame for DINO as VBench prepares it: the shorter side to 224, bilinear, not antialiased, not cropped."""
     pixels = _interpolated(_tensor(frame), _scaled(224, *frame.shape[:2]), "bilinear").round()
-    return _normalised(pixels, IMAGENET_MEAN, IMAGENET_STD)
+    return normalise(pixels / 255, IMAGENET)
 
 
 def adaface_input(face: np.ndarray) -> torch.Tensor:

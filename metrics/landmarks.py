@@ -10,7 +10,7 @@ MOST_HANDS = 2
 
 
 class People(Protocol):
-    """The people of a frame, as `preprocessors.keypoints.Pose` holds them.
+    """The people of a frame, as `preprocessors.pose.keypoints.Pose` holds them.
 
     Each [P, points, 3]: x and y divided by the frame's width and height, and the score.
     """

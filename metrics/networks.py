@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from ..files.pickles import Inert
-from ..models.checkpoint import assign, read
+from ..models.checkpoint import CheckpointError, assign, read
 from ..models.loaded import Loaded
 from ..models.pretrained import from_folder
 from .face import AdaFace
@@ -35,7 +35,7 @@ class Source:
 class Networks:
     """The networks, each opened when it is first needed.
 
-    `find(name, kind)` answers a path or raises FileNotFoundError, as `runtime.files.path`; `place` brings a network
+    `find(name, kind)` answers a path or raises FileNotFoundError, as `host.folders.path`; `place` brings a network
     to where it computes. clip_vision: an object with ComfyUI's `encode_image`, to be used as `clip`; the paper's is
     ViT-B/32, which ComfyUI's own loader does not know.
     """
@@ -100,9 +100,13 @@ class _ConnectedClip(Loaded):
     """Takes what `clip_input` made, and leaves the device to its host."""
 
     def __init__(self, clip_vision):
-        super().__init__(
-            _Output(nn.Identity(), lambda _, pixels: clip_vision.encode_image(from_clip_input(pixels)).image_embeds)
-        )
+        def embeds(_, pixels: torch.Tensor) -> torch.Tensor:
+            found = clip_vision.encode_image(from_clip_input(pixels)).image_embeds
+            if found is None:
+                raise CheckpointError("The connected CLIP has no projection, as Wan's: connect another, or none.")
+            return found
+
+        super().__init__(_Output(nn.Identity(), embeds))
 
     def load(self, memory: int = 0) -> torch.device:
         return torch.device("cpu")
@@ -124,7 +128,7 @@ def _dino(folder: Path) -> nn.Module:
     return _Output(model, lambda vit, pixels: vit(pixels, interpolate_pos_encoding=True).last_hidden_state[:, 0])
 
 
-def _weights(network: type[nn.Module], only: str = "", without: str = "\0") -> Callable[[Path], nn.Module]:
+def _weights(network: type[nn.Module], only: str = "", without: tuple[str, ...] = ()) -> Callable[[Path], nn.Module]:
     """Opens a published file as `network`: its entries that start with `only`, less those that go on with `without`."""
 
     def open_file(path: Path) -> nn.Module:
@@ -152,9 +156,9 @@ SOURCES = {
     "dino": Source("dino-vitb16", "clip_vision", _dino, "https://huggingface.co/facebook/dino-vitb16"),
     "adaface": Source("adaface_ir50_ms1mv2.ckpt", "crafters", _weights(AdaFace, only="model."),
                       "https://github.com/mk-minchul/AdaFace"),
-    "inception": Source("pt_inception-2015-12-05-6726825d.pth", "crafters", _weights(InceptionV3, without="fc."),
+    "inception": Source("pt_inception-2015-12-05-6726825d.pth", "crafters", _weights(InceptionV3, without=("fc.",)),
                         "https://github.com/mseitzer/pytorch-fid/releases"),
-    "resnet3d": Source("resnet-50-kinetics.pth", "crafters", _weights(ResNet3D, without="fc."),
+    "resnet3d": Source("resnet-50-kinetics.pth", "crafters", _weights(ResNet3D, without=("fc.",)),
                        "https://github.com/kenshohara/video-classification-3d-cnn-pytorch"),
     "i3d": Source("i3d_pretrained_400.pt", "crafters", _weights(I3D), "https://github.com/wilson1yan/VideoGPT"),
     "i3d_torchscript": Source("i3d_torchscript.pt", "crafters", ScriptedI3D,

@@ -13,18 +13,6 @@ from ..models.checkpoint import CheckpointError
 
 # Of `i3d_torchscript.pt` as published.
 SCRIPTED_SHA256 = "bec6519f66ea534e953026b4ae2c65553c17bf105611c746d904657e5860a5e2"
-# I3D's blocks: channels of the 1x1x1 branch, of the two 3x3x3 branches (inner, out), and behind the pooling.
-INCEPTION = {
-    "3b": (64, (96, 128), (16, 32), 32),
-    "3c": (128, (128, 192), (32, 96), 64),
-    "4b": (192, (96, 208), (16, 48), 64),
-    "4c": (160, (112, 224), (24, 64), 64),
-    "4d": (128, (128, 256), (24, 64), 64),
-    "4e": (112, (144, 288), (32, 64), 64),
-    "4f": (256, (160, 320), (32, 128), 128),
-    "5b": (256, (160, 320), (32, 128), 128),
-    "5c": (384, (192, 384), (48, 128), 128),
-}
 
 
 def _pad_same(x: torch.Tensor, kernel: Sequence[int], stride: Sequence[int]) -> torch.Tensor:
@@ -56,6 +44,7 @@ class InceptionBlock(nn.Module):
     """Four branches beside each other."""
 
     def __init__(self, width: int, single: int, first: tuple[int, int], second: tuple[int, int], pooled: int):
+        """Channels of the input, the 1x1x1 branch, both 3x3x3 branches (inner, out), and behind the pooling."""
         super().__init__()
         self.b0 = Unit(width, single, 1)
         self.b1a, self.b1b = Unit(width, first[0], 1), Unit(*first, 3)
@@ -75,24 +64,25 @@ class I3D(nn.Module):
         self.Conv3d_1a_7x7 = Unit(3, 64, 7, 2)
         self.Conv3d_2b_1x1 = Unit(64, 64, 1)
         self.Conv3d_2c_3x3 = Unit(64, 192, 3)
-        width = 192
-        for name, (single, first, second, pooled) in INCEPTION.items():
-            self.add_module(f"Mixed_{name}", InceptionBlock(width, single, first, second, pooled))
-            width = single + first[1] + second[1] + pooled
-        self.logits = nn.Module()
-        self.logits.conv3d = nn.Conv3d(width, 400, 1)
+        self.Mixed_3b = InceptionBlock(192, 64, (96, 128), (16, 32), 32)
+        self.Mixed_3c = InceptionBlock(256, 128, (128, 192), (32, 96), 64)
+        self.Mixed_4b = InceptionBlock(480, 192, (96, 208), (16, 48), 64)
+        self.Mixed_4c = InceptionBlock(512, 160, (112, 224), (24, 64), 64)
+        self.Mixed_4d = InceptionBlock(512, 128, (128, 256), (24, 64), 64)
+        self.Mixed_4e = InceptionBlock(512, 112, (144, 288), (32, 64), 64)
+        self.Mixed_4f = InceptionBlock(528, 256, (160, 320), (32, 128), 128)
+        self.Mixed_5b = InceptionBlock(832, 256, (160, 320), (32, 128), 128)
+        self.Mixed_5c = InceptionBlock(832, 384, (192, 384), (48, 128), 128)
+        self.logits = nn.ModuleDict({"conv3d": nn.Conv3d(1024, 400, 1)})
 
     def forward(self, clips: torch.Tensor) -> torch.Tensor:
         """[N,3,T,224,224] in −1…1, T at least 9 → the 400 logits, averaged over time, [N,400]."""
         x = _max_pool(self.Conv3d_1a_7x7(clips), (1, 3, 3), (1, 2, 2))
         x = _max_pool(self.Conv3d_2c_3x3(self.Conv3d_2b_1x1(x)), (1, 3, 3), (1, 2, 2))
-        for name in INCEPTION:
-            if name == "4b":
-                x = _max_pool(x, (3, 3, 3), (2, 2, 2))
-            elif name == "5b":
-                x = _max_pool(x, (2, 2, 2), (2, 2, 2))
-            x = self.get_submodule(f"Mixed_{name}")(x)
-        return self.logits.conv3d(F.avg_pool3d(x, (2, 7, 7), 1)).flatten(2).mean(2)
+        x = _max_pool(self.Mixed_3c(self.Mixed_3b(x)), (3, 3, 3), (2, 2, 2))
+        x = self.Mixed_4f(self.Mixed_4e(self.Mixed_4d(self.Mixed_4c(self.Mixed_4b(x)))))
+        x = self.Mixed_5c(self.Mixed_5b(_max_pool(x, (2, 2, 2), (2, 2, 2))))
+        return self.logits["conv3d"](F.avg_pool3d(x, (2, 7, 7), 1)).flatten(2).mean(2)
 
 
 class ScriptedI3D(nn.Module):
@@ -138,6 +128,11 @@ class Bottleneck(nn.Module):
         return F.relu(self.bn3(self.conv3(y)) + self.downsample(x))
 
 
+def _layer(width: int, inner: int, blocks: int, stride: int) -> nn.Sequential:
+    later = [Bottleneck(4 * inner, inner, 1) for _ in range(blocks - 1)]
+    return nn.Sequential(Bottleneck(width, inner, stride), *later)
+
+
 class ResNet3D(nn.Module):
     """`resnet-50-kinetics.pth` (Hara et al. 2018) without its classifier (`fc.`)."""
 
@@ -145,12 +140,10 @@ class ResNet3D(nn.Module):
         super().__init__()
         self.conv1 = nn.Conv3d(3, 64, 7, (1, 2, 2), 3, bias=False)
         self.bn1 = nn.BatchNorm3d(64)
-        width = 64
-        for i, blocks in enumerate((3, 4, 6, 3)):
-            inner = 64 * 2**i
-            later = [Bottleneck(4 * inner, inner, 1) for _ in range(blocks - 1)]
-            self.add_module(f"layer{i + 1}", nn.Sequential(Bottleneck(width, inner, 2 if i else 1), *later))
-            width = 4 * inner
+        self.layer1 = _layer(64, 64, 3, stride=1)
+        self.layer2 = _layer(256, 128, 4, stride=2)
+        self.layer3 = _layer(512, 256, 6, stride=2)
+        self.layer4 = _layer(1024, 512, 3, stride=2)
 
     def forward(self, clips: torch.Tensor) -> torch.Tensor:
         """[N,3,16,112,112], levels 0…255 less their mean → [N,2048]."""

@@ -24,9 +24,9 @@ def read(path: str | Path, stand_ins: Table | None = None) -> tuple[dict[str, to
     """Tensors by name, and the file's metadata.
 
     Takes safetensors (metadata: the header's `config` entry parsed from JSON, else `{}`) and what `torch.save` writes
-    of tensors: a flat dict, or one wrapped in `module` (DeepSpeed) or `state_dict`; the content tells which, not the
-    file's name. Names are `unwrapped`. Tensors stay on the CPU, memory-mapped where the format allows. stand_ins: see
-    `pickles.read_torch`.
+    of tensors: a flat dict, or one wrapped in `module` (DeepSpeed), `state_dict` or `model_state_dict`; the content
+    tells which, not the file's name. Names are `unwrapped`. Tensors stay on the CPU, memory-mapped where the format
+    allows. stand_ins: see `pickles.read_torch`.
 
     Raises CheckpointError for a file that is missing, truncated, quantised to whole numbers, holds anything but
     tensors, or needs code to unpickle.
@@ -128,7 +128,7 @@ def read_torch(path: str | Path, mapped: bool = False, stand_ins: Table | None =
 
 def _read_torch(path: Path, stand_ins: Table | None) -> dict:
     data = read_torch(path, True, stand_ins)
-    for wrapper in ("module", "state_dict"):
+    for wrapper in ("module", "state_dict", "model_state_dict"):
         if isinstance(data, dict) and isinstance(data.get(wrapper), dict):
             data = data[wrapper]
     if not isinstance(data, dict):

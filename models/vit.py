@@ -1,5 +1,7 @@
-"""A plain vision transformer with DINOv2's tensor names; both of LHM's image encoders are one."""
+"""A plain vision transformer with DINOv2's tensor names: LHM's two encoders, Multi-HMR's and HaMeR's are one."""
 
+import math
+from collections import OrderedDict
 from dataclasses import dataclass
 
 import torch
@@ -11,14 +13,14 @@ EPS = 1e-6
 
 @dataclass(frozen=True)
 class ViTSize:
-    """What tells one ViT from another. `grid`: patches along a side of the training image, for which the position table
-    is; `padding`: pixels around the image that the patch embedding adds (Sapiens' configs have 2 in places)."""
+    """What tells one ViT from another. `grid`: rows and columns of patches that the position table is for; `padding`:
+    pixels around the image that the patch embedding adds (2 in ViTPose, and in some of Sapiens' configs)."""
 
     dim: int
     depth: int
     heads: int
     patch: int
-    grid: int
+    grid: tuple[int, int]
     mlp: int
     class_token: bool = True
     registers: int = 0
@@ -28,17 +30,17 @@ class ViTSize:
 
 class VisionTransformer(nn.Module):
     """[B,3,H,W], normalised as the weights want it → tokens: the class token if there is one, registers, patches in
-    rows. H and W are multiples of the patch (and equal, where the position table must be resized)."""
+    rows. H and W are multiples of the patch."""
 
     def __init__(self, size: ViTSize):
         super().__init__()
         self.size = size
         extra = int(size.class_token)
         if size.class_token:
-            self.cls_token = nn.Parameter(torch.empty(1, 1, size.dim))
+            self.cls_token = nn.Parameter(torch.zeros(1, 1, size.dim))
         if size.registers:
-            self.register_tokens = nn.Parameter(torch.empty(1, size.registers, size.dim))
-        self.pos_embed = nn.Parameter(torch.empty(1, extra + size.grid**2, size.dim))
+            self.register_tokens = nn.Parameter(torch.zeros(1, size.registers, size.dim))
+        self.pos_embed = nn.Parameter(torch.zeros(1, extra + math.prod(size.grid), size.dim))
         self.patch_embed = nn.ModuleDict(
             {"proj": nn.Conv2d(3, size.dim, size.patch, stride=size.patch, padding=size.padding)}
         )
@@ -67,10 +69,10 @@ class VisionTransformer(nn.Module):
         """The position table [1,(1+)rows·columns,C] for that many patches, resized as DINOv2 with registers does it:
         antialiased, in float32 whatever the weights are in."""
         grid, extra = self.size.grid, int(self.size.class_token)
-        if (rows, columns) == (grid, grid):
+        if (rows, columns) == grid:
             return self.pos_embed
-        own, table = self.pos_embed.float().split([extra, grid**2], dim=1)
-        table = table.mT.unflatten(2, (grid, grid))
+        own, table = self.pos_embed.float().split([extra, math.prod(grid)], dim=1)
+        table = table.mT.unflatten(2, grid)
         table = F.interpolate(table, size=(rows, columns), mode="bicubic", antialias=True)
         return torch.cat([own, table.flatten(2).mT], dim=1)
 
@@ -89,7 +91,8 @@ class _Block(nn.Module):
         self.attn = _Attention(size.dim, size.heads)
         self.ls1 = _LayerScale(size.dim) if size.layer_scale else nn.Identity()
         self.norm2 = nn.LayerNorm(size.dim, EPS)
-        self.mlp = _MLP(size.dim, size.mlp)
+        fc1, fc2 = nn.Linear(size.dim, size.mlp), nn.Linear(size.mlp, size.dim)
+        self.mlp = nn.Sequential(OrderedDict(fc1=fc1, act=nn.GELU(), fc2=fc2))
         self.ls2 = _LayerScale(size.dim) if size.layer_scale else nn.Identity()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -109,20 +112,10 @@ class _Attention(nn.Module):
         return self.proj(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
 
 
-class _MLP(nn.Module):
-    def __init__(self, dim: int, hidden: int):
-        super().__init__()
-        self.fc1 = nn.Linear(dim, hidden)
-        self.fc2 = nn.Linear(hidden, dim)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.fc2(F.gelu(self.fc1(x)))
-
-
 class _LayerScale(nn.Module):
     def __init__(self, dim: int):
         super().__init__()
-        self.gamma = nn.Parameter(torch.empty(dim))
+        self.gamma = nn.Parameter(torch.ones(dim))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.gamma * x

@@ -70,7 +70,8 @@ class CraftersLoadSVDFolder(io.ComfyNode):
 
     @classmethod
     def execute(cls, folder, dtype="auto"):
-        from ..models.anchorcrafter.encoders import ClipVision, FrameVAE, load_image_encoder, load_vae
+        from ..models.anchorcrafter.encoders import FrameVAE, load_image_encoder, load_vae
+        from ..models.clip_vision import ClipVision
 
         path = folders.path(folder, "diffusers")
         vae = FrameVAE(Managed(load_vae(path, vae_dtype(dtype))))

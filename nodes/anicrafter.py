@@ -328,7 +328,8 @@ class CraftersLoadWanEncoders(io.ComfyNode):
 
     @classmethod
     def execute(cls, vae, clip_vision):
-        from ..models.anicrafter.encoders import ClipVision, WanVAE, load_clip_vision, load_vae
+        from ..models.anicrafter.encoders import WanVAE, load_clip_vision, load_vae
+        from ..models.clip_vision import ClipVision
 
         loaded = load_vae(folders.path(vae, "vae", "diffusers"), vae_dtype())
         clip = load_clip_vision(folders.path(clip_vision, "clip_vision", "diffusers"))

@@ -47,7 +47,7 @@ class CraftersLoadAvatar(io.ComfyNode):
 
     @classmethod
     def execute(cls, avatar):
-        from ..models.avatar.gaussians import load_avatar
+        from ..models.avatar.files import load_avatar
         from ..models.avatar.render import render_still
 
         loaded = load_avatar(folders.input_path(avatar))
@@ -80,7 +80,7 @@ class CraftersSaveAvatar(io.ComfyNode):
 
     @classmethod
     def execute(cls, avatar, filename_prefix, format):
-        from ..models.avatar.gaussians import save_avatar
+        from ..models.avatar.files import save_avatar
         from ..models.avatar.render import render_still
 
         path = folders.output_path(filename_prefix, f".{format}")

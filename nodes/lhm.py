@@ -131,7 +131,7 @@ class CraftersReconstructAvatar(io.ComfyNode):
 
     @classmethod
     def execute(cls, lhm, character, head=None, shape=None):
-        from ..models.avatar.gaussians import kept_avatar
+        from ..models.avatar.files import kept_avatar
         from ..models.avatar.render import render_still
 
         if character.head is None and head is not None:

@@ -367,7 +367,7 @@ def _reference(clip: Clip) -> dict:
 def _blend(clip: Clip) -> dict:
     from ..host.memory import compute_device
     from ..models.anicrafter.conditions import compose
-    from ..models.avatar.gaussians import load_avatar
+    from ..models.avatar.files import load_avatar
     from ..models.avatar.render import render_avatar
     from ..models.avatar.rig import rig_from_body
     from ..models.avatar.standing import unposed

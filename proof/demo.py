@@ -101,7 +101,7 @@ def _placement(scene: "Scene", dwpose: "DWPose") -> "Placement":
 def moving(folder: Path, prompt: Prompt, seed: int) -> Demo:
     """AniCrafter: a scene of `scenes.anicrafter_data`, its inputs written into `folder`."""
     from ..media.clip import write_video
-    from ..models.avatar.gaussians import save_avatar
+    from ..models.avatar.files import save_avatar
     from ..models.body.motion_files import save_motion
     from ..scenes.anicrafter_data import make_avatar_scene
     from .judge import judge_moving, sheet_moving

@@ -12,6 +12,7 @@ from ..media.photo import read_photo
 from ..models.anchorcrafter import encoders, sampling
 from ..models.anchorcrafter.conditions import ProductTokens, anchor_condition
 from ..models.anchorcrafter.system import AnchorCrafter
+from ..models.clip_vision import ClipVision
 from ..preprocessors.person.size import fit_person
 from ..preprocessors.pose.draw_pose import draw_pose
 from ..preprocessors.pose.dwpose import DWPose
@@ -79,7 +80,7 @@ def run_embedded(prompt: Prompt, models: Path) -> torch.Tensor:
     dinov2 = encoders.DINOv2(Managed(encoders.load_dinov2(own / titled["Load DINOv2"]["name"], network_dtype())))
     svd = models / "diffusers" / titled["Load SVD"]["folder"]
     vae = encoders.FrameVAE(Managed(encoders.load_vae(svd, vae_dtype())))
-    clip_vision = encoders.ClipVision(Managed(encoders.load_image_encoder(svd, network_dtype())))
+    clip_vision = ClipVision(Managed(encoders.load_image_encoder(svd, network_dtype())))
     checkpoint = own / titled["Load AnchorCrafter"]["checkpoint"]
     model = Managed(AnchorCrafter.from_file(checkpoint, network_dtype()))
     condition = anchor_condition(

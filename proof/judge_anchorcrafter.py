@@ -22,6 +22,7 @@ from ..metrics.pixels import psnr
 from ..models.anchorcrafter import encoders, sampling
 from ..models.anchorcrafter.conditions import ProductTokens, anchor_condition
 from ..models.anchorcrafter.system import AnchorCrafter
+from ..models.clip_vision import ClipVision
 from ..models.loaded import Loaded
 from ..preprocessors.pose.draw_pose import draw_pose
 from ..scenes.scene import Scene, make_scene
@@ -103,7 +104,7 @@ def main() -> None:
     model = Loaded(AnchorCrafter.from_file(args.weights, torch.float32))
     nets = (
         encoders.FrameVAE(Loaded(encoders.load_vae(args.svd))),
-        encoders.ClipVision(Loaded(encoders.load_image_encoder(args.svd))),
+        ClipVision(Loaded(encoders.load_image_encoder(args.svd))),
         encoders.DINOv2(Loaded(encoders.load_dinov2(args.dinov2, torch.float32))),
     )
     dwpose = small_dwpose()

@@ -20,10 +20,11 @@ from ..metrics.pixels import psnr
 from ..models.anicrafter import conditions
 from ..models.anicrafter.checkpoint import AniCrafter
 from ..models.anicrafter.embedders import embed
-from ..models.anicrafter.encoders import ClipVision, WanVAE, denormalise, load_clip_vision, load_vae
+from ..models.anicrafter.encoders import WanVAE, denormalise, load_clip_vision, load_vae
 from ..models.anicrafter.prompt import load_prompts
 from ..models.anicrafter.transformer import load_transformer, merge_lora
 from ..models.anicrafter.wan import denoise, initial_noise, wan_condition
+from ..models.clip_vision import ClipVision
 from ..models.loaded import Loaded
 from ..scenes.anicrafter_data import AvatarScene, composite, make_avatar_scene
 from ..scenes.avatar import scene_avatar

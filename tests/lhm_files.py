@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 DIM, TOKEN_DIM = 64, 128
-HEAD = ViTSize(64, 24, 1, patch=14, grid=37, mlp=64, registers=4, layer_scale=True)
+HEAD = ViTSize(64, 24, 1, patch=14, grid=(37, 37), mlp=64, registers=4, layer_scale=True)
 GRID = 2  # of the small Sapiens: pictures of 32×32
 
 

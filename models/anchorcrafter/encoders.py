@@ -1,22 +1,19 @@
 """The base models beside the UNet: SVD's VAE and CLIP image encoder from a diffusers folder, and DINOv2.
 
-`FrameVAE` and `ClipVision` answer the calls that ComfyUI's own VAE and CLIP_VISION objects answer, so that either
-kind can be handed to everything here and to ComfyUI's nodes.
+`FrameVAE` answers the calls that ComfyUI's own VAE objects answer, so that either kind can be handed to everything here
+and to ComfyUI's nodes.
 """
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 
 from ..checkpoint import read, size, sizes_of
 from ..loaded import Loaded
+from ..normalise import IMAGENET, normalise
 from ..pretrained import from_folder, pretrained
 
 SCALING_FACTOR = 0.18215  # of SVD's latents; condition latents are used unscaled (anchorcrafter sampling)
-CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 class FrameVAE:
@@ -50,38 +47,6 @@ def _activations(loaded: Loaded, pixels: int) -> int:
     return pixels * 600 * loaded.dtype.itemsize
 
 
-@dataclass
-class ClipOutput:
-    image_embeds: torch.Tensor
-
-    def __getitem__(self, name: str) -> torch.Tensor:
-        return getattr(self, name)
-
-
-class ClipVision:
-    """CLIP's image encoder. loaded: a transformers CLIPVisionModelWithProjection."""
-
-    def __init__(self, loaded: Loaded):
-        self.loaded = loaded
-
-    def encode_image(self, image: torch.Tensor, crop: bool = True) -> ClipOutput:
-        """[B, H, W, 3] in 0…1 → projected embeddings `.image_embeds` [B, D].
-
-        crop: cut the middle square out first; else the aspect ratio is ignored.
-        """
-        device = self.loaded.load()
-        size = self.loaded.module.config.image_size
-        pixels = image[..., :3].movedim(-1, 1).to(device, torch.float32)
-        if crop:
-            side = min(pixels.shape[-2:])
-            top, left = (pixels.shape[-2] - side) // 2, (pixels.shape[-1] - side) // 2
-            pixels = pixels[..., top : top + side, left : left + side]
-        if pixels.shape[-2:] != (size, size):
-            pixels = F.interpolate(pixels, (size, size), mode="bicubic", antialias=True).clamp(0, 1)
-        pixels = _normalise(pixels, CLIP_MEAN, CLIP_STD).to(self.loaded.dtype)
-        return ClipOutput(self.loaded.module(pixels).image_embeds.float().cpu())
-
-
 class DINOv2:
     """DINOv2 (large in the released system). loaded: a transformers Dinov2Model."""
 
@@ -93,14 +58,9 @@ class DINOv2:
     def tokens(self, views: torch.Tensor) -> torch.Tensor:
         """[V, 518, 518, 3] in 0…1 → class and patch tokens of all views in a row [1, V·T, D], float32 on the CPU."""
         device = self.loaded.load()
-        pixels = _normalise(views.movedim(-1, 1).to(device, torch.float32), IMAGENET_MEAN, IMAGENET_STD)
+        pixels = normalise(views.movedim(-1, 1).to(device, torch.float32), IMAGENET)
         tokens = [self.loaded.module(p).last_hidden_state for p in pixels.to(self.loaded.dtype).split(1)]
         return torch.cat(tokens, 1).float().cpu()
-
-
-def _normalise(pixels: torch.Tensor, mean: tuple, std: tuple) -> torch.Tensor:
-    mean, std = (pixels.new_tensor(x).view(-1, 1, 1) for x in (mean, std))
-    return (pixels - mean) / std
 
 
 def load_vae(folder: str | Path, dtype: torch.dtype | None = None):

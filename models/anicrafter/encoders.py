@@ -1,16 +1,14 @@
 """Wan's VAE and CLIP image encoder: diffusers folders, or the single files that ComfyUI uses.
 
-`WanVAE` and `ClipVision` answer the calls that ComfyUI's own objects answer, so that either kind can be handed on.
+`WanVAE` answers the calls that ComfyUI's own VAE objects answer, so that either kind can be handed on.
 """
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
-from ..anchorcrafter.encoders import CLIP_MEAN, CLIP_STD
 from ..checkpoint import CheckpointError, assign, read, sizes_of
 from ..chunks import out_of_memory, release_memory
 from ..finite import DECODED, check_finite
@@ -96,31 +94,6 @@ def load_vae(path: str | Path, dtype: torch.dtype = torch.bfloat16):
         state = convert_wan_vae_to_diffusers({k: v.to(dtype) for k, v in state.items()})
     assign(vae, state, path.name)
     return vae
-
-
-@dataclass(frozen=True)
-class ClipVisionOutput:
-    """penultimate_hidden_states: [B, 257, D] after the last but one layer."""
-
-    penultimate_hidden_states: torch.Tensor
-
-    def __getitem__(self, name: str) -> torch.Tensor:
-        return getattr(self, name)
-
-
-class ClipVision:
-    """loaded: a transformers CLIPVisionModel (Wan's is ViT-H/14)."""
-
-    def __init__(self, loaded: Loaded):
-        self.loaded = loaded
-
-    def encode_image(self, image: torch.Tensor, crop: bool = False) -> ClipVisionOutput:
-        """IMAGE [B, S, S, 3] of the encoder's own size (`conditions.clip_image`), so that there is nothing to crop."""
-        device = self.loaded.load()
-        mean, std = (torch.tensor(x).view(-1, 1, 1) for x in (CLIP_MEAN, CLIP_STD))
-        pixels = (image[..., :3].movedim(-1, 1).float().cpu() - mean) / std
-        states = self.loaded.module(pixels.to(device, self.loaded.dtype), output_hidden_states=True).hidden_states
-        return ClipVisionOutput(states[-2].float().cpu())
 
 
 def load_clip_vision(path: str | Path, dtype: torch.dtype = torch.float32):

@@ -7,11 +7,12 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from ..clip_vision import ClipVision
 from ..loaded import Loaded
 from .checkpoint import AniCrafter
 from .conditions import Scene, clip_image
 from .embedders import embed
-from .encoders import ClipVision, WanVAE, denormalise, load_clip_vision, load_vae
+from .encoders import WanVAE, denormalise, load_clip_vision, load_vae
 from .prompt import load_prompts
 from .schedule import GUIDANCE, SHIFT, STEPS
 from .transformer import load_transformer, merge_lora, share_among_processes

@@ -48,14 +48,8 @@ def share_among_processes(transformer) -> None:
     if heads % processes:
         raise ValueError(f"{heads} attention heads cannot be shared among {processes} processes: take another number.")
     if processes > 1:
-        count = torch.accelerator.device_count
-        try:
-            # diffusers numbers the accelerators without asking whether there are any: on CPUs there are none.
-            torch.accelerator.device_count = lambda: max(1, count())
-            config = ContextParallelConfig(ulysses_degree=processes, ulysses_anything=True)
-            transformer.enable_parallelism(config=config)
-        finally:
-            torch.accelerator.device_count = count
+        config = ContextParallelConfig(ulysses_degree=processes, ulysses_anything=True)
+        transformer.enable_parallelism(config=config)
 
 
 def load_transformer(path: str | Path, dtype: torch.dtype = torch.bfloat16, heads: int | None = None):

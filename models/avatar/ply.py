@@ -8,15 +8,12 @@ import base64
 import binascii
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from ..checkpoint import CheckpointError
-
-if TYPE_CHECKING:
-    from .gaussians import Avatar
+from .gaussians import Avatar
 
 POSITION, OFFSET, COLOUR = ("x", "y", "z"), ("offset_x", "offset_y", "offset_z"), ("f_dc_0", "f_dc_1", "f_dc_2")
 SCALE, ROTATION = ("scale_0", "scale_1", "scale_2"), ("rot_0", "rot_1", "rot_2", "rot_3")
@@ -30,7 +27,7 @@ TYPES = {
 }
 
 
-def write_ply(avatar: "Avatar", path: Path) -> None:
+def write_ply(avatar: Avatar, path: Path) -> None:
     """Exact to float32 rounding of each number as stored."""
     tiny = torch.finfo(torch.float32).tiny
     opacity = avatar.opacity.double().clamp(tiny, 1 - 2.0**-25)  # finite logits, and back to 0 and 1 in float32

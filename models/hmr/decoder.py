@@ -1,5 +1,7 @@
 """The transformer decoder that HaMeR and Multi-HMR read a pose with, and their six numbers per rotation."""
 
+from collections import OrderedDict
+
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -30,22 +32,16 @@ class TokenDecoder(nn.Module):
         super().__init__()
         self.to_token_embedding = nn.Linear(token_dim, dim)
         self.pos_embedding = nn.Parameter(torch.zeros(1, 1, dim))
-        layers = [
-            nn.ModuleList(
-                [
-                    _PreNorm(dim, _SelfAttention(dim, heads, head_dim)),
-                    _PreNorm(dim, _CrossAttention(dim, context_dim, heads, head_dim)),
-                    _PreNorm(dim, _FeedForward(dim, mlp_dim)),
-                ]
-            )
-            for _ in range(depth)
-        ]
-        self.transformer = nn.Module()
-        self.transformer.layers = nn.ModuleList(layers)
+        layers = nn.ModuleList()
+        for _ in range(depth):
+            itself = _PreNorm(dim, _SelfAttention(dim, heads, head_dim))
+            other = _PreNorm(dim, _CrossAttention(dim, context_dim, heads, head_dim))
+            layers.append(nn.ModuleList([itself, other, _PreNorm(dim, _feed_forward(dim, mlp_dim))]))
+        self.transformer = nn.ModuleDict({"layers": layers})
 
     def forward(self, tokens: torch.Tensor, context: torch.Tensor) -> torch.Tensor:
         x = self.to_token_embedding(tokens) + self.pos_embedding
-        for itself, other, feed in self.transformer.layers:
+        for itself, other, feed in self.transformer["layers"]:
             x = x + itself(x)
             x = x + other(x, context)
             x = x + feed(x)
@@ -85,14 +81,10 @@ class _CrossAttention(nn.Module):
         return self.to_out(_attend(self.to_q(x), *self.to_kv(context).chunk(2, dim=-1), self.heads))
 
 
-class _FeedForward(nn.Module):
-    def __init__(self, dim: int, mlp_dim: int) -> None:
-        super().__init__()
-        # The released names count the dropouts behind each layer.
-        self.net = nn.Sequential(nn.Linear(dim, mlp_dim), nn.GELU(), nn.Identity(), nn.Linear(mlp_dim, dim))
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.net(x)
+def _feed_forward(dim: int, mlp_dim: int) -> nn.Module:
+    # The released names count the dropouts behind each layer.
+    net = nn.Sequential(nn.Linear(dim, mlp_dim), nn.GELU(), nn.Identity(), nn.Linear(mlp_dim, dim))
+    return nn.Sequential(OrderedDict(net=net))
 
 
 def _attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, heads: int) -> torch.Tensor:

@@ -7,16 +7,17 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from ..checkpoint import CheckpointError, assign
-from .backbones import vitpose_backbone, vitpose_state
+from ...files.pickles import Inert
+from ..checkpoint import CheckpointError, assign, read
+from ..vit import VisionTransformer, ViTSize
 from .decoder import TokenDecoder, sixd_to_matrix
-from .files import part, read_released
 
 CROP = 256  # px; the network sees the middle 192 columns
 FOCAL = 5000.0  # px, of the crop's camera
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 JOINTS = 16
-_SIDE = (CROP - 192) // 2
+_PATCH, _GRID = 16, (16, 12)  # of those columns
+_SIDE = (CROP - _PATCH * _GRID[1]) // 2
+SETTINGS = {("yacs.config", "CfgNode"): Inert}  # of its authors, beside the weights
 # MANO's own tensors, which its licence keeps with its file, and what only training needs.
 _LEFT_OUT = ("mano.", "discriminator.", "initialized")
 
@@ -72,28 +73,32 @@ class ManoHead(nn.Module):
         return HandParameters(rotations, self.decshape(token) + self.init_betas, self.deccam(token) + self.init_cam)
 
 
+class _ViTPose(VisionTransformer):
+    """Without a class token, but with its place in the position table, which is added to every patch."""
+
+    def __init__(self, size: HaMeRSize) -> None:
+        mlp = size.mlp_ratio * size.dim
+        super().__init__(ViTSize(size.dim, size.depth, size.heads, _PATCH, _GRID, mlp, class_token=False, padding=2))
+        self.pos_embed = nn.Parameter(torch.zeros(1, 1 + _GRID[0] * _GRID[1], size.dim))
+
+    def positions(self, rows: int, columns: int) -> torch.Tensor:
+        return self.pos_embed[:, 1:] + self.pos_embed[:, :1]
+
+
 class HaMeR(nn.Module):
-    """`HaMeR(size)(crops)`; crops float [B,3,256,256], RGB, normalised by `normalise`."""
+    """`HaMeR(size)(crops)`; crops float [B,3,256,256], RGB, normalised by ImageNet's mean and deviation."""
 
     def __init__(self, size: HaMeRSize = HaMeRSize()) -> None:
         super().__init__()
-        self.backbone = vitpose_backbone(size.dim, size.depth, size.heads, size.mlp_ratio)
+        self.backbone = _ViTPose(size)
         self.mano_head = ManoHead(size)
 
     def features(self, crops: torch.Tensor) -> torch.Tensor:
         """[B,C,16,12] of the middle columns."""
-        tokens = self.backbone(crops[..., _SIDE:-_SIDE]).feature_maps[0]
-        return tokens.mT.unflatten(2, (16, 12))
+        return self.backbone(crops[..., _SIDE:-_SIDE]).mT.unflatten(2, _GRID)
 
     def forward(self, crops: torch.Tensor) -> HandParameters:
         return self.mano_head(self.features(crops))
-
-
-def normalise(crops: torch.Tensor) -> torch.Tensor:
-    """[B,3,H,W] in 0…255 as ImageNet's networks want it, in its floating dtype (float32 of integers)."""
-    crops = crops if crops.is_floating_point() else crops.float()
-    mean, std = (crops.new_tensor(value).view(3, 1, 1) * 255 for value in (MEAN, STD))
-    return (crops - mean) / std
 
 
 def load_hamer(path: str | Path, dtype: torch.dtype | None = None) -> HaMeR:
@@ -102,17 +107,19 @@ def load_hamer(path: str | Path, dtype: torch.dtype | None = None) -> HaMeR:
     Raises CheckpointError for a file that is missing, damaged, or not HaMeR's.
     """
     path = Path(path)
-    state, config = read_released(path)
-    state = {name: tensor for name, tensor in state.items() if not name.startswith(_LEFT_OUT)}
+    state, config = read(path, SETTINGS)
+    state = {
+        name.replace("backbone.last_norm.", "backbone.norm."): tensor
+        for name, tensor in state.items()
+        if not name.startswith(_LEFT_OUT)
+    }
     try:
         size = HaMeRSize(**config)
     except TypeError as error:
         raise CheckpointError(f"{path.name}: its header is not that of a HaMeR file ({error}).") from error
     with torch.device("meta"):
         network = HaMeR(size)
-    backbone = vitpose_state(part(state, "backbone."))
-    others = {name: tensor for name, tensor in state.items() if not name.startswith("backbone.")}
-    assign(network, {f"backbone.{name}": tensor for name, tensor in backbone.items()} | others, path.name)
+    assign(network, state, path.name)
     return network.eval().requires_grad_(False).to(dtype=dtype)
 
 

@@ -9,11 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from ...files.pickles import Inert
 from ..body.rotation import matrix_to_quaternion, quaternion_to_axis_angle
-from ..checkpoint import CheckpointError, assign
-from .backbones import dinov2_backbone, dinov2_state
+from ..checkpoint import CheckpointError, assign, read, size, sizes_of
+from ..vit import VisionTransformer, ViTSize
 from .decoder import TokenDecoder, sixd_to_matrix
-from .files import part, read_released
 
 PATCH = 14  # px
 FIELD_OF_VIEW = 60.0  # degrees over the longer side; distances are learned for it
@@ -21,6 +21,10 @@ ROTATIONS = 53  # pelvis, 21 of the body, 15 of the left hand, 15 of the right, 
 FARTHEST = 50.0  # m
 _DECODER = {"dim": 1024, "head_dim": 32, "mlp_dim": 1024}
 _BANDS, _HIGHEST = 16, 32  # of the camera's Fourier features
+SETTINGS = {("argparse", "Namespace"): Inert}  # of its authors, beside the weights
+_POSITIONS = "backbone.encoder.pos_embed"
+# What only training needs, and SMPL-X itself, which some files carry: it stays with its licence.
+_LEFT_OUT = ("backbone.encoder.mask_token", "smpl_layer.")
 
 
 @dataclass(frozen=True)
@@ -155,11 +159,12 @@ class MultiHMR(MultiHMRHeads):
 
     def __init__(self, size: MultiHMRSize = MultiHMRSize()) -> None:
         super().__init__(size)
-        self.backbone = dinov2_backbone(size.dim, size.depth, size.heads, size.image)
+        vit = ViTSize(size.dim, size.depth, size.heads, PATCH, (self.side,) * 2, 4 * size.dim, layer_scale=True)
+        self.backbone = nn.ModuleDict({"encoder": VisionTransformer(vit)})
 
     def tokens(self, pictures: torch.Tensor) -> torch.Tensor:
         """[B,n²,C] of float RGB [B,3,image,image], normalised by ImageNet's mean and deviation."""
-        return self.backbone(pictures).last_hidden_state[:, 1:]
+        return self.backbone["encoder"](pictures)[:, 1:]
 
 
 def find_cells(scores: torch.Tensor, threshold: float, suppress: bool = True) -> torch.Tensor:
@@ -204,18 +209,33 @@ def load_multihmr(path: str | Path, dtype: torch.dtype | None = None) -> MultiHM
     Raises CheckpointError for a file that is missing, damaged, or not Multi-HMR's.
     """
     path = Path(path)
-    state, config = read_released(path)
+    state, config = read(path, SETTINGS)
     try:
         size = MultiHMRSize(**config)
     except TypeError as error:
         raise CheckpointError(f"{path.name}: its header is not that of a Multi-HMR file ({error}).") from error
     with torch.device("meta"):
         network = MultiHMR(size)
-    backbone = dinov2_state(part(state, "backbone.encoder."), size.image)
-    # SMPL-X itself, which some files carry, stays with its licence.
-    others = {k: tensor for k, tensor in state.items() if not k.startswith(("backbone.", "smpl_layer."))}
-    assign(network, {f"backbone.{k}": tensor for k, tensor in backbone.items()} | others, path.name)
+    state = {name: tensor for name, tensor in state.items() if not name.startswith(_LEFT_OUT)}
+    with sizes_of(f"{path.name} is not a Multi-HMR file"):
+        state[_POSITIONS] = _stretched(state, network.side)
+    assign(network, state, path.name)
     return network.eval().requires_grad_(False).to(dtype=dtype)
+
+
+def _stretched(state: dict[str, torch.Tensor], side: int) -> torch.Tensor:
+    """The position table [1,1+m²,C], the class token's first, for side² patches: by the rule of DINOv2 without
+    registers (`interpolate_pos_encoding`)."""
+    old = math.isqrt(size(state, _POSITIONS, 1) - 1)
+    table = state[_POSITIONS]
+    if table.shape[1] != 1 + old**2:
+        raise CheckpointError(f"tensor {_POSITIONS} has the shape {tuple(table.shape)}: it is no square of places.")
+    if old == side:
+        return table
+    grid = table[:, 1:].float().unflatten(1, (old, old)).permute(0, 3, 1, 2)
+    factor = (side + 0.1) / old  # the published guard against losing a row to rounding; it shifts the grid a little
+    grid = F.interpolate(grid, scale_factor=(factor, factor), mode="bicubic")
+    return torch.cat([table[:, :1], grid.flatten(2).mT.to(table)], dim=1)
 
 
 def _mlp(dim: int, out: int) -> nn.Sequential:

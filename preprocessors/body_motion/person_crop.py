@@ -6,8 +6,8 @@ import numpy as np
 import torch
 
 from ...media.frames import resize
-from ...models.hmr.hamer import MEAN, STD
 from ...models.hmr.multihmr import PATCH, Window
+from ...models.normalise import IMAGENET, normalise
 
 MARGIN = 1.5
 SURE = 0.5  # a keypoint scoring less does not say where to look
@@ -51,9 +51,8 @@ def person_crop(image: torch.Tensor, box: np.ndarray, side: int) -> tuple[torch.
     pad_left, pad_top = (side - new_width) // 2, (side - new_height) // 2
     picture = image.new_zeros(side, side, 3, dtype=torch.float32)
     picture[pad_top : pad_top + new_height, pad_left : pad_left + new_width] = resize(part, new_width, new_height)
-    picture = (picture - picture.new_tensor(MEAN)) / picture.new_tensor(STD)
     place = PersonCrop(left, top, pad_left, pad_top, scale, side / scale / max(width, height))
-    return picture.permute(2, 0, 1), place
+    return normalise(picture.permute(2, 0, 1), IMAGENET), place
 
 
 def search_window(keypoints: np.ndarray, crop: PersonCrop) -> Window | None:

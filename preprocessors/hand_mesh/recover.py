@@ -7,9 +7,10 @@ import torch
 
 from ...models.body.rotation import axis_angle_to_matrix, matrix_to_quaternion, quaternion_to_axis_angle
 from ...models.drawing.rasterize import Camera
-from ...models.hmr.hamer import HandParameters, full_translation, normalise, scaled_focal
+from ...models.hmr.hamer import HandParameters, full_translation, scaled_focal
 from ...models.hmr.mano import Mano
 from ...models.loaded import Loaded
+from ...models.normalise import IMAGENET, normalise
 from ..body_motion.smooth import smooth_place, smooth_pose
 from ..body_motion.targets import SURE
 from ..pose.keypoints import Pose
@@ -54,7 +55,7 @@ def recover_hands(
                     box = np.concatenate([xy.min(0), xy.max(0)])
                 image = (images[frame, ..., :3] * 255).round().byte().cpu().numpy()
                 crop = hand_crop(image, box, right)
-                pixels = normalise(torch.from_numpy(crop.pixels).float().permute(2, 0, 1)[None])
+                pixels = normalise(torch.from_numpy(crop.pixels).permute(2, 0, 1)[None] / 255, IMAGENET)
                 with torch.no_grad():
                     hand = HandParameters(*(x.float().cpu() for x in network.module(pixels.to(device, dtype))))
                 found.append(hand)

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from ...media.frames import each_frame
 from ...models.checkpoint import CheckpointError
 from ...models.loaded import Loaded
+from ...models.normalise import IMAGENET
 from ...models.pretrained import from_folder, read_config
 from ..background.hole import levels
 from ..condition_colours import depth_condition, inferno
@@ -17,7 +18,7 @@ from ..condition_colours import depth_condition, inferno
 # model_type of config.json: transformers' class; shorter side; what both sides are multiples of, None for a square
 # (transformers' DPT takes no other); mean and deviation of a pixel.
 KINDS = {
-    "depth_anything": ("DepthAnythingForDepthEstimation", 518, 14, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    "depth_anything": ("DepthAnythingForDepthEstimation", 518, 14, *IMAGENET),
     "dpt": ("DPTForDepthEstimation", 384, None, (0.5,) * 3, (0.5,) * 3),
 }
 ACTIVATIONS = 2 << 30  # bytes

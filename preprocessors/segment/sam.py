@@ -9,11 +9,11 @@ import torch.nn.functional as F
 
 from ...models.checkpoint import CheckpointError
 from ...models.loaded import Loaded
+from ...models.normalise import IMAGENET
 from ...models.pretrained import from_folder, read_config
 from .prompts import Prompt
 
 # model_type of config.json: transformers' module, model, mean and deviation of a pixel.
-IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 HALF = (0.5,) * 3, (0.5,) * 3
 KINDS = {
     "sam2_video": ("sam2_video", "Sam2Video", *IMAGENET),

@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ...models.anchorcrafter.encoders import IMAGENET_MEAN, IMAGENET_STD, DINOv2
+from ...models.anchorcrafter.encoders import DINOv2
+from ...models.normalise import IMAGENET
 from .image_encoder import EncoderSettings, EncoderTask, patches, psnr
 from .pictures import find, read
 
@@ -47,7 +48,7 @@ class DinoTask(EncoderTask):
         network = Dinov2Model(self.config)
         network.embeddings.mask_token.requires_grad_(False)
         head = nn.Linear(settings.width, self.numbers + 3 * settings.whole**2)
-        super().__init__(network, head, IMAGENET_MEAN, IMAGENET_STD)
+        super().__init__(network, head, *IMAGENET)
 
     def __len__(self) -> int:
         return len(self.views)

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from ...models.anchorcrafter.conditions import clip_resize
-from ...models.anchorcrafter.encoders import CLIP_MEAN, CLIP_STD
+from ...models.normalise import CLIP
 from .pictures import Pictures
 
 WAN_CLIP = "wan_small_clip.pth"
@@ -108,7 +108,7 @@ class ClipTask(EncoderTask):
             network.embeddings.requires_grad_(True)
             network.embeddings.class_embedding.requires_grad_(False)
             network.pre_layrnorm.requires_grad_(True)
-        super().__init__(network, nn.Linear(length, numbers), CLIP_MEAN, CLIP_STD)
+        super().__init__(network, nn.Linear(length, numbers), *CLIP)
 
     def __len__(self) -> int:
         return len(self.pictures)

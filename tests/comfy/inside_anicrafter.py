@@ -25,6 +25,7 @@ from crafters.models.anicrafter.schedule import sigmas  # noqa: E402
 from crafters.models.anicrafter.transformer import load_transformer, merge_lora  # noqa: E402
 from crafters.models.anicrafter.wan import WanCondition, denoise  # noqa: E402
 from crafters.models.checkpoint import CheckpointError  # noqa: E402
+from crafters.models.clip_vision import ClipVisionOutput  # noqa: E402
 from crafters.models.loaded import Loaded  # noqa: E402
 from long_clip import jumps, ramp  # noqa: E402
 from parity_case import find_cases  # noqa: E402
@@ -98,7 +99,7 @@ def ksample(model, condition, noise=None, steps=STEPS, cfg=1.5, callback=None, s
     extras = {
         "concat_latent_image": encoders.denormalise(condition.concat[:, 4:]),
         "concat_mask": 1 - condition.concat[:, :4],
-        "clip_vision_output": encoders.ClipVisionOutput(condition.clip),
+        "clip_vision_output": ClipVisionOutput(condition.clip),
     }
     positive, negative = [[condition.positive, extras]], [[condition.negative, extras]]
     latent = torch.zeros_like(noise)

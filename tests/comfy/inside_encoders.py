@@ -8,6 +8,7 @@ import comfy.sd  # noqa: E402
 import comfy.utils  # noqa: E402
 import torch  # noqa: E402
 from crafters.models.anicrafter import encoders, prompt  # noqa: E402
+from crafters.models.clip_vision import ClipVision  # noqa: E402
 from crafters.models.loaded import Loaded  # noqa: E402
 from safetensors.torch import save_file  # noqa: E402
 from stand_ins.small_wan import random_state  # noqa: E402
@@ -60,7 +61,7 @@ def test_clip_vision_equals_the_hosts(tmp_path):
     theirs = comfy.clip_vision.ClipVisionModel(config)
     state = random_state({name: x.shape for name, x in theirs.model.state_dict().items()})
     theirs.load_sd(state)
-    ours = encoders.ClipVision(Loaded(encoders.load_clip_vision(save(tmp_path / "clip.safetensors", state))))
+    ours = ClipVision(Loaded(encoders.load_clip_vision(save(tmp_path / "clip.safetensors", state))))
     # Core rounds what it is given to 8 bits.
     image = torch.randint(256, (1, 224, 224, 3), generator=torch.Generator().manual_seed(1)) / 255
     expected = theirs.encode_image(image, crop=False)["penultimate_hidden_states"]

@@ -11,7 +11,7 @@ import folder_paths  # noqa: E402
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 import torch  # noqa: E402
-from crafters.models.avatar.gaussians import save_avatar  # noqa: E402
+from crafters.models.avatar.files import save_avatar  # noqa: E402
 from crafters.models.body.body import load_body_model  # noqa: E402
 from crafters.models.body.motion_files import save_motion  # noqa: E402
 from crafters.nodes.anicrafter import CraftersComposeScene  # noqa: E402

@@ -8,6 +8,7 @@ from crafters.models.anchorcrafter import encoders
 from crafters.models.anchorcrafter.conditions import ProductTokens, anchor_condition, clip_resize
 from crafters.models.anchorcrafter.sampling import SCHEDULER, decode, sample, unscale
 from crafters.models.anchorcrafter.system import AnchorCrafter
+from crafters.models.clip_vision import ClipVision
 from crafters.models.loaded import Loaded
 from diffusers import AutoencoderKLTemporalDecoder
 from parity_case import HALF
@@ -38,7 +39,7 @@ def check(case):
         heads = {"num_attention_heads": config["unet"]["num_attention_heads"], "view_heads": config["obj_attn_heads"]}
         model = Loaded(AnchorCrafter.from_file(folder / "a.pth", dtype, heads).to(device))
         vae = encoders.FrameVAE(Loaded(encoders.load_vae(folder, dtype).to(device)))
-        clip_vision = encoders.ClipVision(Loaded(encoders.load_image_encoder(folder, dtype).to(device)))
+        clip_vision = ClipVision(Loaded(encoders.load_image_encoder(folder, dtype).to(device)))
         dinov2 = encoders.DINOv2(Loaded(encoders.load_dinov2(folder / "dinov2", dtype).to(device)))
     system = model.module
 

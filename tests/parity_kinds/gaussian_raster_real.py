@@ -3,7 +3,7 @@
 import hashlib
 
 import torch
-from crafters.models.avatar.gaussians import load_avatar
+from crafters.models.avatar.files import load_avatar
 from crafters.models.drawing.rasterize import composite, project, rasterize
 from parity_kinds.gaussian_raster import (
     camera_of,

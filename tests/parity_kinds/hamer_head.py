@@ -14,10 +14,10 @@ from crafters.models.hmr.hamer import (
     crop_translation,
     full_translation,
     load_hamer,
-    normalise,
     project,
     scaled_focal,
 )
+from crafters.models.normalise import IMAGENET, normalise
 from parity_case import HALF
 from safetensors.torch import save_file
 
@@ -61,7 +61,7 @@ def results(case, network, dtype):
     head, own = network.mano_head, next(network.parameters()).dtype
     token = head.token(x["head_features"].to(own))
     alone = head(x["head_features"].to(own))
-    crops = normalise(x["crop_rgb"]).to(own)
+    crops = normalise(x["crop_rgb"] / 255, IMAGENET).to(own)
     features = network.features(crops)
     full = HandParameters(*(part.to(dtype) for part in network(crops)))
     placed = crop_translation(full.cam)

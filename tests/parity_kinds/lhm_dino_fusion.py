@@ -10,8 +10,9 @@ from crafters.models.vit import ViTSize
 def check(case):
     config = case.config
     patch, dim = config["patch_size"], config["dim"]
+    side = config["train_image_size"] // patch
     size = ViTSize(
-        dim, config["depth"], config["heads"], patch, config["train_image_size"] // patch, config["mlp_ratio"] * dim,
+        dim, config["depth"], config["heads"], patch, (side, side), config["mlp_ratio"] * dim,
         registers=config["register_tokens"], layer_scale=True,
     )
     with torch.device("meta"):

@@ -63,10 +63,11 @@ def check_numbers(case, network, dtype, expected):
     hooks += [watch(raw, renderer.gs_net["out_layers"][name]) for raw, name in RAW.items()]
     for i, layer in enumerate(transformer.layers):
         hooks += [
-            watch(f"layer_{i}_head_points", layer.head_dit, lambda out: out[0]),
+            watch(f"layer_{i}_head_points", layer.head_dit, lambda out: out[1]),
             watch(f"layer_{i}_points", layer, lambda out: out[0]),
-            watch(f"layer_{i}_tokens", layer, lambda out: torch.cat(out[1:], dim=1)),
         ]
+    for i, layer in enumerate(transformer.layers[:-1]):
+        hooks.append(watch(f"layer_{i}_tokens", layer, lambda out: torch.cat(out[1:], dim=1)))
     x = case.on_device(case.inputs, dtype)
     found = network(x["body_tokens"], x["head_features"], x["query_points"][0], x["is_upper_body"])
     for hook in hooks:

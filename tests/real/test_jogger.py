@@ -10,7 +10,7 @@ import torch
 from crafters.media.clip import read_clip
 from crafters.metrics.pixels import psnr
 from crafters.models.anicrafter.conditions import compose
-from crafters.models.avatar.gaussians import load_avatar
+from crafters.models.avatar.files import load_avatar
 from crafters.models.avatar.render import render_avatar, render_body
 from crafters.models.avatar.rig import rig_from_body
 from crafters.models.body.anny import anny_body

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from crafters.media.clip import write_video
 from crafters.models.avatar.animate import Animator
-from crafters.models.avatar.gaussians import save_avatar
+from crafters.models.avatar.files import save_avatar
 from crafters.models.avatar.rig import rig_from_body
 from crafters.models.body.body import load_body_model
 from crafters.models.body.motion import BodyMotion

@@ -40,7 +40,8 @@ def _safetensors(folder: Path) -> Path:
 def _avatar(suffix: str) -> Loader:
     def make(folder: Path) -> Path:
         import torch
-        from crafters.models.avatar.gaussians import Avatar, save_avatar
+        from crafters.models.avatar.files import save_avatar
+        from crafters.models.avatar.gaussians import Avatar
 
         n = 20
         parts = [torch.rand(n, width) for width in (3, 3, 3, 1, 3, 4)]
@@ -48,7 +49,7 @@ def _avatar(suffix: str) -> Loader:
         return folder / f"avatar{suffix}"
 
     def load(path: Path):
-        from crafters.models.avatar.gaussians import load_avatar
+        from crafters.models.avatar.files import load_avatar
 
         return load_avatar(path)
 
@@ -228,9 +229,10 @@ def _released(folder: Path) -> Path:
 
 
 def _load_released(path: Path):
-    from crafters.models.hmr.files import read_released
+    from crafters.models.checkpoint import read
+    from crafters.models.hmr.multihmr import SETTINGS
 
-    return {name: tensor.float().sum() for name, tensor in read_released(path)[0].items()}
+    return {name: tensor.float().sum() for name, tensor in read(path, SETTINGS)[0].items()}
 
 
 LOADERS = {

@@ -7,7 +7,8 @@ import torch
 
 from ...media.clip import READING
 from ...models.anchorcrafter.conditions import clip_resize, front_view
-from ...models.anchorcrafter.encoders import ClipVision, DINOv2, load_dinov2, load_image_encoder, load_vae
+from ...models.anchorcrafter.encoders import DINOv2, load_dinov2, load_image_encoder, load_vae
+from ...models.clip_vision import ClipVision
 from ...models.loaded import Loaded
 from ..cache import Cache, digest
 from ..datasets.anchorcrafter import Clip, read_frames, read_person, read_photo, read_views

@@ -8,7 +8,8 @@ import torch.nn.functional as F
 
 from ...media.clip import READING
 from ...models.anicrafter.conditions import LATENT, STRIDE, Scene, clip_image
-from ...models.anicrafter.encoders import ClipVision, WanVAE, load_clip_vision, load_vae, normalise
+from ...models.anicrafter.encoders import WanVAE, load_clip_vision, load_vae, normalise
+from ...models.clip_vision import ClipVision
 from ...models.loaded import Loaded
 from ..cache import Cache, digest
 from ..datasets.anicrafter import Window

@@ -4,16 +4,16 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from ...normalise import Colours, normalise
 from ...vit import VisionTransformer, ViTSize
 from .precision import autocast
 
 HEAD_SIDE = 448
-HEAD_SIZE = ViTSize(1024, 24, 16, patch=14, grid=37, mlp=4096, registers=4, layer_scale=True)  # ViT-L/14
+HEAD_SIZE = ViTSize(1024, 24, 16, patch=14, grid=(37, 37), mlp=4096, registers=4, layer_scale=True)  # ViT-L/14
 LEVELS = (4, 11, 17, 23)
 BODY_SIDE = 1024
-BODY_SIZE = ViTSize(1536, 40, 24, patch=16, grid=64, mlp=6144)  # Sapiens-1B
-# Of the photos that Sapiens was trained on.
-MEAN, STD = (0.4844, 0.4570, 0.4062), (0.2295, 0.2236, 0.2256)
+BODY_SIZE = ViTSize(1536, 40, 24, patch=16, grid=(64, 64), mlp=6144)  # Sapiens-1B
+SAPIENS: Colours = (0.4844, 0.4570, 0.4062), (0.2295, 0.2236, 0.2256)
 
 
 def square(image: torch.Tensor, side: int) -> torch.Tensor:
@@ -53,9 +53,8 @@ class BodyEncoder(nn.Module):
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         picture = square(image, self.side)
-        mean, std = (picture.new_tensor(x).view(3, 1, 1) for x in (MEAN, STD))
         with autocast(self.model.patch_embed["proj"]):
-            return self.model((picture - mean) / std)[:, self.model.prefix :]
+            return self.model(normalise(picture, SAPIENS))[:, self.model.prefix :]
 
 
 class HeadEncoder(nn.Module):

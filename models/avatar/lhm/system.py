@@ -11,7 +11,8 @@ import torch
 from ...checkpoint import CheckpointError, assign, read, size
 from ...loaded import Loaded
 from ...vit import ViTSize
-from ..gaussians import Avatar, load_avatar
+from ..files import load_avatar
+from ..gaussians import Avatar
 from ..rig import UPPER_BODY, Rig, neutral_pose, rig_from_lhm
 from .encoders import HEAD_SIDE, BodyEncoder, HeadEncoder
 from .network import Network
@@ -180,7 +181,7 @@ def load_sapiens(path: str | Path, dtype: torch.dtype = torch.bfloat16) -> BodyE
             f"{path.name} is not Sapiens made plain by `crafters convert sapiens`: {error}"
         ) from error
     with torch.device("meta"):
-        encoder = BodyEncoder(vit, vit.grid * vit.patch)
+        encoder = BodyEncoder(vit, vit.grid[0] * vit.patch)
     assign(encoder.model, state, path.name)
     return matrices_to(encoder, dtype)
 
@@ -189,12 +190,13 @@ def vit_size(state: dict[str, torch.Tensor], prefix: str, registers: int = 0, pa
     """Sizes of the vision transformer whose tensors are called `prefix`…; raises CheckpointError."""
     dim, patch = (size(state, f"{prefix}patch_embed.proj.weight", axis) for axis in (0, 2))
     class_token = f"{prefix}cls_token" in state
+    side = math.isqrt(size(state, f"{prefix}pos_embed", 1) - class_token)
     return ViTSize(
         dim,
         _count(state, f"{prefix}blocks."),
         max(1, dim // HEAD_DIM),
         patch,
-        math.isqrt(size(state, f"{prefix}pos_embed", 1) - class_token),
+        (side, side),
         size(state, f"{prefix}blocks.0.mlp.fc1.weight", 0),
         class_token,
         registers,

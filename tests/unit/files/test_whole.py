@@ -11,7 +11,8 @@ import torch
 from crafters.files.whole import if_possible, whole
 from crafters.models.anicrafter.checkpoint import convert
 from crafters.models.anicrafter.prompt import keep_prompts, save_prompts
-from crafters.models.avatar.gaussians import Avatar, kept_avatar, load_avatar, save_avatar
+from crafters.models.avatar.files import kept_avatar, load_avatar, save_avatar
+from crafters.models.avatar.gaussians import Avatar
 from crafters.models.body.motion import BodyMotion
 from crafters.models.body.motion_files import read_motion, save_motion
 from crafters.training.cache import Cache

@@ -15,6 +15,7 @@ from crafters.metrics.inputs import WINDOW
 from crafters.metrics.networks import BATCH, SOURCES, Networks
 from crafters.metrics.video_networks import I3D, ResNet3D, _pad_same
 from crafters.models.checkpoint import CheckpointError
+from crafters.models.clip_vision import ClipVisionOutput
 from torch import nn
 
 RNG = np.random.default_rng(0)
@@ -240,6 +241,15 @@ def test_a_connected_clip_gets_the_pictures_back():
     networks.embed("clip", [inputs.clip_input(picture)], lambda: None)
     torch.testing.assert_close(seen[0][0], torch.from_numpy(picture) / 255, atol=1e-6, rtol=0)
     assert "not the paper's" in networks.clip_name
+
+
+def test_a_connected_clip_without_a_projection_is_refused():
+    class Wans:
+        def encode_image(self, images):
+            return ClipVisionOutput(torch.zeros(1, 2, 3))
+
+    with pytest.raises(CheckpointError, match="no projection"):
+        Networks(None, clip_vision=Wans()).embed("clip", [inputs.clip_input(frame(224, 224))], lambda: None)
 
 
 @pytest.mark.parametrize("size", [(300, 260), (100, 180)])

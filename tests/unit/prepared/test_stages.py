@@ -67,7 +67,7 @@ def made(states):
 def whole(scene, clip, tmp_path_factory):
     """A clip prepared for both systems, with everything; its folder, its file and the options."""
     home = tmp_path_factory.mktemp("whole")
-    from crafters.models.avatar.gaussians import save_avatar
+    from crafters.models.avatar.files import save_avatar
     from crafters.scenes.avatar import scene_avatar
 
     save_avatar(scene_avatar(scene.person, 500, 0), home / "avatar.safetensors")

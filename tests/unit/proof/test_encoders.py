@@ -13,7 +13,6 @@ from crafters.cli.train import RECIPES, TASKS
 from crafters.media.clip import write_video
 from crafters.models.anchorcrafter.encoders import (
     SCALING_FACTOR,
-    ClipVision,
     DINOv2,
     FrameVAE,
     load_dinov2,
@@ -22,6 +21,7 @@ from crafters.models.anchorcrafter.encoders import (
 from crafters.models.anchorcrafter.encoders import load_vae as load_frame_vae
 from crafters.models.anicrafter import encoders as wan
 from crafters.models.checkpoint import CheckpointError
+from crafters.models.clip_vision import ClipVision
 from crafters.models.loaded import Loaded
 from crafters.proof.small.autoencoder import LOG_VARIANCE, detail, pixels
 from crafters.proof.small.pictures import Pictures
@@ -305,7 +305,7 @@ def test_wan_clip_loads(trained):
     task, out = trained("wan-clip")
     path = out / "export" / "wan_small_clip.pth"
     assert path.stat().st_size < 3e6
-    clip = wan.ClipVision(Loaded(wan.load_clip_vision(path)))
+    clip = ClipVision(Loaded(wan.load_clip_vision(path)))
     images = films(2, 1, 224, 224)[:, 0]
     with torch.no_grad():
         states = clip.encode_image(images).penultimate_hidden_states

@@ -6,7 +6,6 @@ from copy import deepcopy
 import pytest
 import torch
 from crafters.models.anchorcrafter.encoders import (
-    ClipVision,
     DINOv2,
     FrameVAE,
     load_dinov2,
@@ -210,24 +209,6 @@ def test_vae_in_half_precision_answers_float32(nets, saved):
     latents = vae.encode(images)
     assert latents.dtype == vae.decode(latents).dtype == torch.float32
     torch.testing.assert_close(latents, FrameVAE(Loaded(nets["vae"])).encode(images), atol=0.05, rtol=0.05)
-
-
-def test_clip_embeds_images(nets):
-    clip, images = ClipVision(Loaded(nets["image_encoder"])), torch.rand(2, 224, 224, 3)
-    output = clip.encode_image(images)
-    assert output.image_embeds.shape == (2, 32) and output["image_embeds"] is output.image_embeds
-    mean, std = torch.tensor([0.48145466, 0.4578275, 0.40821073]), torch.tensor([0.26862954, 0.26130258, 0.27577711])
-    expected = nets["image_encoder"](((images - mean) / std).movedim(-1, 1)).image_embeds
-    torch.testing.assert_close(output.image_embeds, expected)
-
-
-def test_clip_crop(nets):
-    clip, image = ClipVision(Loaded(nets["image_encoder"])), torch.rand(1, 224, 320, 3)
-    middle = clip.encode_image(image[:, :, 48:272], crop=False).image_embeds
-    torch.testing.assert_close(clip.encode_image(image, crop=True).image_embeds, middle)
-    assert not torch.allclose(clip.encode_image(image, crop=False).image_embeds, middle)
-    # Another size is brought to the network's own.
-    assert clip.encode_image(torch.rand(1, 100, 300, 4), crop=False).image_embeds.shape == (1, 32)
 
 
 def test_dinov2_tokens(nets):

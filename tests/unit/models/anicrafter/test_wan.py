@@ -13,6 +13,7 @@ from crafters.models.anicrafter.patch import _round_timesteps, _to_bf16
 from crafters.models.anicrafter.transformer import GroupOffloaded, _infer, load_transformer, merge_lora
 from crafters.models.anicrafter.wan import WanCondition, denoise, initial_noise
 from crafters.models.checkpoint import CheckpointError
+from crafters.models.clip_vision import ClipVision
 from crafters.models.loaded import Loaded
 from safetensors.torch import save_file
 from stand_ins.small_wan import anicrafter_shapes, random_state, wan_shapes
@@ -301,7 +302,7 @@ def test_clip_vision_from_file_and_folder(tmp_path):
     )
     CLIPVisionModel(config).eval().save_pretrained(tmp_path / "image_encoder")
     image = torch.rand(1, 224, 224, 3)
-    folder = encoders.ClipVision(Loaded(encoders.load_clip_vision(tmp_path / "image_encoder")))
+    folder = ClipVision(Loaded(encoders.load_clip_vision(tmp_path / "image_encoder")))
     states = folder.encode_image(image)["penultimate_hidden_states"]
     assert states.shape == (1, 257, 80)
     layers = folder.loaded.module(torch.zeros(1, 3, 224, 224), output_hidden_states=True).hidden_states
@@ -314,7 +315,7 @@ def test_clip_vision_from_file_and_folder(tmp_path):
     state["visual_projection.weight"] = torch.zeros(4, 80)
     single = encoders.load_clip_vision(save(tmp_path / "clip.safetensors", state))
     torch.testing.assert_close(
-        encoders.ClipVision(Loaded(single)).encode_image(image)["penultimate_hidden_states"], states
+        ClipVision(Loaded(single)).encode_image(image)["penultimate_hidden_states"], states
     )
     with pytest.raises(CheckpointError, match="not a CLIP image encoder"):
         encoders.load_clip_vision(save(tmp_path / "other.safetensors", WAN))

@@ -2,8 +2,8 @@ from dataclasses import replace
 
 import pytest
 import torch
+from crafters.models.avatar.files import kept_avatar
 from crafters.models.avatar.from_photo import project_photo
-from crafters.models.avatar.gaussians import kept_avatar
 from crafters.models.avatar.render import render_avatar
 from crafters.models.avatar.rig import rig_from_body
 from crafters.models.body.anny import anny_body

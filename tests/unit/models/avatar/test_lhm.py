@@ -1,6 +1,6 @@
 import pytest
 import torch
-from crafters.models.avatar.gaussians import save_avatar
+from crafters.models.avatar.files import save_avatar
 from crafters.models.avatar.lhm.convert import convert_sapiens
 from crafters.models.avatar.lhm.network import LARGEST_UPPER
 from crafters.models.avatar.lhm.points import spread_points

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 from crafters.models.avatar.animate import Animator
-from crafters.models.avatar.gaussians import load_avatar, save_avatar
+from crafters.models.avatar.files import load_avatar, save_avatar
 from crafters.models.avatar.rig import blend, move, neutral_pose, rig_from_body
 from crafters.models.avatar.standing import unposed
 from crafters.models.body.body import load_body_model

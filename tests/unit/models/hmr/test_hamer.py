@@ -8,12 +8,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 from crafters.models.body.body import BodyModelError
-from crafters.models.checkpoint import CheckpointError, assign
-from crafters.models.hmr.backbones import dinov2_backbone, dinov2_state, vitpose_state
-from crafters.models.hmr.files import part, read_released
-from crafters.models.hmr.hamer import HaMeR, load_hamer
+from crafters.models.checkpoint import CheckpointError, read
+from crafters.models.hmr import hamer, multihmr
 from crafters.models.hmr.mano import load_mano
-from crafters.models.hmr.multihmr import MultiHMR
 from mano_file import write_mano
 from parity_case import named_weight
 
@@ -64,7 +61,13 @@ def on_meta(shapes):
     return {name: torch.empty(shape, device="meta") for name, shape in shapes.items()}
 
 
-def test_released_hamer_fits_name_by_name():
+def loaded(monkeypatch, of, state, config):
+    """The network that a released file of these tensors becomes."""
+    monkeypatch.setattr(of, "read", lambda path, stand_ins: (state, config))
+    return {hamer: hamer.load_hamer, multihmr: multihmr.load_multihmr}[of]("released")
+
+
+def test_released_hamer_fits_name_by_name(monkeypatch):
     shapes = blocks("backbone.", 32, 1280, scale=False)
     shapes |= {"backbone.pos_embed": (1, 193, 1280), "backbone.patch_embed.proj.weight": (1280, 3, 16, 16)}
     shapes |= {"backbone.patch_embed.proj.bias": (1280,), "backbone.last_norm.weight": (1280,)}
@@ -72,48 +75,49 @@ def test_released_hamer_fits_name_by_name():
     for name, width in (("decpose", 96), ("decshape", 10), ("deccam", 3)):
         shapes |= linear(f"mano_head.{name}", width, 1024)
     shapes |= {f"mano_head.init_{name}": (1, n) for name, n in (("hand_pose", 96), ("betas", 10), ("cam", 3))}
-    state = on_meta(shapes)
-    with torch.device("meta"):
-        network = HaMeR()
-    backbone = {f"backbone.{k}": v for k, v in vitpose_state(part(state, "backbone.")).items()}
-    assign(network, backbone | {k: v for k, v in state.items() if not k.startswith("backbone.")}, "hamer.ckpt")
+    network = loaded(monkeypatch, hamer, on_meta(shapes | {"discriminator.weight": (1,)}), {})
     assert 660e6 < sum(p.numel() for p in network.parameters()) < 680e6
 
 
-def test_released_multihmr_fits_name_by_name():
-    shapes = blocks("", 24, 1024, scale=True)
-    shapes |= {"cls_token": (1, 1, 1024), "mask_token": (1, 1024), "pos_embed": (1, 1 + 37 * 37, 1024)}
-    shapes |= {"patch_embed.proj.weight": (1024, 3, 14, 14), "patch_embed.proj.bias": (1024,)}
-    shapes |= {"norm.weight": (1024,), "norm.bias": (1024,)}
-    state = {name: torch.zeros(1).expand(shape) for name, shape in shapes.items()}
-    head = "x_attention_head."
-    others = decoder(head + "transformer.", 2, 1454, 1123, 256)
-    for name, width in (("decpose", 318), ("decshape", 10), ("deccam", 3), ("decexpression", 10)):
-        others |= linear(head + name, width, 1024)
+def multihmr_shapes(dim, depth, grid, image, head_depth):
+    """Of the files' tensors; `grid`: patches along a side of the picture that DINOv2 was trained on."""
+    vit, head, width = "backbone.encoder.", "x_attention_head.", dim + 99
+    shapes = blocks(vit, depth, dim, scale=True)
+    shapes |= {vit + "cls_token": (1, 1, dim), vit + "mask_token": (1, dim), vit + "pos_embed": (1, 1 + grid**2, dim)}
+    shapes |= {vit + "patch_embed.proj.weight": (dim, 3, 14, 14), vit + "patch_embed.proj.bias": (dim,)}
+    shapes |= {vit + "norm.weight": (dim,), vit + "norm.bias": (dim,), "smpl_layer.v_template": (3, 3)}
+    shapes |= decoder(head + "transformer.", head_depth, width + 331, width, 256)
+    for name, out in (("decpose", 318), ("decshape", 10), ("deccam", 3), ("decexpression", 10)):
+        shapes |= linear(head + name, out, 1024)
     sizes = {"body_pose": 318, "betas": 10, "betas_kid": 11, "cam": 3, "expression": 10}
-    others |= {f"{head}init_{name}": (1, width) for name, width in sizes.items()}
-    others |= {f"{head}cross_{kind}_{axis}": (64, 1123) for kind in ("queries", "values") for axis in "xy"}
+    shapes |= {f"{head}init_{name}": (1, length) for name, length in sizes.items()}
+    shapes |= {f"{head}cross_{kind}_{axis}": (image // 14, width) for kind in ("queries", "values") for axis in "xy"}
     for name, out in (("mlp_classif", 1), ("mlp_offset", 2)):
-        others |= linear(f"{name}.0", 1024, 1024) | linear(f"{name}.2", out, 1024)
-    with torch.device("meta"):
-        network = MultiHMR()
-    backbone = {f"backbone.{k}": v for k, v in dinov2_state(state, 896).items()}
-    assign(network, backbone | on_meta(others), "multiHMR_896_L.pt")
+        shapes |= linear(f"{name}.0", dim, dim) | linear(f"{name}.2", out, dim)
+    return shapes
+
+
+def test_released_multihmr_fits_name_by_name(monkeypatch):
+    network = loaded(monkeypatch, multihmr, on_meta(multihmr_shapes(1024, 24, 37, 896, 2)), {})
     assert 9.9e6 < sum(p.numel() for p in network.x_attention_head.transformer.parameters()) < 10.1e6
 
 
-def test_dinov2_twin_equals_the_published_network_at_another_size():
+def test_multihmrs_tokens_are_those_of_the_published_dinov2_at_another_size(monkeypatch):
     dim, depth, heads, image = 24, 2, 3, 70
-    shapes = blocks("", depth, dim, scale=True) | {"cls_token": (1, 1, dim), "mask_token": (1, dim)}
-    shapes |= {"pos_embed": (1, 1 + 49, dim), "patch_embed.proj.weight": (dim, 3, 14, 14)}
-    shapes |= {"patch_embed.proj.bias": (dim,), "norm.weight": (dim,), "norm.bias": (dim,)}
+    shapes = multihmr_shapes(dim, depth, 7, image, 1)
     state = {name: named_weight(name, shape).double() for name, shape in shapes.items()}
-    with torch.device("meta"):
-        twin = dinov2_backbone(dim, depth, heads, image)
-    assign(twin, dinov2_state(state, image), "the twin")
+    config = {"image": image, "dim": dim, "depth": depth, "heads": heads, "head_depth": 1}
+    network = loaded(monkeypatch, multihmr, state, config)
     picture = torch.randn(2, 3, image, image, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    found = twin.eval()(picture).last_hidden_state
-    assert (found - plain_dinov2(state, picture, depth, heads)).abs().max() < 1e-6
+    vit = {name.removeprefix("backbone.encoder."): tensor for name, tensor in state.items()}
+    expected = plain_dinov2(vit, picture, depth, heads)[:, 1:]
+    assert (network.tokens(picture) - expected).abs().max() < 1e-6
+
+
+def test_positions_that_are_no_square_are_refused(monkeypatch):
+    shapes = multihmr_shapes(24, 1, 7, 70, 1) | {"backbone.encoder.pos_embed": (1, 49, 24)}
+    with pytest.raises(CheckpointError, match=r"released is not .*pos_embed has the shape \(1, 49, 24\)"):
+        loaded(monkeypatch, multihmr, on_meta(shapes), {"image": 70, "dim": 24, "depth": 1, "heads": 3})
 
 
 def plain_dinov2(state, picture, depth, heads):
@@ -143,7 +147,7 @@ def plain_dinov2(state, picture, depth, heads):
 def test_settings_beside_the_weights_are_passed_over(tmp_path):
     weights = {"a": torch.ones(2)}
     torch.save({"args": argparse.Namespace(img_size=896), "model_state_dict": weights}, tmp_path / "m.pt")
-    assert read_released(tmp_path / "m.pt")[0]["a"].equal(weights["a"])
+    assert read(tmp_path / "m.pt", multihmr.SETTINGS)[0]["a"].equal(weights["a"])
 
 
 def test_files_that_would_run_code_or_are_others_are_refused(tmp_path):
@@ -153,16 +157,16 @@ def test_files_that_would_run_code_or_are_others_are_refused(tmp_path):
 
     torch.save({"state_dict": {"a": torch.ones(2)}, "more": Evil()}, tmp_path / "evil.ckpt")
     with pytest.raises(CheckpointError, match="would run code"):
-        read_released(tmp_path / "evil.ckpt")
+        read(tmp_path / "evil.ckpt", hamer.SETTINGS)
     (tmp_path / "mano.pkl").write_bytes(pickle.dumps({"f": Evil()}))
     with pytest.raises(BodyModelError, match="mkdir"):
         load_mano(tmp_path / "mano.pkl")
     assert not (tmp_path / "ran").exists()
     torch.save({"backbone.pos_embed": torch.zeros(1, 193, 8)}, tmp_path / "other.ckpt")
     with pytest.raises(CheckpointError, match="does not fit"):
-        load_hamer(tmp_path / "other.ckpt")
+        hamer.load_hamer(tmp_path / "other.ckpt")
     with pytest.raises(CheckpointError, match="no file"):
-        load_hamer(tmp_path / "none.ckpt")
+        hamer.load_hamer(tmp_path / "none.ckpt")
     with pytest.raises(BodyModelError, match="register"):
         load_mano(tmp_path / "none.pkl")
 

@@ -5,7 +5,8 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 import torch
-from crafters.models.avatar.gaussians import NAMES, SHAPES, Avatar, load_avatar, save_avatar
+from crafters.models.avatar.files import load_avatar, save_avatar
+from crafters.models.avatar.gaussians import NAMES, SHAPES, Avatar
 from crafters.models.avatar.ply import PROPERTIES
 from crafters.models.checkpoint import CheckpointError
 from real_data import real_file
