@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 from ..files.whole import whole
 from ..host.comfyui import comfyui_version, find_comfyui, pack_base
 from ..host.prompt import read_prompt
-from . import animate
 from .run import execute
 from .server import ComfyServer
 
@@ -34,7 +33,7 @@ def _demo(args: argparse.Namespace) -> int:
 
     comfy_dir = None if args.embedded else find_comfyui()
     if comfy_dir is None:
-        print("Without ComfyUI" + (":" if args.embedded else ", as none was found:"), "the nodes' own classes.")
+        print("Without ComfyUI" + (":" if args.embedded else ", as none was found:"), "the calls that the nodes make.")
     else:
         print(f"ComfyUI {comfyui_version(comfy_dir)} in {comfy_dir}")
     args.out.mkdir(parents=True, exist_ok=True)
@@ -61,19 +60,11 @@ def _demo(args: argparse.Namespace) -> int:
 
 def _embedded_video(demo: Demo, out: Path) -> Path:
     from ..media.clip import write_video
-    from ..proof.demo import FPS, WEIGHTS
-    from ..proof.embedded import animate_arguments, run_embedded
+    from ..proof.demo import WEIGHTS
+    from ..proof.embedded import run_embedded
 
     path = out / f"{demo.name}-embedded.mp4"
-    if demo.name == "AniCrafter":
-        parser = argparse.ArgumentParser()
-        animate.register(parser.add_subparsers())
-        args = parser.parse_args(animate_arguments(demo.prompt, WEIGHTS, path))
-        if code := args.command(args):
-            raise SystemExit(code)
-    else:
-        frames = run_embedded(demo.prompt, WEIGHTS)
-        write_video(path, (frames * 255).round().byte().numpy(), FPS)
+    write_video(path, *run_embedded(demo.prompt, WEIGHTS))
     return path
 
 

@@ -3,7 +3,7 @@
 from comfy_api.latest import io
 
 from ..host import folders
-from ..host.memory import DTYPE_CHOICES, Managed, network_dtype, to_output, vae_dtype
+from ..host.memory import DTYPE_CHOICES, Managed, compute_device, network_dtype, to_output, vae_dtype
 from ..host.progress import Previewer, Progress
 from ..preprocessors.condition_sheet import condition_sheet
 from .types import AnchorCondition, AnchorModel, Product, ProductTokens
@@ -183,23 +183,22 @@ class CraftersAnchorSampler(io.ComfyNode):
 
     @classmethod
     def execute(cls, model, condition, seed, steps, guidance_min, guidance_max, window, overlap=6, batch=0):
-        from ..host.memory import compute_device
-        from ..models.anchorcrafter import sampling
+        from ..models.anchorcrafter.generate import generate_latents
 
         progress, previewer = Progress("Anchor Sampler"), Previewer(compute_device())
-        latents = sampling.sample(
+        latents = generate_latents(
             model,
             condition,
-            sampling.initial_noise(condition, window, seed),
-            steps,
-            (guidance_min, guidance_max),
+            seed,
             window,
-            overlap,
-            batch,
+            steps=steps,
+            guidance=(guidance_min, guidance_max),
+            overlap=overlap,
+            rows=batch,
             on_call=progress,
             on_step=lambda step, latents, clean: progress.preview(previewer(clean)),
         )
-        return io.NodeOutput({"samples": to_output(sampling.unscale(latents))})
+        return io.NodeOutput({"samples": to_output(latents)})
 
 
 class CraftersAnchorDecode(io.ComfyNode):
@@ -222,7 +221,7 @@ class CraftersAnchorDecode(io.ComfyNode):
 
     @classmethod
     def execute(cls, samples, vae, chunk=8):
-        from ..models.anchorcrafter.sampling import decode
+        from ..models.anchorcrafter.generate import decode
 
         return io.NodeOutput(to_output(decode(samples["samples"], vae, chunk, Progress("Anchor Decode"))))
 

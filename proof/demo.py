@@ -4,21 +4,23 @@ import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from PIL import Image
 
 from ..host.prompt import Prompt
+from ..media.clip import write_video
+from ..models.avatar.files import save_avatar
+from ..models.body.motion_files import save_motion
+from ..preprocessors.pose.dwpose import DWPose
+from ..preprocessors.pose.extract import extract_poses
+from ..preprocessors.pose.placement import Placement, fit_placement
 from ..scenes import LANDSCAPE, PORTRAIT
-
-if TYPE_CHECKING:
-    from ..preprocessors.pose.dwpose import DWPose
-    from ..preprocessors.pose.placement import Placement
-    from ..scenes.scene import Scene
-
-Judgement = tuple[dict[str, float], np.ndarray]
+from ..scenes.anicrafter_data import make_avatar_scene
+from ..scenes.placed import place_scene
+from ..scenes.scene import Scene, make_scene
+from .judge import Judgement, judge_moving, judge_presenting, sheet_moving, sheet_presenting
 
 WEIGHTS = Path(__file__).parent / "weights"  # as a ComfyUI's models folder
 FRAMES, FPS = 16, 15.0
@@ -56,7 +58,7 @@ UNUSED = ("CLIPLoader",)  # the prompt comes from its file
 class Demo:
     """A shipped workflow on a scene. files: (node id, input) of `prompt` that hold files to upload.
 
-    judge: of the video uint8 [F, H, W, 3], its measures by name and a contact sheet, uint8 [h, w, 3].
+    judge: what the video, uint8 [F, H, W, 3], is worth.
     """
 
     name: str
@@ -67,67 +69,53 @@ class Demo:
 
 def presenting(folder: Path, prompt: Prompt, seed: int) -> Demo:
     """AnchorCrafter: a scene of `scenes.scene`, its inputs written into `folder`."""
-    from ..media.clip import write_video
-    from ..scenes.placed import place_scene
-    from ..scenes.scene import make_scene
-    from .judge import judge_presenting, sheet_presenting
-
-    folder.mkdir(parents=True, exist_ok=True)
     scene = make_scene(seed, "test", PORTRAIT, FRAMES, FPS)
-    pictures = {"Person Photo": scene.person_photo}
-    pictures.update(zip(("Product Left", "Product Front", "Product Right"), scene.product_views, strict=True))
-    clips = {"Driving Clip": scene.frames, "Hand Mesh": scene.hand_mesh, "Object Depth": scene.object_depth}
-    for title, frames in clips.items():
-        write_video(folder / f"{title}.mp4", frames, FPS)
-    paths = {title: folder / f"{title}.mp4" for title in clips}
+    left, front, right = scene.product_views
+    inputs = {
+        "Person Photo": scene.person_photo,
+        "Product Left": left,
+        "Product Front": front,
+        "Product Right": right,
+        "Driving Clip": scene.frames,
+        "Hand Mesh": scene.hand_mesh,
+        "Object Depth": scene.object_depth,
+    }
 
     def judge(result: np.ndarray) -> Judgement:
         dwpose = small_dwpose()
         shown = place_scene(scene, _placement(scene, dwpose))
         return judge_presenting(shown, result, dwpose), sheet_presenting(shown, result)
 
-    return Demo("AnchorCrafter", judge, *fill(prompt, {**_save(folder, pictures), **paths}))
+    return Demo("AnchorCrafter", judge, *fill(prompt, _write(folder, inputs)))
 
 
-def _placement(scene: "Scene", dwpose: "DWPose") -> "Placement":
+def _placement(scene: Scene, dwpose: DWPose) -> Placement:
     """As the workflow finds it, which places the clip's movement on the photo's person."""
-    from ..preprocessors.pose.extract import extract_poses
-    from ..preprocessors.pose.placement import fit_placement
-
     clip, photo = (torch.from_numpy(pictures).float() / 255 for pictures in (scene.frames, scene.person_photo[None]))
     return fit_placement(extract_poses(dwpose, clip), extract_poses(dwpose, photo)[0], scene.size, scene.size)
 
 
 def moving(folder: Path, prompt: Prompt, seed: int) -> Demo:
     """AniCrafter: a scene of `scenes.anicrafter_data`, its inputs written into `folder`."""
-    from ..media.clip import write_video
-    from ..models.avatar.files import save_avatar
-    from ..models.body.motion_files import save_motion
-    from ..scenes.anicrafter_data import make_avatar_scene
-    from .judge import judge_moving, sheet_moving
-
-    folder.mkdir(parents=True, exist_ok=True)
-    scene = make_avatar_scene(seed, "test", LANDSCAPE, FRAMES, FPS, strength=1.0)
-    clips = {"Background Video": scene.scene.background, "Source Video": scene.scene.frames}
-    paths = {title: folder / f"{title}.mp4" for title in clips}
-    for title, frames in clips.items():
-        write_video(paths[title], frames, FPS)
-    avatar, motion = folder / "character_gaussian.pth", folder / "motion.npz"
-    save_avatar(scene.avatar, avatar)
-    save_motion(scene.motion, motion)
-    paths |= {"Load Avatar": avatar, "Load Motion": motion}
-    pictures = _save(folder, {"Character Photo": scene.photo})
+    shown = make_avatar_scene(seed, "test", LANDSCAPE, FRAMES, FPS, strength=1.0)
+    inputs = {
+        "Character Photo": shown.photo,
+        "Background Video": shown.scene.background,
+        "Source Video": shown.scene.frames,
+    }
+    paths = _write(folder, inputs)
+    paths |= {"Load Avatar": folder / "character_gaussian.pth", "Load Motion": folder / "motion.npz"}
+    save_avatar(shown.avatar, paths["Load Avatar"])
+    save_motion(shown.motion, paths["Load Motion"])
 
     def judge(result: np.ndarray) -> Judgement:
-        return judge_moving(scene, result), sheet_moving(scene, result)
+        return judge_moving(shown, result), sheet_moving(shown, result)
 
-    return Demo("AniCrafter", judge, *fill(prompt, {**pictures, **paths}))
+    return Demo("AniCrafter", judge, *fill(prompt, paths))
 
 
-def small_dwpose() -> "DWPose":
+def small_dwpose() -> DWPose:
     """The small pose networks, as the workflow loads them."""
-    from ..preprocessors.pose.dwpose import DWPose
-
     return DWPose(*(WEIGHTS / "crafters" / SMALL["CraftersLoadDWPose"][part] for part in ("detector", "pose")))
 
 
@@ -163,8 +151,15 @@ def _redirect(prompt: Prompt, source: str, outputs: dict[int, int]) -> None:
                     del node["inputs"][key]
 
 
-def _save(folder: Path, pictures: dict) -> dict[str, Path]:
-    paths = {title: folder / f"{title}.png" for title in pictures}
-    for title, path in paths.items():
-        Image.fromarray(pictures[title]).save(path)
+def _write(folder: Path, inputs: dict[str, np.ndarray]) -> dict[str, Path]:
+    """Files in `folder` of pictures [H, W, 3] and clips [F, H, W, 3], uint8, under the same names."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = {}
+    for name, pixels in inputs.items():
+        if pixels.ndim == 4:
+            paths[name] = folder / f"{name}.mp4"
+            write_video(paths[name], pixels, FPS)
+        else:
+            paths[name] = folder / f"{name}.png"
+            Image.fromarray(pixels).save(paths[name])
     return paths

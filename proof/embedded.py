@@ -1,107 +1,227 @@
-"""The demo's workflows without ComfyUI, for machines where none can be had."""
+"""The demo's workflows without ComfyUI, for machines where none can be had: the API workflow itself, node by node."""
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 
-from ..host.memory import Managed, network_dtype, vae_dtype
+from ..host.memory import Managed, compute_device, network_dtype, vae_dtype
 from ..host.progress import Progress
-from ..host.prompt import Prompt
+from ..host.prompt import Prompt, UsageError
 from ..media.clip import read_clip
-from ..media.photo import read_photo
-from ..models.anchorcrafter import encoders, sampling
+from ..media.lanczos import resize_lanczos
+from ..media.photo import mask_of, read_photo
+from ..models.anchorcrafter import encoders as svd
 from ..models.anchorcrafter.conditions import ProductTokens, anchor_condition
+from ..models.anchorcrafter.generate import decode, generate_latents
 from ..models.anchorcrafter.system import AnchorCrafter
+from ..models.anicrafter import conditions, wan
+from ..models.anicrafter import encoders as wan_encoders
+from ..models.anicrafter.checkpoint import AniCrafter
+from ..models.anicrafter.embedders import embed
+from ..models.anicrafter.prompt import load_prompts
+from ..models.anicrafter.transformer import load_transformer, merge_lora
+from ..models.avatar.files import load_avatar
+from ..models.avatar.render import render_avatar, render_body
+from ..models.avatar.rig import rig_from_body
+from ..models.avatar.standing import unposed
+from ..models.body.body import ANNY, load_body_model
+from ..models.body.motion_files import read_motion
 from ..models.clip_vision import ClipVision
 from ..preprocessors.person.size import fit_person
 from ..preprocessors.pose.draw_pose import draw_pose
 from ..preprocessors.pose.dwpose import DWPose
 from ..preprocessors.pose.extract import extract_poses
+from ..preprocessors.pose.keypoints import from_openpose, to_openpose
 from ..preprocessors.pose.placement import fit_placement, place_pose, place_video
 from ..preprocessors.product.views import product_views
+from ..preprocessors.segment.prompts import read_points
 
-
-def animate_arguments(prompt: Prompt, models: Path, out: Path) -> list[str]:
-    """`crafters animate` with the values of a filled AniCrafter workflow."""
-    nodes = {node["class_type"]: node["inputs"] for node in prompt.values()}
-    encoders, render, sampler = nodes["CraftersLoadWanEncoders"], nodes["CraftersRenderAvatar"], nodes["KSampler"]
-    values = {
-        "avatar": nodes["CraftersLoadAvatar"]["avatar"],
-        "motion": nodes["CraftersLoadMotion"]["motion"],
-        "background": nodes["LoadVideo"]["file"],
-        "character": nodes["LoadImage"]["image"],
-        "size": f"{render['width']}x{render['height']}",
-        "body": nodes["CraftersLoadBodyModel"]["body"],
-        "anicrafter": models / "crafters" / nodes["CraftersLoadAniCrafter"]["weights"],
-        "wan": models / "diffusion_models" / nodes["UNETLoader"]["unet_name"],
-        "vae": models / "vae" / encoders["vae"],
-        "clip-vision": models / "clip_vision" / encoders["clip_vision"],
-        "prompt": models / "crafters" / nodes["CraftersAniCrafterPrompt"]["file"],
-        "steps": sampler["steps"],
-        "cfg": sampler["cfg"],
-        "seed": sampler["seed"],
-        "out": out,
-    }
-    return ["animate", *(str(part) for name, value in values.items() for part in (f"--{name}", value))]
+FIXED = {  # what the plain calls have no choice of
+    "CLIPVisionEncode": {"crop": "none"},
+    "CraftersRigAvatar": {"lhm": "none", "constraint": "none"},
+    "CraftersAniCrafterApply": {"start_percent": 0, "end_percent": 1, "dtype": "fp32"},
+    "CraftersAniCrafterConditioning": {"batch_size": 1},
+    "UNETLoader": {"weight_dtype": "default"},
+    "KSampler": {"sampler_name": "euler", "scheduler": "simple", "denoise": 1},
+    "CreateVideo": {"bit_depth": 8},
+}
 
 
 @torch.inference_mode()
-def run_embedded(prompt: Prompt, models: Path) -> torch.Tensor:
-    """Frames [F, H, W, 3] in 0…1 of a filled AnchorCrafter workflow, by the same classes that the nodes call.
+def run_embedded(prompt: Prompt, models: Path) -> tuple[np.ndarray, float]:
+    """The video that a workflow saves, uint8 [F, H, W, 3], and its frames per second.
 
-    The values are the workflow's; what is connected to what is restated here.
+    From SaveVideo back along the links, each node is called once, by what its class calls, with its inputs as the
+    workflow has them. prompt: names its files by their paths; models: folder of the weights, laid out as ComfyUI's.
+
+    Raises UsageError for a node, or a setting of it, that there is no plain call for, and what the calls raise.
     """
-    titled = {node["_meta"]["title"]: node["inputs"] for node in prompt.values()}
+    calls, made = plain_calls(models), {}
+
+    def outputs(node_id: str) -> tuple:
+        if node_id not in made:
+            kind, inputs = prompt[node_id]["class_type"], dict(prompt[node_id]["inputs"])
+            if kind not in calls:
+                raise UsageError(f"node {node_id} is of class {kind}, which runs in a ComfyUI only.")
+            for name, only in FIXED.get(kind, {}).items():
+                if (given := inputs.pop(name, only)) != only:
+                    raise UsageError(f"node {node_id}: {kind}'s {name} is {given}, but without ComfyUI only {only}.")
+            answer = calls[kind](**{name: value(given) for name, given in inputs.items()})
+            made[node_id] = answer if isinstance(answer, tuple) else (answer,)
+        return made[node_id]
+
+    def value(given: Any) -> Any:
+        return outputs(given[0])[given[1]] if isinstance(given, list) else given  # [node id, which output] is a link
+
+    saved = next(node["inputs"]["video"] for node in prompt.values() if node["class_type"] == "SaveVideo")
+    frames, fps = value(saved)
+    return (frames * 255).round().byte().numpy(), fps
+
+
+def plain_calls(models: Path) -> dict[str, Callable]:
+    """What each class of nodes calls, by its name: from its inputs, under their names, to its outputs.
+
+    In place of ComfyUI's own Wan model, which nodes patch, stands the pack's: a MODEL is the transformer and what
+    `wan.denoise` is told beside it, a LATENT to be sampled the condition.
+    """
     own = models / "crafters"
+    return {
+        "LoadImage": _load_image,
+        "LoadVideo": lambda file: file,
+        "CraftersClipFrames": _clip_frames,
+        "CreateVideo": lambda images, fps: ((images, fps),),
+        # AnchorCrafter
+        "CraftersFitPerson": fit_person,
+        "CraftersLoadDWPose": lambda detector, pose, provider: DWPose(own / detector, own / pose, provider),
+        "CraftersExtractPose": _extract_pose,
+        "CraftersPlacePose": _place_pose,
+        "CraftersDrawPose": _draw_pose,
+        "CraftersPlaceVideo": lambda images, placement: place_video(images, placement),
+        "CraftersProductViews": _product_views,
+        "CraftersLoadDINOv2": lambda name, dtype: svd.DINOv2(
+            Managed(svd.load_dinov2(own / name, network_dtype(dtype)))
+        ),
+        "CraftersEncodeProduct": lambda product, dinov2: ProductTokens(product, dinov2.tokens(product)),
+        "CraftersLoadAnchorCrafter": lambda checkpoint, dtype: Managed(
+            AnchorCrafter.from_file(own / checkpoint, network_dtype(dtype))
+        ),
+        "CraftersLoadSVDFolder": lambda folder: (
+            svd.FrameVAE(Managed(svd.load_vae(models / "diffusers" / folder, vae_dtype()))),
+            ClipVision(Managed(svd.load_image_encoder(models / "diffusers" / folder, network_dtype()))),
+        ),
+        "CraftersAnchorCondition": anchor_condition,
+        "CraftersAnchorSampler": _anchor_sampler,
+        "CraftersAnchorDecode": lambda samples, vae, chunk: decode(samples, vae, chunk),
+        # AniCrafter
+        "CraftersLoadAvatar": lambda avatar: load_avatar(Path(avatar)),
+        "CraftersLoadBodyModel": lambda body: load_body_model(body if body == ANNY else own / body),
+        "CraftersRigAvatar": lambda avatar, body, pose: rig_from_body(
+            body, avatar.points, unposed(avatar, body.skeleton, pose)
+        ),
+        "CraftersLoadMotion": _load_motion,
+        "CraftersRenderAvatar": lambda avatar, rig, motion, width, height, backend: tuple(
+            render_avatar(avatar, rig, motion, width, height, compute_device(), backend)
+        ),
+        "CraftersRenderBodyMesh": render_body,
+        "CraftersComposeScene": _compose_scene,
+        "VAELoader": lambda vae_name: _wan_vae(models / "vae" / vae_name),
+        "CraftersLoadWanEncoders": lambda vae, clip_vision: (
+            _wan_vae(models / "vae" / vae),
+            ClipVision(Managed(wan_encoders.load_clip_vision(models / "clip_vision" / clip_vision))),
+        ),
+        "CLIPVisionEncode": lambda clip_vision, image: clip_vision.encode_image(image),
+        "CraftersAniCrafterPrompt": lambda file: load_prompts(own / file),
+        "CraftersAniCrafterConditioning": _anicrafter_conditioning,
+        "UNETLoader": lambda unet_name: {
+            "transformer": load_transformer(models / "diffusion_models" / unet_name, vae_dtype())
+        },
+        "ModelSamplingSD3": lambda model, shift: {**model, "shift": shift},
+        "CraftersLoadAniCrafter": lambda weights, second_shard: AniCrafter.from_files(
+            own / name for name in (weights, second_shard) if name != "none"
+        ),
+        "CraftersAniCrafterApply": _anicrafter_apply,
+        "KSampler": _k_sampler,
+        "VAEDecode": lambda samples, vae: vae.decode(samples)[0],
+        "CraftersAniCrafterTrim": lambda images, frames: images[1:][: frames or None],
+    }
 
-    def clip(title: str, fps: float = 0) -> tuple[torch.Tensor, float]:
-        take = {name: titled[f"{title} Frames"][name] for name in ("every", "frames", "long_side")}
-        frames, fps = read_clip(titled[title]["file"], titled[f"{title} Frames"]["first_frame"], fps=fps, **take)
-        return frames.float() / 255, fps
 
-    def drawn(poses: list) -> torch.Tensor:
-        size = person.shape[2], person.shape[1]
-        pictures = [draw_pose(pose, *size, titled["Draw Driving Pose"]["antialias"]) for pose in poses]
-        return torch.stack([torch.from_numpy(picture) for picture in pictures]).float() / 255
+def _load_image(image):
+    photo, opacity = read_photo(Path(image))
+    return photo, torch.zeros(photo.shape[:3]) if opacity is None else 1 - opacity
 
-    person = fit_person(read_photo(Path(titled["Person Photo"]["image"]))[0], titled["Fit Person Photo"]["short_side"])
-    driving, fps = clip("Driving Clip")
-    dwpose = DWPose(own / titled["Load DWPose"]["detector"], own / titled["Load DWPose"]["pose"])
-    poses = extract_poses(dwpose, driving, on_step=Progress("Driving Pose"))
-    person_pose = extract_poses(dwpose, person)
-    sizes = [(frames.shape[2], frames.shape[1]) for frames in (driving, person)]
-    placement = fit_placement(poses, person_pose[0], *sizes)
 
-    photos = {side: read_photo(Path(titled[f"Product {side.title()}"]["image"])) for side in ("front", "left", "right")}
-    views, _ = product_views(
-        **{side: photo[0] for side, (photo, _) in photos.items()},
-        **{f"{side}_mask": None if opacity is None else opacity[0] for side, (_, opacity) in photos.items()},
-    )
-    dinov2 = encoders.DINOv2(Managed(encoders.load_dinov2(own / titled["Load DINOv2"]["name"], network_dtype())))
-    svd = models / "diffusers" / titled["Load SVD"]["folder"]
-    vae = encoders.FrameVAE(Managed(encoders.load_vae(svd, vae_dtype())))
-    clip_vision = ClipVision(Managed(encoders.load_image_encoder(svd, network_dtype())))
-    checkpoint = own / titled["Load AnchorCrafter"]["checkpoint"]
-    model = Managed(AnchorCrafter.from_file(checkpoint, network_dtype()))
-    condition = anchor_condition(
-        model,
-        vae,
-        clip_vision,
-        person,
-        drawn(person_pose),
-        drawn([place_pose(pose, placement) for pose in poses]),
-        ProductTokens(views, dinov2.tokens(views)),
-        place_video(clip("Object Depth", fps)[0], placement),
-        place_video(clip("Hand Mesh", fps)[0], placement),
-    )
-    settings = titled["Anchor Sampler"]
-    latents = sampling.sample(
-        model,
-        condition,
-        sampling.initial_noise(condition, settings["window"], settings["seed"]),
-        settings["steps"],
-        (settings["guidance_min"], settings["guidance_max"]),
-        settings["window"],
-        on_call=Progress("Anchor Sampler"),
-    )
-    return sampling.decode(sampling.unscale(latents).cpu(), vae, titled["Anchor Decode"]["chunk"])
+def _clip_frames(video, first_frame, every, frames, long_side, at_fps):
+    clip, fps = read_clip(video, first_frame, every, frames, long_side, fps=at_fps)
+    return clip.float() / 255, fps
+
+
+def _extract_pose(detector, images, person, click):
+    poses = extract_poses(detector, images, person, Progress("Extract Pose"), *read_points(click))
+    return to_openpose(poses, images.shape[2], images.shape[1])
+
+
+def _place_pose(driving, reference, fit):
+    (poses, size), (photo, photo_size) = from_openpose(driving), from_openpose(reference)
+    placement = fit_placement(poses, photo[0], size, photo_size, fit)
+    return to_openpose([place_pose(pose, placement) for pose in poses], *photo_size), placement
+
+
+def _draw_pose(keypoints, antialias):
+    poses, size = from_openpose(keypoints)
+    return torch.stack([torch.from_numpy(draw_pose(pose, *size, antialias)) for pose in poses]).float() / 255
+
+
+def _product_views(masks_show, **photos):
+    for name in [name for name in photos if name.endswith("mask")]:
+        photos[name] = mask_of("product", photos[name], masks_show, name)
+    views, _ = product_views(**{name: None if photo is None else photo[0] for name, photo in photos.items()})
+    return views
+
+
+def _anchor_sampler(model, condition, seed, steps, guidance_min, guidance_max, window, overlap, batch):
+    return generate_latents(model, condition, seed, window, steps=steps, guidance=(guidance_min, guidance_max),
+                            overlap=overlap, rows=batch, on_call=Progress("Anchor Sampler"))
+
+
+def _load_motion(motion, fps, fill_gaps, width, height, film_fps, first_frame):
+    read = read_motion(Path(motion), fps, (width, height))
+    read = (read.filled() if fill_gaps and read.missing else read).since(first_frame)
+    return read.for_film(film_fps) if film_fps else read
+
+
+def _compose_scene(avatar, alpha, background, character, mesh, mesh_mask, length, alpha_twice, mask_shows):
+    height, width = avatar.shape[1:3]
+    conditions.check_background(background, width, height)
+    avatar, alpha, mesh, mesh_mask = conditions.until_the_end(len(background), avatar, alpha, mesh, mesh_mask)
+    blend = conditions.compose(avatar, alpha, resize_lanczos(background, width, height), alpha_twice)
+    reference = conditions.fit_reference(character, height, width)
+    fitted = (conditions.fit_length(clip, length) for clip in (blend, mesh, 1 - mesh_mask))
+    return conditions.assemble(reference, *fitted), blend, conditions.clip_image(reference)
+
+
+def _wan_vae(path):
+    return wan_encoders.WanVAE(Managed(wan_encoders.load_vae(path, vae_dtype())))
+
+
+def _anicrafter_conditioning(positive, negative, vae, scene, clip_vision_output):
+    return positive, negative, wan.wan_condition(scene, None, vae, clip_vision_output, positive, negative)
+
+
+def _anicrafter_apply(model, anicrafter, scene, strength, lora_strength, rounded_timesteps):
+    merge_lora(model["transformer"], anicrafter, lora_strength)
+    tokens = embed(Managed(anicrafter.embedders), scene)
+    return {**model, "tokens": tokens, "strength": strength, "published_rounding": rounded_timesteps}
+
+
+def _k_sampler(model, seed, steps, cfg, positive, negative, latent_image):
+    settings = dict(model)
+    transformer, tokens = Managed(settings.pop("transformer")), settings.pop("tokens")
+    condition = replace(latent_image, tokens=tokens, positive=positive, negative=negative)
+    noise = wan.initial_noise(condition, seed)
+    latents = wan.denoise(transformer, condition, noise, steps, cfg, on_call=Progress("KSampler"), **settings)
+    return wan_encoders.denormalise(latents)

@@ -1,10 +1,12 @@
 """What the demo's videos are worth: measured against the scenes they are made of, and shown beside them."""
 
+import argparse
 from collections.abc import Iterable, Iterator
-from functools import reduce
+from pathlib import Path
 
 import cv2
 import numpy as np
+from PIL import Image
 
 from ..metrics.landmarks import body, body_distance
 from ..metrics.masks import iou, overlap
@@ -17,6 +19,9 @@ REACH = 0.25  # of the short side: how far from its place the product is looked 
 SHADES = 12  # colours that a product's photos are reduced to
 SHIFT = 3  # px that the person may be off from where they should be
 NOTICED, ALIKE = 3.0, 20.0  # of Lab: how much nearer the product's colours a pixel has to be, and how near
+
+# Of a video: its measures by name, and a sheet that shows it beside what it is judged by, uint8 [h, w, 3].
+Judgement = tuple[dict[str, float], np.ndarray]
 
 
 def find_product(frames: np.ndarray, scene: Scene) -> np.ndarray:
@@ -32,7 +37,7 @@ def find_product(frames: np.ndarray, scene: Scene) -> np.ndarray:
         if mask.any():
             near = cv2.dilate(mask.astype(np.uint8), np.ones((2 * reach + 1,) * 2, np.uint8))
             colours = _lab(frame)
-            away, away_bare = (_away_from_any(colours, others) for others in (shades, _around(_lab(bare))))
+            away, away_bare = _away_from_any(colours, shades), _away_from_any(colours, _around(_lab(bare)))
             found[number] = _largest(near * ((away < ALIKE) & (away_bare - away > NOTICED)))
     return found
 
@@ -60,7 +65,7 @@ def _around(picture: np.ndarray) -> Iterator[np.ndarray]:
 
 def _away_from_any(colours: np.ndarray, others: Iterable[np.ndarray]) -> np.ndarray:
     """[H, W]: how far a pixel is from the nearest of others, each [H, W, 3] or [3]."""
-    return np.sqrt(reduce(np.minimum, (np.square(colours - other).sum(-1) for other in others)))
+    return np.sqrt(np.min([np.square(colours - other).sum(-1) for other in others], axis=0))
 
 
 def _largest(mask: np.ndarray) -> np.ndarray:
@@ -83,20 +88,21 @@ def judge_presenting(scene: Scene, result: np.ndarray, dwpose: DWPose) -> dict[s
     """
     truth, mask = scene.frames, scene.product_mask
     photo = np.broadcast_to(scene.person_photo, truth.shape)
-    shown, seen = (
-        iou(*overlap(mask.astype(np.uint8) * 255, find_product(clip, scene).astype(np.uint8) * 255))
-        for clip in (result, truth)
-    )
     return {
-        "Obj-IoU": shown,
-        "Obj-IoU, true clip": seen,
+        "Obj-IoU": _product_iou(scene, result),
+        "Obj-IoU, true clip": _product_iou(scene, truth),
         "body LMD, %": _body_lmd(scene, result, dwpose),
         "body LMD, %, true clip": _body_lmd(scene, truth, dwpose),
-        "product PSNR, dB": _psnr(truth, result, mask),
-        "product PSNR, person photo": _psnr(truth, photo, mask),
-        "PSNR, dB": _psnr(truth, result),
-        "PSNR, person photo": _psnr(truth, photo),
+        "product PSNR, dB": clip_psnr(truth, result, mask),
+        "product PSNR, person photo": clip_psnr(truth, photo, mask),
+        "PSNR, dB": clip_psnr(truth, result),
+        "PSNR, person photo": clip_psnr(truth, photo),
     }
+
+
+def _product_iou(scene: Scene, clip: np.ndarray) -> float:
+    found = find_product(clip, scene)
+    return iou(*overlap(scene.product_mask.astype(np.uint8) * 255, found.astype(np.uint8) * 255))
 
 
 def _body_lmd(scene: Scene, clip: np.ndarray, dwpose: DWPose) -> float:
@@ -110,31 +116,64 @@ def judge_moving(shown: AvatarScene, result: np.ndarray) -> dict[str, float]:
     the avatar's composite that went in."""
     truth, person = shown.scene.frames, shown.scene.person_mask
     return {
-        "person PSNR, dB": _psnr(truth, result, person),
-        "person PSNR, composite": _psnr(truth, shown.blend, person),
-        "room PSNR, dB": _psnr(truth, result, ~person),
-        "room PSNR, composite": _psnr(truth, shown.blend, ~person),
+        "person PSNR, dB": clip_psnr(truth, result, person),
+        "person PSNR, composite": clip_psnr(truth, shown.blend, person),
+        "room PSNR, dB": clip_psnr(truth, result, ~person),
+        "room PSNR, composite": clip_psnr(truth, shown.blend, ~person),
     }
+
+
+def clip_psnr(truth: np.ndarray, result: np.ndarray, region: np.ndarray | None = None) -> float:
+    """dB, mean over the frames of two clips, uint8 [F, H, W, 3], within `region`, bool [F, H, W], where it is."""
+    regions = [None] * len(truth) if region is None else region
+    return float(np.nanmean([psnr(*frame) for frame in zip(truth, result, regions, strict=True)]))
 
 
 def sheet_presenting(scene: Scene, result: np.ndarray, columns: int = 5) -> np.ndarray:
     """uint8 picture: person, product and then `columns` frames of conditions, result and truth below each other."""
-    picked = np.linspace(0, len(result) - 1, columns).round().astype(int)
     conditions = np.maximum(np.maximum(scene.pose_frames, scene.hand_mesh), scene.object_depth)
     width, height = scene.size
     product = cv2.resize(scene.product_views[1], (width, width), interpolation=cv2.INTER_AREA)
     first = np.zeros((3 * height, width, 3), np.uint8)
     first[:height], first[height : height + width] = scene.person_photo, product
-    rows = [np.concatenate(list(clip[picked]), 1) for clip in (conditions, result, scene.frames)]
-    return np.concatenate([first, np.concatenate(rows)], 1)
+    return np.concatenate([first, _strips(columns, conditions, result, scene.frames)], 1)
 
 
 def sheet_moving(shown: AvatarScene, result: np.ndarray, columns: int = 4) -> np.ndarray:
     """uint8 picture: `columns` frames of what goes in, of the result and of the truth below each other."""
-    picked = np.linspace(0, len(result) - 1, columns).round().astype(int)
-    return np.concatenate([np.concatenate(list(clip[picked]), 1) for clip in (shown.blend, result, shown.scene.frames)])
+    return _strips(columns, shown.blend, result, shown.scene.frames)
 
 
-def _psnr(truth: np.ndarray, result: np.ndarray, region: np.ndarray | None = None) -> float:
-    regions = [None] * len(truth) if region is None else region
-    return float(np.nanmean([psnr(*frame) for frame in zip(truth, result, regions, strict=True)]))
+def _strips(columns: int, *clips: np.ndarray) -> np.ndarray:
+    """A row of `columns` frames of each clip [F, H, W, 3]."""
+    picked = np.linspace(0, len(clips[0]) - 1, columns).round().astype(int)
+    return np.concatenate([np.concatenate(list(clip[picked]), 1) for clip in clips])
+
+
+def judge_parser(description: str, frames: int, steps: int, guidance: float) -> argparse.ArgumentParser:
+    """What the judges of both systems are told alike."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--first", type=int, default=0, metavar="SEED", help="the first held-out scene; default: 0")
+    parser.add_argument("--count", type=int, default=8, help="held-out scenes; default: %(default)s")
+    parser.add_argument("--frames", type=int, default=frames, help="AniCrafter: a multiple of 4; default: %(default)s")
+    parser.add_argument("--steps", type=int, default=steps, help="default: %(default)s")
+    parser.add_argument("--guidance", type=float, default=guidance, help="default: %(default)s")
+    parser.add_argument("--sheet", type=Path, help="write a picture of the scenes there")
+    return parser
+
+
+def report(judged: Iterable[tuple[str, Judgement]], picture: Path | None = None) -> None:
+    """Print the measures of every scene as they come, by its name, and their means; write the sheets below each other
+    to `picture`."""
+    rows, sheets = [], []
+    for name, (values, sheet) in judged:
+        rows.append(values)
+        sheets.append(sheet)
+        _print(name, values)
+    _print("mean", {name: np.nanmean([row[name] for row in rows]) for name in rows[0]})
+    if picture:
+        Image.fromarray(np.concatenate(sheets)).save(picture)
+
+
+def _print(name: str, values: dict[str, float]) -> None:
+    print(name, *(f"{measure} {value:.4g};" for measure, value in values.items()), flush=True)

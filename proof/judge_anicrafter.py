@@ -8,15 +8,12 @@ slightly wrong motion, of the result, and of composite and truth after the VAE a
 nothing would answer, and what none can exceed by much. Without --anicrafter the transformer is judged alone.
 """
 
-import argparse
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from ..metrics.pixels import psnr
 from ..models.anicrafter import conditions
 from ..models.anicrafter.checkpoint import AniCrafter
 from ..models.anicrafter.embedders import embed
@@ -29,10 +26,9 @@ from ..models.loaded import Loaded
 from ..scenes.anicrafter_data import AvatarScene, composite, make_avatar_scene
 from ..scenes.avatar import scene_avatar
 from .demo import SMALL
+from .judge import Judgement, clip_psnr, judge_parser, report, sheet_moving
 
 GAUSSIANS = 20_000  # of the best avatar
-CLIPS = ("composite", "best avatar", "result", "composite by VAE", "truth by VAE")
-COLUMNS = (*CLIPS, *(f"{name}, room" for name in CLIPS))
 
 
 @dataclass(frozen=True)
@@ -78,52 +74,33 @@ def generate(networks: Networks, shown: AvatarScene, steps: int, guidance: float
     return tuple((networks.vae.decode(answer)[0, 1:] * 255).round().byte().numpy() for answer in answers)
 
 
-def scores(shown: AvatarScene, clips: Sequence[np.ndarray]) -> list[float]:
-    """dB of the clips where the person is, then in the room: means over the frames."""
-    truth, person = shown.scene.frames, shown.scene.person_mask
-    return [
-        float(np.mean([psnr(*frame) for frame in zip(truth, images, region, strict=True)]))
-        for region in (person, ~person)
-        for images in clips
-    ]
-
-
-def sheet(shown: AvatarScene, result: np.ndarray) -> np.ndarray:
-    """uint8 [4·H, 5·W, 3]: the photo and four frames of mesh, composite, result and truth."""
-    reference = conditions.fit_reference(torch.from_numpy(shown.photo[None]).float() / 255, *result.shape[1:3])
-    first = (reference[0] * 255).byte().numpy()
-    picked = np.linspace(0, len(result) - 1, 4).round().astype(int)
-    rows = (shown.mesh, shown.blend, result, shown.scene.frames)
-    return np.concatenate([np.concatenate([first, *row[picked]], 1) for row in rows])
+def judge(networks: Networks, seed: int, frames: int, steps: int, guidance: float) -> tuple[str, Judgement]:
+    """A held-out scene's name, PSNR in dB of the clips where the person is and in the room, and a sheet of it."""
+    shown = make_avatar_scene(seed, "test", frames=frames, strength=1.0)
+    scene = shown.scene
+    result, composite_by_vae, truth_by_vae = generate(networks, shown, steps, guidance)
+    clips = {
+        "composite": shown.blend,
+        "best avatar": composite(scene_avatar(scene.person, GAUSSIANS, seed), shown.motion, scene.background),
+        "result": result,
+        "composite by VAE": composite_by_vae,
+        "truth by VAE": truth_by_vae,
+    }
+    values = {name: clip_psnr(scene.frames, clip, scene.person_mask) for name, clip in clips.items()}
+    values |= {f"{name}, room": clip_psnr(scene.frames, clip, ~scene.person_mask) for name, clip in clips.items()}
+    return f"{seed} {scene.kind}", (values, sheet_moving(shown, result))
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    sampler = SMALL["KSampler"]
+    parser = judge_parser(__doc__.split("\n")[0], 8, sampler["steps"], sampler["cfg"])
     for name in ("wan", "vae", "clip", "prompt"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--anicrafter", type=Path)
-    parser.add_argument("--count", type=int, default=8, help="held-out scenes; default: %(default)s")
-    parser.add_argument("--frames", type=int, default=8, help="driving frames, a multiple of 4; default: %(default)s")
-    sampler = SMALL["KSampler"]
-    parser.add_argument("--steps", type=int, default=sampler["steps"])
-    parser.add_argument("--guidance", type=float, default=sampler["cfg"])
-    parser.add_argument("--sheet", type=Path, help="write a picture of the scenes there")
     args = parser.parse_args()
     networks = load(args.wan, args.anicrafter, args.vae, args.clip, args.prompt)
-    table, sheets = [], []
-    print(f"{'scene':>16}", *(f"{name:>22}" for name in COLUMNS))
-    for seed in range(args.count):
-        shown = make_avatar_scene(seed, "test", frames=args.frames, strength=1.0)
-        result, *by_vae = generate(networks, shown, args.steps, args.guidance)
-        best = composite(scene_avatar(shown.scene.person, GAUSSIANS, seed), shown.motion, shown.scene.background)
-        table.append(scores(shown, (shown.blend, best, result, *by_vae)))
-        sheets.append(sheet(shown, result))
-        print(f"{f'{seed} {shown.scene.kind}':>16}", *(f"{value:22.2f}" for value in table[-1]), flush=True)
-    print(f"{'mean':>16}", *(f"{value:22.2f}" for value in np.mean(table, 0)))
-    if args.sheet:
-        from PIL import Image
-
-        Image.fromarray(np.concatenate(sheets)).save(args.sheet)
+    seeds = range(args.first, args.first + args.count)
+    report((judge(networks, seed, args.frames, args.steps, args.guidance) for seed in seeds), args.sheet)
 
 
 if __name__ == "__main__":

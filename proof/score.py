@@ -7,7 +7,6 @@ import numpy as np
 import torch
 
 from ..metrics.masks import iou
-from ..metrics.pixels import psnr
 from ..models.avatar.render import render_body
 from ..models.body.anny import anny_body
 from ..models.body.motion import BodyMotion
@@ -22,6 +21,7 @@ from ..preprocessors.segment.flow import FlowTracker
 from ..preprocessors.segment.prompts import Prompt
 from ..preprocessors.segment.video import segment_video
 from ..scenes.scene import Scene
+from .judge import clip_psnr
 
 NOISE = 0.002  # of the picture's longer side: how far a keypoint lies from the truth, about
 BODY = 22  # joints without face and fingers
@@ -100,8 +100,8 @@ def score(scene: Scene, found: Found) -> dict[str, float]:
         "bones, °": degrees,
         "jitter before": found.report.shaking_before,
         "jitter after": found.report.shaking,
-        "hole PSNR": _psnr(scene.background, found.background, hole),
-        "hole PSNR, smooth": _psnr(scene.background, smooth, hole),
+        "hole PSNR": clip_psnr(scene.background, found.background, hole),
+        "hole PSNR, smooth": clip_psnr(scene.background, smooth, hole),
     }
 
 
@@ -188,7 +188,3 @@ def _box(mask: np.ndarray) -> Prompt:
 
 def _iou(truth: np.ndarray, found: np.ndarray) -> float:
     return iou((truth & found).sum((1, 2)), (truth | found).sum((1, 2)))
-
-
-def _psnr(truth: np.ndarray, result: np.ndarray, hole: np.ndarray) -> float:
-    return float(np.nanmean([psnr(*frame) for frame in zip(truth, result, hole, strict=True)]))

@@ -16,7 +16,7 @@ from ..scenes.exercise import EXERCISES
 from ..scenes.scene import make_scene
 from .score import find_conditions, score, sheet
 
-PORTRAIT, LANDSCAPE = (216, 384), (384, 216)
+SIZE = (216, 384)  # of who presents; turned for who moves
 
 
 def main() -> None:
@@ -30,7 +30,7 @@ def main() -> None:
     tables, pictures = {}, []
     for seed in range(args.count):
         presents = seed % 2 == 0
-        kind, size = (None, PORTRAIT) if presents else (EXERCISES[seed // 2 % len(EXERCISES)], LANDSCAPE)
+        kind, size = (None, SIZE) if presents else (EXERCISES[seed // 2 % len(EXERCISES)], SIZE[::-1])
         scene = make_scene(seed, "test", size, args.frames, kind=kind)
         found = find_conditions(scene)
         scores = score(scene, found)

@@ -6,11 +6,10 @@ from collections.abc import Callable
 import torch
 
 from ..chunks import Chunker
-from ..finite import DECODED, SAMPLED, check_finite
+from ..finite import SAMPLED, check_finite
 from ..loaded import Loaded
 from ..windows import linear_windows, ring_windows, triangle
 from .conditions import AnchorCondition
-from .encoders import SCALING_FACTOR
 from .system import AnchorCrafter
 
 SCHEDULER = {  # SVD's own scheduler configuration
@@ -151,32 +150,6 @@ class _Call:
             self.time_ids.expand(rows, -1),
             maps,
         ).float()
-
-
-def decode(
-    latents: torch.Tensor, vae, chunk: int = 8, on_step: Callable[[int, int], None] | None = None
-) -> torch.Tensor:
-    """Latents as the VAE takes them (unscaled) [N, 4, h, w] → frames 1…N−1 [N−1, H, W, 3] in 0…1, frame 0 dropped.
-
-    `chunk` frames are decoded together (8 in the published system); an out-of-memory halves it and goes on. Raises
-    ValueError for latents or pictures that are not finite.
-    """
-    check_finite(latents, SAMPLED)
-    chunks = Chunker(chunk, "frames")
-
-    def run(part: slice) -> torch.Tensor:
-        images = vae.decode(latents[part])
-        check_finite(images, DECODED)
-        if on_step:
-            on_step(part.stop, len(latents))
-        return images
-
-    return torch.cat(chunks(len(latents), run))[1:]
-
-
-def unscale(latents: torch.Tensor) -> torch.Tensor:
-    """Sampler's latents [1, N, 4, h, w] → as VAEs take them [N, 4, h, w]."""
-    return latents[0] / SCALING_FACTOR
 
 
 def _row_bytes(frames: int, latent_shape: torch.Size, dtype: torch.dtype) -> int:

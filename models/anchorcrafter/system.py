@@ -42,10 +42,11 @@ class AnchorConfig:
         for name, values in (("block_out_channels", widths), ("num_attention_heads", heads)):
             if not isinstance(values, tuple) or len(values) != 4 or not all(map(_is_size, values)):
                 raise ValueError(f"{name} is {values}; four whole numbers above 0 are wanted.")
-        for name in (field.name for field in fields(self) if field.type is int):
+        for name in ("layers_per_block", "cross_attention_dim", "addition_time_embed_dim", "norm_groups", "view_dim",
+                     "view_tokens", "view_heads", "class_inner"):
             if not _is_size(getattr(self, name)):
                 raise ValueError(f"{name} is {getattr(self, name)}; a whole number above 0 is wanted.")
-        for name in (field.name for field in fields(self) if field.type is bool):
+        for name in ("product", "adapter", "whole_view"):
             if not isinstance(getattr(self, name), bool):
                 raise ValueError(f"{name} is {getattr(self, name)}; true or false is wanted.")
         if any(width % 32 for width in widths):

@@ -5,7 +5,8 @@ import math
 import pytest
 from crafters.cli import main
 from crafters.media.clip import read_clip
-from crafters.proof.demo import FRAMES, LANDSCAPE, PORTRAIT
+from crafters.proof.demo import FRAMES
+from crafters.scenes import LANDSCAPE, PORTRAIT
 
 pytestmark = [pytest.mark.comfy, pytest.mark.slow]
 

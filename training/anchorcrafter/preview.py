@@ -5,7 +5,7 @@ import torch
 
 from ...models.anchorcrafter.conditions import MOTION_BUCKET, AnchorCondition
 from ...models.anchorcrafter.encoders import FrameVAE
-from ...models.anchorcrafter.sampling import decode, initial_noise, sample, unscale
+from ...models.anchorcrafter.generate import decode, generate_latents
 from ...models.loaded import Loaded
 from ...preprocessors.condition_sheet import condition_sheet
 
@@ -30,9 +30,8 @@ def preview(task) -> np.ndarray:
     context = torch.cat([person["embedding"][None, None].to(device), tokens], 1)
     photos = [photo["moments"][None, :4] for photo in (person, product)]
     condition = AnchorCondition(maps, context, *photos, (settings.fps, MOTION_BUCKET, 0.0))
-    noise = initial_noise(condition, condition.frames, seed=0)
-    guidance = (settings.preview_guidance,) * 2
-    latents = unscale(sample(_Live(system), condition, noise, settings.preview_steps, guidance, condition.frames))
+    options = {"steps": settings.preview_steps, "guidance": (settings.preview_guidance,) * 2}
+    latents = generate_latents(_Live(system), condition, window=condition.frames, **options)
     if not settings.reference_frame:  # `decode` drops frame 0, which is the reference at inference only
         latents = torch.cat([latents[:1], latents])
     result = decode(latents, FrameVAE(_Live(encoders.vae)))

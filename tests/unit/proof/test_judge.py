@@ -5,9 +5,10 @@ import pytest
 from crafters.metrics.landmarks import body, body_distance
 from crafters.metrics.masks import iou, overlap
 from crafters.preprocessors.pose.placement import Placement
-from crafters.proof.judge import find_product, judge_presenting
+from crafters.proof.judge import find_product, judge_presenting, report
 from crafters.scenes.placed import place_scene
 from crafters.scenes.scene import make_scene
+from PIL import Image
 
 pytestmark = pytest.mark.slow
 
@@ -62,3 +63,13 @@ def test_a_movement_placed_on_the_photo_is_judged_by_where_it_belongs(scene):
     assert body_distance(*where) > 0.03 * min(scene.size)
     corner = placed.frames[:, :5, :5]
     assert (corner == scene.background[:1, :5, :5]).all(), "the room is the photo's, and everywhere"
+
+
+def test_report_has_every_scene_their_means_and_sheets(tmp_path, capsys):
+    sheets = [np.full((2, 3, 3), level, np.uint8) for level in (10, 20)]
+    judged = [("0 mug", ({"PSNR": 20.0, "IoU": np.nan}, sheets[0])), ("1 bag", ({"PSNR": 22.5, "IoU": 0.5}, sheets[1]))]
+    report(judged, tmp_path / "sheet.png")
+    assert capsys.readouterr().out.splitlines() == [
+        "0 mug PSNR 20; IoU nan;", "1 bag PSNR 22.5; IoU 0.5;", "mean PSNR 21.25; IoU 0.5;",
+    ]
+    assert np.array_equal(np.array(Image.open(tmp_path / "sheet.png")), np.concatenate(sheets))

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from crafters.models.anchorcrafter.sampling import decode, initial_noise, sample, unscale
+from crafters.models.anchorcrafter.sampling import initial_noise, sample
 from crafters.models.loaded import Loaded
 from plain_anchor import FEW_VIEW_TOKENS, condition_of, plain_sample, random_clip, small_mimic, small_system
 
@@ -297,62 +297,8 @@ def test_the_reference_alone_is_no_clip(anchor):
         sample(anchor.model, alone, anchor.noise)
 
 
-class CountingVAE:
-    """Frames that say which latent they came from; holds `limit` frames at most."""
-
-    def __init__(self, limit=99):
-        self.limit, self.sizes = limit, []
-
-    def decode(self, latents):
-        if len(latents) > self.limit:
-            raise torch.cuda.OutOfMemoryError("CUDA out of memory.")
-        self.sizes.append(len(latents))
-        return latents.mean((1, 2, 3)).view(-1, 1, 1, 1).expand(-1, 16, 16, 3)
-
-
-LATENTS = torch.arange(11.0).view(11, 1, 1, 1).expand(11, 4, 2, 2)
-
-
-@pytest.mark.parametrize(("chunk", "sizes"), [(8, [8, 3]), (4, [4, 4, 3]), (1, [1] * 11), (50, [11])])
-def test_decode_in_chunks(chunk, sizes):
-    vae, steps = CountingVAE(), []
-    frames = decode(LATENTS, vae, chunk, on_step=lambda done, total: steps.append((done, total)))
-    assert vae.sizes == sizes
-    assert frames.shape == (10, 16, 16, 3) and frames[:, 0, 0, 0].tolist() == list(range(1, 11))
-    assert steps[-1] == (11, 11) and len(steps) == len(sizes)
-
-
-def test_decode_halves_when_memory_runs_out(caplog):
-    vae = CountingVAE(limit=3)
-    frames = decode(LATENTS, vae, 8)
-    assert vae.sizes == [2, 2, 2, 2, 2, 1]
-    assert frames[:, 0, 0, 0].tolist() == list(range(1, 11))
-    assert [record.getMessage() for record in caplog.records] == [
-        f"Out of memory: going on with {size} frames at a time." for size in (4, 2)
-    ]
-
-
 def test_numbers_that_are_none_end_in_a_sentence(anchor):
-    """Not in a black video: damaged weights, an overflow, a VAE that overflows."""
+    """Not in a black video: damaged weights, an overflow."""
     condition = replace(anchor.condition, context=anchor.condition.context * torch.nan)
     with pytest.raises(ValueError, match="sampler's latents are not finite"):
         sample(anchor.model, condition, anchor.noise, **anchor.options)
-    latents = torch.zeros(3, 4, 2, 2)
-    with pytest.raises(ValueError, match="sampler's latents are not finite"):
-        decode(latents.index_fill(1, torch.tensor([2]), torch.inf), CountingVAE())
-    with pytest.raises(ValueError, match="VAE's pictures are not finite"):
-        decode(latents, type("Overflows", (), {"decode": lambda self, part: part * torch.nan})())
-
-
-def test_decode_passes_cancel_on():
-    def on_step(done, total):
-        raise InterruptedError
-
-    vae = CountingVAE()
-    with pytest.raises(InterruptedError):
-        decode(LATENTS, vae, 4, on_step)
-    assert vae.sizes == [4]
-
-
-def test_unscale():
-    assert torch.equal(unscale(torch.full((1, 3, 4, 2, 2), 0.18215)), torch.ones(3, 4, 2, 2))
