@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from ..models.avatar.gaussians import Avatar
-from ..models.avatar.rig import Rig, blend, move, neutral_pose
+from ..models.avatar.rig import Rig, neutral_pose
 from ..models.body.anny import anny_body
 from ..models.body.motion import BodyMotion
 from ..models.body.rotation import (
@@ -19,8 +19,9 @@ from ..models.body.rotation import (
     quaternion_product,
     quaternion_to_axis_angle,
 )
+from ..models.body.skinning import blend, move
+from ..models.drawing.camera import Camera
 from ..models.drawing.mesh import vertex_normals, visible_surface
-from ..models.drawing.rasterize import Camera
 from .person import Person
 from .render import AMBIENT, DIFFUSE, LAMP
 from .surface import Surface
@@ -147,7 +148,7 @@ def _visible(surface: Surface) -> torch.Tensor:
     """The faces [f,3] that are seen from some side: not skin below clothes."""
     seen = torch.zeros(len(surface.faces), dtype=torch.bool)
     middle = (surface.points.amax(0) + surface.points.amin(0)) / 2
-    camera = Camera((VIEW * VIEW_DISTANCE / 2,) * 2, (VIEW / 2,) * 2, (VIEW, VIEW))
+    camera = Camera.centred(VIEW * VIEW_DISTANCE / 2, VIEW, VIEW)
     for turn in (*((0, i * torch.pi / 3, 0) for i in range(6)), (torch.pi / 2, 0, 0), (-torch.pi / 2, 0, 0)):
         matrix = axis_angle_to_matrix(torch.tensor(turn, dtype=torch.float32))
         points = (surface.points - middle) @ matrix.T + torch.tensor([0, 0, VIEW_DISTANCE])

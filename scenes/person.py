@@ -6,8 +6,9 @@ from functools import cached_property
 import numpy as np
 import torch
 
-from ..models.body.anny import AnnyBody, anny
-from ..models.body.body import JOINTS, Skeleton
+from ..models.body.anny import anny_body
+from ..models.body.body import BodyModel, Skeleton
+from ..models.body.layout import JOINTS, SIDES
 from .clothes import dress
 from .face import eyes, glasses, paint_face
 from .hair import hair
@@ -96,30 +97,30 @@ def make_person(seed: int, split: str) -> Person:
     if split not in SPLITS:
         raise ValueError(f"There is no split {split!r}: choose train or test.")
     rng = np.random.default_rng([seed, SPLITS.index(split)])
-    body = anny()
+    body = anny_body()
     betas = torch.from_numpy(rng.standard_normal(10).clip(-2, 2)).float()
     look = draw_look(rng, split)
-    points = body.model.template + body.model.shape_dirs @ betas
-    joints = body.model.skeleton.rest(betas)
+    points = body.template + body.shape_dirs @ betas
+    joints = body.skeleton.rest(betas)
     surface = _dressed(body, points, look)
     hands = torch.cat([body.hands["left"], body.hands["right"]])
     return Person(
-        seed, split, look, betas, body.model.skeleton, joints, surface,
+        seed, split, look, betas, body.skeleton, joints, surface,
         _skin(body, points, hands, look.skin), keypoint_blend(body, points, joints),
     )
 
 
-def _skin(body: AnnyBody, points: torch.Tensor, faces: torch.Tensor, colour: Colour) -> Surface:
+def _skin(body: BodyModel, points: torch.Tensor, faces: torch.Tensor, colour: Colour) -> Surface:
     colours = torch.tensor(colour).expand_as(points)
-    return Surface(points, body.model.template, body.model.skinning, colours, faces).compact()
+    return Surface(points, body.template, body.skinning, colours, faces).compact()
 
 
-def _dressed(body: AnnyBody, points: torch.Tensor, look: Look) -> Surface:
-    parts, faces = body.parts, body.model.faces
+def _dressed(body: BodyModel, points: torch.Tensor, look: Look) -> Surface:
+    parts, faces = body.parts, body.faces
     replaced = torch.stack([part for name, part in parts.items() if name.endswith(("mouth", "eye", "socket"))]).any(0)
     skin = paint_face(_skin(body, points, faces[~replaced], look.skin), look)
     mouth = _skin(body, points, faces[parts["mouth"]], MOUTH_COLOUR)
     head = _skin(body, points, faces[parts["head"]], look.skin)
-    centres = torch.stack([points[faces[parts[f"{side}_eye"]].unique()].mean(0) for side in ("left", "right")])
+    centres = torch.stack([points[faces[parts[f"{side}_eye"]].unique()].mean(0) for side in SIDES])
     spectacles = glasses(centres, SPECTACLE_COLOUR) if look.glasses else []
     return join([*dress(skin, look), mouth, *eyes(centres, look), *hair(head, look), *spectacles])

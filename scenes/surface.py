@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from ..models.body.body import JOINTS
+from ..models.body.layout import JOINTS
 from ..models.drawing.mesh import vertex_normals
 from .solids import Solid
 

@@ -61,6 +61,22 @@ def quaternion_to_axis_angle(quaternion: torch.Tensor) -> torch.Tensor:
     return 2 * vector / torch.sinc(half / torch.pi)
 
 
+def matrix_to_axis_angle(matrix: torch.Tensor) -> torch.Tensor:
+    """Axis-angle of at most π."""
+    return quaternion_to_axis_angle(matrix_to_quaternion(matrix))
+
+
+def quaternion_to_matrix(quaternion: torch.Tensor) -> torch.Tensor:
+    """Of a unit quaternion; another is not normalised, as the rasteriser AniCrafter was trained with takes it."""
+    w, x, y, z = quaternion.unbind(-1)
+    rows = (
+        (1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)),
+        (2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)),
+        (2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)),
+    )
+    return torch.stack([torch.stack(row, -1) for row in rows], -2)
+
+
 def slerp(a: torch.Tensor, b: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
     """The axis-angle rotation at `t` in 0..1 of the shortest way from axis-angle `a` to `b`; `t` has shape [...,1].
 
@@ -71,6 +87,13 @@ def slerp(a: torch.Tensor, b: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
     step = quaternion_to_axis_angle(quaternion_product(axis_angle_to_quaternion(b), back))
     between = quaternion_to_axis_angle(quaternion_product(axis_angle_to_quaternion(step * t), from_a))
     return torch.where(t == 0, a, torch.where(t == 1, b, between))
+
+
+def frame(along: torch.Tensor, normal: torch.Tensor) -> torch.Tensor:
+    """Rotations [...,3,3] whose columns are `along`, `normal` made orthogonal to it, and their cross product."""
+    along = F.normalize(along, dim=-1)
+    normal = F.normalize(normal - (normal * along).sum(-1, keepdim=True) * along, dim=-1)
+    return torch.stack([along, normal, torch.linalg.cross(along, normal)], dim=-1)
 
 
 def facing(normal: torch.Tensor) -> torch.Tensor:

@@ -11,7 +11,7 @@ import torch
 
 from ...files.bounded import MIB, brief
 from ...files.pickles import Inert, read_plain
-from ..body.body import BodyModelError
+from ..body.layout import BodyModelError
 
 _SHAPES = {"v_template": "V3", "shapedirs": "V3B", "posedirs": "V3P", "J_regressor": "JV", "weights": "VJ", "f": "F3"}
 _JOINTS, _BETAS = 16, 10

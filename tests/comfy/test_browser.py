@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from build_workflows import GRAPHS, Weights, build
 from comfy_harness import ROOT
-from crafters.models.body.body import ANNY
+from crafters.models.body.load import ANNY
 from crafters.proof.demo import LANDSCAPE, WEIGHTS, moving, presenting
 from crafters.proof.demo import SMALL as SMALL_DEMO
 from workflow_graph import Graph

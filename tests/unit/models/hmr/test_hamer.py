@@ -7,7 +7,7 @@ import pickle
 import pytest
 import torch
 import torch.nn.functional as F
-from crafters.models.body.body import BodyModelError
+from crafters.models.body.layout import BodyModelError
 from crafters.models.checkpoint import CheckpointError, assign
 from crafters.models.hmr.backbones import dinov2_backbone, dinov2_state, vitpose_state
 from crafters.models.hmr.files import part, read_released
