@@ -21,7 +21,7 @@ from ..models.body.rotation import (
 )
 from ..models.body.skinning import blend, move
 from ..models.drawing.camera import Camera
-from ..models.drawing.mesh import vertex_normals, visible_surface
+from ..models.drawing.mesh import face_normals, vertex_normals, visible_surface
 from .person import Person
 from .render import AMBIENT, DIFFUSE, LAMP
 from .surface import Surface
@@ -40,9 +40,8 @@ def scene_avatar(person: Person, gaussians: int = 20_000, seed: int = 0) -> Avat
     generator = torch.Generator().manual_seed(seed)
     body = anny_body()
     surface = replace(person.surface, faces=_visible(person.surface))
-    corners = surface.points[surface.faces]  # [F,3,3]
-    cross = torch.linalg.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    face = torch.multinomial(cross.norm(dim=1), gaussians, replacement=True, generator=generator)
+    area = face_normals(surface.points, surface.faces).norm(dim=1) / 2
+    face = torch.multinomial(area, gaussians, replacement=True, generator=generator)
     weights = _barycentric(torch.rand(2, gaussians, generator=generator))
 
     def sampled(values: torch.Tensor) -> torch.Tensor:
@@ -57,7 +56,7 @@ def scene_avatar(person: Person, gaussians: int = 20_000, seed: int = 0) -> Avat
     place = torch.linalg.solve(undone[..., :3], (unshaped - undone[..., 3])[..., None]).squeeze(-1)
 
     normal = F.normalize(sampled(vertex_normals(surface.points, surface.faces)), dim=1)
-    radius = SPREAD * (cross.norm(dim=1).sum() / 2 / gaussians).sqrt()
+    radius = SPREAD * (area.sum() / gaussians).sqrt()
     return Avatar(
         offset=place - anchor,
         points=anchor,

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 
 from ..models.drawing.camera import Camera
-from ..models.drawing.mesh import vertex_normals, visible_surface
+from ..models.drawing.mesh import face_normals, vertex_normals, visible_surface
 
 SUPERSAMPLING = 2
 LAMP = (-0.42, -0.62, -0.66)  # towards it: above, to the left, on the camera's side
@@ -96,8 +96,8 @@ def _lit(mesh: Mesh) -> torch.Tensor:
 
 
 def _towards_camera(mesh: Mesh) -> torch.Tensor:
-    a, b, c = mesh.vertices[mesh.faces].unbind(1)
-    return mesh.faces[(torch.linalg.cross(b - a, c - a) * a).sum(-1) < 0]
+    corner = mesh.vertices[mesh.faces[:, 0]]
+    return mesh.faces[(face_normals(mesh.vertices, mesh.faces) * corner).sum(-1) < 0]
 
 
 def _level(mesh: Mesh, zoom: float) -> np.ndarray:

@@ -19,7 +19,7 @@ from ..body.motion import BodyMotion
 from ..body.rotation import matrix_to_quaternion, quaternion_product
 from ..body.skinning import blend, move
 from ..drawing.camera import NEAR_POINTS, Camera
-from ..drawing.mesh import vertex_normals, visible_surface
+from ..drawing.mesh import face_normals, vertex_normals, visible_surface
 from .gaussians import Avatar
 from .outline import fit_outline, looked_up
 from .render import fit_camera
@@ -252,8 +252,7 @@ def _discs(normal: torch.Tensor, view: torch.Tensor, radius: torch.Tensor) -> tu
 
 def _spread(count: int, mesh: _Mesh) -> _Samples:
     """Points on all of the surface, most on the head, of no known colour."""
-    corners = mesh.vertices[mesh.faces]
-    area = torch.linalg.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]).norm(dim=1) / 2
+    area = face_normals(mesh.vertices, mesh.faces).norm(dim=1) / 2
     density = torch.where(mesh.limb[mesh.faces[:, 0]] == HEAD_LIMB, HEAD_SHARE, 1.0)
     share = (area * density).double().cumsum(0)
     face = torch.searchsorted(share, (torch.arange(count) + 0.5) / count * share[-1]).clamp(max=len(area) - 1)
@@ -299,8 +298,7 @@ def _unseen(samples: _Samples, front: _Side, back: _Side, mask: torch.Tensor, ca
 
 def _tell(mesh: _Mesh, joint: torch.Tensor, mask: torch.Tensor, camera: Camera) -> None:
     """Warns where the photo shows only a part of the body, and names what is guessed."""
-    corners = mesh.rest[mesh.faces]
-    area = torch.linalg.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]).norm(dim=1)
+    area = face_normals(mesh.rest, mesh.faces).norm(dim=1)
     inside = looked_up(mask, camera.project(mesh.vertices[mesh.faces[:, 0]]), outside=False)
     of = joint[mesh.faces[:, 0]]
     share = {"all": float((area * inside).sum() / area.sum())}

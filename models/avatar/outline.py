@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 
 from ..drawing.camera import Camera
-from ..drawing.mesh import vertex_normals
+from ..drawing.mesh import face_normals, vertex_normals
 
 FARTHEST, DEEPEST = 0.08, 0.03  # m: clothes or hair above the body, and how far it may shrink; the rest is no outline
 EDGE_ON = 0.35  # largest cosine between a surface's normal and the view where it is the outline
@@ -57,8 +57,7 @@ def _membrane(gap: torch.Tensor, known: torch.Tensor, vertices: torch.Tensor, fa
     edges = torch.cat([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
     edges = torch.cat([edges, edges.flip(1)]).unique(dim=0)
     a, b = edges.unbind(1)
-    corners = vertices[faces]
-    area = torch.linalg.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]).norm(dim=1) / 2
+    area = face_normals(vertices, faces).norm(dim=1) / 2
     area = torch.zeros_like(gap).index_add_(0, faces.flatten(), (area / 3).repeat_interleave(3))
     diagonal = torch.bincount(a, minlength=len(gap)) + FAITH * known + area / REACH**2
 

@@ -1,6 +1,6 @@
-"""Rotations: axis-angle vectors (radians), 3×3 matrices, and unit quaternions in the order w, x, y, z.
+"""Rotations: axis-angle vectors (radians), 3×3 matrices, unit quaternions in the order w, x, y, z, and 6D vectors.
 
-Shapes are [...,3], [...,3,3] and [...,4]; every function keeps the dtype and device of its input.
+Shapes are [...,3], [...,3,3], [...,4] and [...,6]; every function keeps the dtype and device of its input.
 """
 
 import torch
@@ -75,6 +75,19 @@ def quaternion_to_matrix(quaternion: torch.Tensor) -> torch.Tensor:
         (2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)),
     )
     return torch.stack([torch.stack(row, -1) for row in rows], -2)
+
+
+def sixd_to_matrix(sixd: torch.Tensor) -> torch.Tensor:
+    """Rotations [...,3,3] of [...,6]: two vectors, made orthonormal (Gram-Schmidt), are the first two columns."""
+    a, b = sixd.unflatten(-1, (2, 3)).unbind(-2)
+    x = F.normalize(a, dim=-1)
+    y = F.normalize(b - (x * b).sum(-1, keepdim=True) * x, dim=-1)
+    return torch.stack([x, y, torch.linalg.cross(x, y)], dim=-1)
+
+
+def matrix_to_sixd(matrix: torch.Tensor) -> torch.Tensor:
+    """[...,6] of rotations [...,3,3]: their first two columns, one after the other."""
+    return matrix[..., :2].mT.flatten(-2)
 
 
 def slerp(a: torch.Tensor, b: torch.Tensor, t: torch.Tensor) -> torch.Tensor:

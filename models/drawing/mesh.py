@@ -91,11 +91,14 @@ def _check(vertices: torch.Tensor, faces: torch.Tensor, colours: torch.Tensor) -
 
 def vertex_normals(vertices: torch.Tensor, faces: torch.Tensor) -> torch.Tensor:
     """Unit normals [V, 3]: the faces' means, weighted by area."""
+    of_faces = face_normals(vertices, faces).repeat_interleave(3, 0)
+    return F.normalize(torch.zeros_like(vertices).index_add_(0, faces.flatten(), of_faces), dim=-1)
+
+
+def face_normals(vertices: torch.Tensor, faces: torch.Tensor) -> torch.Tensor:
+    """[F, 3]: outwards, each as long as twice its face's area, m²."""
     a, b, c = vertices[faces].unbind(1)
-    of_faces = torch.linalg.cross(b - a, c - a)
-    return F.normalize(
-        torch.zeros_like(vertices).index_add_(0, faces.flatten(), of_faces.repeat_interleave(3, 0)), dim=-1
-    )
+    return torch.linalg.cross(b - a, c - a)
 
 
 def _cut_near(triangles: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

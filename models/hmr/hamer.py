@@ -7,9 +7,10 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
+from ..body.rotation import sixd_to_matrix
 from ..checkpoint import CheckpointError, assign
 from .backbones import vitpose_backbone, vitpose_state
-from .decoder import TokenDecoder, sixd_to_matrix
+from .decoder import TokenDecoder
 from .files import part, read_released
 
 CROP = 256  # px; the network sees the middle 192 columns

@@ -9,10 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ..body.rotation import matrix_to_quaternion, quaternion_to_axis_angle
+from ..body.rotation import matrix_to_quaternion, quaternion_to_axis_angle, sixd_to_matrix
 from ..checkpoint import CheckpointError, assign
 from .backbones import dinov2_backbone, dinov2_state
-from .decoder import TokenDecoder, sixd_to_matrix
+from .decoder import TokenDecoder
 from .files import part, read_released
 
 PATCH = 14  # px

@@ -6,8 +6,8 @@ from typing import NamedTuple, Protocol
 
 import torch
 
+from ...models.body.rotation import matrix_to_sixd, sixd_to_matrix
 from ...models.drawing.camera import project
-from ...models.hmr.decoder import matrix_to_sixd, sixd_to_matrix
 from .losses import Losses, first_stage_losses, second_stage_losses
 
 RATE = 0.01

@@ -5,8 +5,7 @@ from collections.abc import Callable
 
 import torch
 
-from ...models.body.rotation import axis_angle_to_matrix
-from ...models.hmr.decoder import matrix_to_sixd, sixd_to_matrix
+from ...models.body.rotation import axis_angle_to_matrix, matrix_to_sixd, sixd_to_matrix
 from .body_points import BodyPoints
 from .fit import Fit, placed, project_body
 from .losses import geman_mcclure, second_stage_losses

@@ -5,8 +5,7 @@ import math
 import torch
 import torch.nn.functional as F
 
-from ...models.body.rotation import axis_angle_to_matrix, matrix_to_axis_angle
-from ...models.hmr.decoder import matrix_to_sixd, sixd_to_matrix
+from ...models.body.rotation import axis_angle_to_matrix, matrix_to_axis_angle, matrix_to_sixd, sixd_to_matrix
 
 _CUTOFF, _SPEED, _SPEED_CUTOFF = 1.2, 0.3, 1.0  # Hz, per unit of speed, Hz
 

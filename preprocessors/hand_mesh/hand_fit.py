@@ -6,9 +6,8 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 
-from ...models.body.rotation import quaternion_to_matrix
+from ...models.body.rotation import matrix_to_sixd, quaternion_to_matrix, sixd_to_matrix
 from ...models.drawing.camera import project
-from ...models.hmr.decoder import matrix_to_sixd, sixd_to_matrix
 from ..body_motion.losses import geman_mcclure, jitter, mean
 from .hand_model import HandModel
 

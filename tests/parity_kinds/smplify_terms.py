@@ -1,8 +1,13 @@
 """Temporal SMPLify: targets, terms and gradients, smoothing, and the whole fit on a linear body."""
 
 import torch
-from crafters.models.body.rotation import axis_angle_to_matrix, matrix_to_quaternion, quaternion_to_axis_angle
-from crafters.models.hmr.decoder import matrix_to_sixd, sixd_to_matrix
+from crafters.models.body.rotation import (
+    axis_angle_to_matrix,
+    matrix_to_quaternion,
+    matrix_to_sixd,
+    quaternion_to_axis_angle,
+    sixd_to_matrix,
+)
 from crafters.models.hmr.multihmr import unproject
 from crafters.preprocessors.body_motion.fit import Fit, Points, fit_motion, full_pose, placed
 from crafters.preprocessors.body_motion.fit import project_body as project
