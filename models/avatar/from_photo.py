@@ -13,8 +13,10 @@ import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
+from scipy.ndimage import distance_transform_edt
 
 from ..body.body import BodyModel
+from ..body.layout import EYES
 from ..body.motion import BodyMotion
 from ..body.rotation import matrix_to_quaternion, quaternion_product
 from ..body.skinning import blend, move
@@ -44,7 +46,7 @@ OTHER_SIDE = 0.01  # m: the other half of the body is that much farther away, wh
 NEIGHBOURS, SOURCES = 48, 8000
 FEWEST = 40  # places of known colour that a part of the body is filled in from
 R2 = (0.7548776662466927, 0.5698402909980532)  # spreads points evenly over a triangle
-EYES, HEAD = (23, 24), (15, 22, 23, 24)
+HEAD = (15, 22, *EYES)
 LIMBS = ((16, 18, 20, *range(25, 40)), (17, 19, 21, *range(40, 55)), (1, 4, 7, 10), (2, 5, 8, 11), (12, *HEAD))
 HEAD_LIMB = len(LIMBS)
 # By its joints; where colours come from instead, of a part that is not seen: hands are as bare as the face.
@@ -150,20 +152,16 @@ def _working_picture(
     inside = cv2.blur(inside, (3, 3), borderType=cv2.BORDER_REPLICATE) > 0.75
     core = torch.from_numpy(cv2.erode(inside.astype(np.uint8), np.ones((3, 3), np.uint8))).bool()
     inside = torch.from_numpy(inside)
-    _, nearest = _nearest_true(core if core.any() else inside)
+    core = core if core.any() else inside
+    _, nearest = _nearest_true(core)
     colours = torch.from_numpy(picture).flatten(0, 1)[nearest]
     return Camera.of(motion, 0), colours, inside, core
 
 
 def _nearest_true(mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Of every pixel: how far the nearest one is where `mask` [H,W] holds, px, and which that is (row · W + x)."""
-    distance, label = cv2.distanceTransformWithLabels(
-        (~mask).byte().numpy(), cv2.DIST_L2, cv2.DIST_MASK_5, labelType=cv2.DIST_LABEL_PIXEL
-    )
-    label = torch.from_numpy(label).long()
-    index = torch.zeros(int(label.max()) + 1, dtype=torch.long)
-    index[label[mask]] = torch.nonzero(mask.flatten())[:, 0]
-    return torch.from_numpy(distance), index[label]
+    distance, (row, column) = distance_transform_edt(~mask.numpy(), return_indices=True)
+    return torch.from_numpy(distance).float(), torch.from_numpy(row * mask.shape[1] + column).long()
 
 
 def _sides(mesh: _Mesh, camera: Camera) -> tuple[_Side, _Side]:
