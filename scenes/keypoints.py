@@ -1,4 +1,4 @@
-"""COCO-WholeBody's 133 keypoints on the Anny body, in the form that poses them like vertices."""
+"""COCO-WholeBody's 133 keypoints on the Anny body."""
 
 from functools import lru_cache
 
@@ -6,8 +6,6 @@ import torch
 import torch.nn.functional as F
 
 from ..models.body.anny import anny_body
-from ..models.body.body import BodyModel
-from ..models.body.layout import JOINTS
 
 # The left half of the 68 face points (the right half mirrors it), m on the mean body; the nearest skin is taken.
 _JAW = ((0.074, 0.325, 0.055), (0.072, 0.300, 0.058), (0.068, 0.276, 0.063), (0.061, 0.255, 0.072),
@@ -25,24 +23,16 @@ _INNER_LIP = ((0.022, 0.2615, 0.142), (0.010, 0.263, 0.151), (0.0, 0.263, 0.152)
               (0.0, 0.2598, 0.152))
 
 
-def keypoint_blend(body: BodyModel, points: torch.Tensor, joints: torch.Tensor) -> torch.Tensor:
-    """[133,220] for vertices `points` [V,3] and `joints` [55,3] of somebody at rest."""
-    weights = _regressor()  # [133,V+55]
-    skinning = torch.cat([body.skinning, torch.eye(JOINTS)])
-    used = weights.any(0)
-    weights, skinning, places = weights[:, used], skinning[used], torch.cat([points, joints])[used]
-    columns = [weights @ (skinning * place[:, None]) for place in (*places.unbind(1), torch.ones(len(places)))]
-    return torch.stack(columns, 2).flatten(1)
-
-
 @lru_cache(maxsize=1)
-def _regressor() -> torch.Tensor:
-    """[133,V+55]: each keypoint as a mean of vertices and joints; those of the face are vertices."""
+def regressor() -> tuple[torch.Tensor, torch.Tensor]:
+    """[133,n], [n]: each keypoint as a mean of some of the body's vertices and, from number V on, its joints."""
     body = anny_body()
     skin = body.faces[body.parts["head"]].unique()
     face = skin[torch.cdist(torch.tensor(_face()), body.template[skin]).argmin(1)]
     points = body.keypoints
-    return torch.cat([points[:23], F.one_hot(face, points.shape[1]).to(points), points[23:]])
+    points = torch.cat([points[:23], F.one_hot(face, points.shape[1]).to(points), points[23:]])
+    used = points.any(0)
+    return points[:, used], torch.nonzero(used)[:, 0]
 
 
 def _face() -> list[tuple[float, float, float]]:

@@ -13,7 +13,6 @@ import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
-from scipy.ndimage import distance_transform_edt
 
 from ..body.body import BodyModel
 from ..body.layout import EYES
@@ -152,16 +151,20 @@ def _working_picture(
     inside = cv2.blur(inside, (3, 3), borderType=cv2.BORDER_REPLICATE) > 0.75
     core = torch.from_numpy(cv2.erode(inside.astype(np.uint8), np.ones((3, 3), np.uint8))).bool()
     inside = torch.from_numpy(inside)
-    core = core if core.any() else inside
-    _, nearest = _nearest_true(core)
+    _, nearest = _nearest_true(core if core.any() else inside)
     colours = torch.from_numpy(picture).flatten(0, 1)[nearest]
     return Camera.of(motion, 0), colours, inside, core
 
 
 def _nearest_true(mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Of every pixel: how far the nearest one is where `mask` [H,W] holds, px, and which that is (row · W + x)."""
-    distance, (row, column) = distance_transform_edt(~mask.numpy(), return_indices=True)
-    return torch.from_numpy(distance).float(), torch.from_numpy(row * mask.shape[1] + column).long()
+    distance, label = cv2.distanceTransformWithLabels(
+        (~mask).byte().numpy(), cv2.DIST_L2, cv2.DIST_MASK_5, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    label = torch.from_numpy(label).long()
+    index = torch.zeros(int(label.max()) + 1, dtype=torch.long)
+    index[label[mask]] = torch.nonzero(mask.flatten())[:, 0]
+    return torch.from_numpy(distance), index[label]
 
 
 def _sides(mesh: _Mesh, camera: Camera) -> tuple[_Side, _Side]:
