@@ -27,7 +27,6 @@ _NEEDED = {
     "aiohttp": "aiohttp",
     "accelerate": "accelerate",
     "anny": "anny",
-    "scipy": "scipy.sparse",
     "sentencepiece": "sentencepiece",
     "smplx": "smplx.lbs",
     "tqdm": "tqdm",

@@ -1,10 +1,7 @@
 """A body's surface moved outwards or inwards until its outline is that of the person in a mask."""
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from scipy.sparse import coo_matrix, diags
-from scipy.sparse.linalg import spsolve
 
 from ..drawing.camera import Camera
 from ..drawing.mesh import face_normals, vertex_normals
@@ -14,6 +11,7 @@ EDGE_ON = 0.35  # largest cosine between a surface's normal and the view where i
 REACH = 0.08  # m: how far along the surface what an outline shows is felt
 FAITH = 4.0  # of an outline's vertex, beside one edge of the mesh
 WRIST = 20  # hands, joints from here on, are too thin to be measured
+STEPS = 150
 
 
 def fit_outline(
@@ -55,14 +53,29 @@ def _gaps(
 
 
 def _membrane(gap: torch.Tensor, known: torch.Tensor, vertices: torch.Tensor, faces: torch.Tensor) -> torch.Tensor:
-    """`gap` spread over the surface: a membrane held at known places, springing back to 0."""
+    """`gap` spread over the surface by conjugate gradients: a membrane held at known places, springing back to 0."""
     edges = torch.cat([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
-    a, b = torch.cat([edges, edges.flip(1)]).unique(dim=0).T.numpy()
-    area = (face_normals(vertices, faces).norm(dim=1) / 6).repeat_interleave(3)  # each corner's share
-    held, area = FAITH * known, torch.zeros_like(gap).index_add_(0, faces.flatten(), area)
-    diagonal = np.bincount(a, minlength=len(gap)) + (held + area / REACH**2).numpy()
-    system = diags(diagonal) - coo_matrix((np.ones(len(a)), (a, b)))
-    return torch.from_numpy(spsolve(system.tocsc(), (held * gap).numpy())).to(gap)
+    edges = torch.cat([edges, edges.flip(1)]).unique(dim=0)
+    a, b = edges.unbind(1)
+    area = face_normals(vertices, faces).norm(dim=1) / 2
+    area = torch.zeros_like(gap).index_add_(0, faces.flatten(), (area / 3).repeat_interleave(3))
+    diagonal = torch.bincount(a, minlength=len(gap)) + FAITH * known + area / REACH**2
+
+    def system(x: torch.Tensor) -> torch.Tensor:
+        return diagonal * x - torch.zeros_like(x).index_add_(0, a, x[b])
+
+    x = torch.zeros_like(gap)
+    rest = FAITH * gap * known
+    along = ahead = rest / diagonal
+    for _ in range(STEPS):
+        product, before = system(along), rest @ ahead
+        if before < 1e-12:
+            break
+        step = before / (along @ product)
+        x, rest = x + step * along, rest - step * product
+        ahead = rest / diagonal
+        along = ahead + (rest @ ahead) / before * along
+    return x
 
 
 def looked_up(picture: torch.Tensor, at: torch.Tensor, outside: float) -> torch.Tensor:
