@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 from crafters.models.avatar.animate import Animator, Posed, animate
 from crafters.models.avatar.rig import rig_from_body
-from crafters.models.body.body import load_body_model
+from crafters.models.body.load import load_body_model
 from crafters.models.body.motion import BodyMotion
 
 sys.path.append(str(Path(__file__).resolve().parent.parent / "tests"))

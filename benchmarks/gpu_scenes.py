@@ -10,7 +10,7 @@ import torch
 from animate import frames_per_second, random_motion
 from crafters.host.memory import Managed
 from crafters.models.avatar.rig import rig_from_body
-from crafters.models.body.body import load_body_model
+from crafters.models.body.load import load_body_model
 from crafters.models.checkpoint import DTYPES
 from crafters.models.drawing.rasterize import rasterize
 from crafters.models.propainter.flow_completion import FlowCompletion

@@ -16,7 +16,8 @@ from pathlib import Path
 import numpy as np
 import torch
 from crafters.models.avatar.files import load_avatar
-from crafters.models.drawing.rasterize import Camera, rasterize
+from crafters.models.drawing.camera import Camera
+from crafters.models.drawing.rasterize import rasterize
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent / "tests"))

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from ..host.folders import OWN
 from ..host.folders import path as find_model
 from ..models.avatar.standing import AS_STORED, POSES, unposed
-from ..models.body.body import ANNY
+from ..models.body.load import BUILT_IN, load_body_model
 from .numbers import number
 
 if TYPE_CHECKING:
@@ -54,7 +54,9 @@ def register(commands) -> None:
         help="skip so many frames of the motion, where the film was cut at its beginning; default: %(default)s",
     )
     weights = animate.add_argument_group("weights")
-    weights.add_argument("--body", default="smplx/SMPLX_NEUTRAL.npz", help=f"or {ANNY}; default: %(default)s")
+    weights.add_argument(
+        "--body", default="smplx/SMPLX_NEUTRAL.npz", help=f"or {', '.join(BUILT_IN)}; default: %(default)s"
+    )
     weights.add_argument("--lhm", help="LHM's model.safetensors, the exact rig of avatars that it made")
     weights.add_argument(
         "--constraint", help="LHM's human_prior_constrain.npz: which gaussians keep their direction; not with --lhm"
@@ -169,11 +171,11 @@ def _scene(args: argparse.Namespace, first: bool, skip: int = 0, pose: str = AS_
     from ..models.avatar.files import load_avatar
     from ..models.avatar.render import render_avatar, render_body
     from ..models.avatar.rig import read_constraint, rig_from_body, rig_from_lhm
-    from ..models.body.body import load_body_model
     from ..models.body.motion_files import read_motion
 
     width, height = args.size
-    avatar, body = load_avatar(args.avatar), load_body_model(args.body if args.body == ANNY else _find(args.body, OWN))
+    avatar = load_avatar(args.avatar)
+    body = load_body_model(args.body if args.body in BUILT_IN else _find(args.body, OWN))
     photo, mask = read_photo(args.character)
     reference = fit_reference(photo, height, width, mask)
     background, fps = read_clip(args.background, frames=args.frames)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..host import folders
-from ..models.body.body import ANNY
+from ..models.body.load import ANNY
 from .numbers import number
 
 NONE = "none"
@@ -167,7 +167,7 @@ def _tools(chosen: dict[str, str]) -> dict[str, Any]:
         return Managed(ProPainter.from_files(*paths, network_dtype()))
 
     def body(file: Path | str):
-        from ..models.body.body import load_body_model
+        from ..models.body.load import load_body_model
 
         return load_body_model(file)
 

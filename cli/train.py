@@ -20,7 +20,8 @@ def _without_amx() -> None:
 
 
 def _anchorcrafter():
-    from ..training.anchorcrafter.task import AnchorSettings, AnchorTask
+    from ..training.anchorcrafter.settings import AnchorSettings
+    from ..training.anchorcrafter.task import AnchorTask
 
     return AnchorSettings, lambda own, run: AnchorTask(own, run.frames, run.seed)
 

@@ -10,7 +10,7 @@ from ..host import folders
 from ..host.memory import compute_device, to_output
 from ..host.progress import Progress
 from ..models.avatar.standing import AS_STORED, POSES, unposed
-from ..models.body.body import ANNY
+from ..models.body.load import BUILT_IN, load_body_model
 from .previews import stills
 from .types import Avatar, BodyModel, BodyMotion, Rig
 
@@ -107,15 +107,14 @@ class CraftersLoadBodyModel(io.ComfyNode):
     @classmethod
     def execute(cls, body):
         from ..models.avatar.render import render_body_still
-        from ..models.body.body import load_body_model
 
-        loaded = load_body_model(body if body == ANNY else folders.path(body, folders.OWN))
+        loaded = load_body_model(body if body in BUILT_IN else folders.path(body, folders.OWN))
         return io.NodeOutput(loaded, ui=stills(render_body_still(loaded)))
 
 
 def _body_models() -> list[str]:
     names = folders.names(folders.OWN, suffixes={".npz"})
-    return [*sorted(names, key=lambda name: ("smplx" not in name.lower(), name)), ANNY]
+    return [*sorted(names, key=lambda name: ("smplx" not in name.lower(), name)), *BUILT_IN]
 
 
 class CraftersRigAvatar(io.ComfyNode):

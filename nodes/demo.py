@@ -7,7 +7,7 @@ from comfy_api.latest import io
 from ..host.memory import to_output
 from ..host.progress import Progress
 from ..scenes.exercise import EXERCISES
-from ..scenes.motion import PRESENTATIONS
+from ..scenes.presenting import PRESENTATIONS
 from .types import Avatar, BodyModel, BodyMotion, PoseKeypoint
 
 CATEGORY = "Crafters/Demo"

@@ -206,7 +206,7 @@ class CraftersPreviewAvatar(io.ComfyNode):
 
     @classmethod
     def execute(cls, avatar, frames, width, height):
-        from ..models.avatar.turntable import render_turntable
+        from ..models.avatar.render import render_turntable
 
         images = render_turntable(avatar, frames, width, height, Progress("Preview Avatar"))
         return io.NodeOutput(images, ui=stills(images))

@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 
 from ..media.frames import each_frame
+from ..models.drawing.camera import Camera
 from ..models.drawing.mesh import vertex_normals, visible_surface
-from ..models.drawing.rasterize import Camera
 
 HAND_COLOUR = (0.65098039, 0.74117647, 0.85882353)  # linear RGB, HaMeR's light blue
 GAMMA = 2.2

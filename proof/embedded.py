@@ -28,7 +28,7 @@ from ..models.avatar.files import load_avatar
 from ..models.avatar.render import render_avatar, render_body
 from ..models.avatar.rig import rig_from_body
 from ..models.avatar.standing import unposed
-from ..models.body.body import ANNY, load_body_model
+from ..models.body.load import ANNY, load_body_model
 from ..models.body.motion_files import read_motion
 from ..models.clip_vision import ClipVision
 from ..preprocessors.person.size import fit_person

@@ -15,7 +15,7 @@ from ..models.avatar.gaussians import Avatar
 from ..models.avatar.render import render_avatar, render_body
 from ..models.body.anny import anny_body
 from ..models.body.motion import BodyMotion
-from ..models.drawing.rasterize import Camera
+from ..models.drawing.camera import Camera
 from ..training.datasets.anicrafter import BLEND, MASK, MESH, REFERENCE, SOURCE
 from . import LANDSCAPE
 from .avatar import avatar_rig, degrade, misjudge, scene_avatar
@@ -90,8 +90,7 @@ def character_photo(person: Person, height: int) -> np.ndarray:
     vertices = vertices - (low + high) / 2 + torch.tensor([0, 0, STANDS])
     focal = FILLS * height * (STANDS - 0.5) / float(high[1] - low[1])
     width = round(height * ASPECT)
-    camera = Camera((focal, focal), (width / 2, height / 2), (width, height))
-    picture = render([[Mesh(vertices, person.faces, person.colours)]], camera)
+    picture = render([[Mesh(vertices, person.faces, person.colours)]], Camera.centred(focal, width, height))
     return picture.over(np.full((height, width, 3), 255.0))
 
 

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from ..models.avatar.gaussians import Avatar
-from ..models.avatar.rig import Rig, blend, move, neutral_pose
+from ..models.avatar.rig import Rig, neutral_pose
 from ..models.body.anny import anny_body
 from ..models.body.motion import BodyMotion
 from ..models.body.rotation import (
@@ -19,8 +19,9 @@ from ..models.body.rotation import (
     quaternion_product,
     quaternion_to_axis_angle,
 )
-from ..models.drawing.mesh import vertex_normals, visible_surface
-from ..models.drawing.rasterize import Camera
+from ..models.body.skinning import blend, move
+from ..models.drawing.camera import Camera
+from ..models.drawing.mesh import face_normals, vertex_normals, visible_surface
 from .person import Person
 from .render import AMBIENT, DIFFUSE, LAMP
 from .surface import Surface
@@ -39,9 +40,8 @@ def scene_avatar(person: Person, gaussians: int = 20_000, seed: int = 0) -> Avat
     generator = torch.Generator().manual_seed(seed)
     body = anny_body()
     surface = replace(person.surface, faces=_visible(person.surface))
-    corners = surface.points[surface.faces]  # [F,3,3]
-    cross = torch.linalg.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    face = torch.multinomial(cross.norm(dim=1), gaussians, replacement=True, generator=generator)
+    area = face_normals(surface.points, surface.faces).norm(dim=1) / 2
+    face = torch.multinomial(area, gaussians, replacement=True, generator=generator)
     weights = _barycentric(torch.rand(2, gaussians, generator=generator))
 
     def sampled(values: torch.Tensor) -> torch.Tensor:
@@ -56,7 +56,7 @@ def scene_avatar(person: Person, gaussians: int = 20_000, seed: int = 0) -> Avat
     place = torch.linalg.solve(undone[..., :3], (unshaped - undone[..., 3])[..., None]).squeeze(-1)
 
     normal = F.normalize(sampled(vertex_normals(surface.points, surface.faces)), dim=1)
-    radius = SPREAD * (cross.norm(dim=1).sum() / 2 / gaussians).sqrt()
+    radius = SPREAD * (area.sum() / gaussians).sqrt()
     return Avatar(
         offset=place - anchor,
         points=anchor,
@@ -147,7 +147,7 @@ def _visible(surface: Surface) -> torch.Tensor:
     """The faces [f,3] that are seen from some side: not skin below clothes."""
     seen = torch.zeros(len(surface.faces), dtype=torch.bool)
     middle = (surface.points.amax(0) + surface.points.amin(0)) / 2
-    camera = Camera((VIEW * VIEW_DISTANCE / 2,) * 2, (VIEW / 2,) * 2, (VIEW, VIEW))
+    camera = Camera.centred(VIEW * VIEW_DISTANCE / 2, VIEW, VIEW)
     for turn in (*((0, i * torch.pi / 3, 0) for i in range(6)), (torch.pi / 2, 0, 0), (-torch.pi / 2, 0, 0)):
         matrix = axis_angle_to_matrix(torch.tensor(turn, dtype=torch.float32))
         points = (surface.points - middle) @ matrix.T + torch.tensor([0, 0, VIEW_DISTANCE])

@@ -2,11 +2,11 @@
 
 import torch
 
+from ..models.body.layout import HIP, PELVIS
 from .look import Colour, Look
 from .solids import tube
 from .surface import Field, Surface, ellipsoid, ramp
 
-LEFT_HIP, RIGHT_HIP, PELVIS = 1, 2, 0
 WAIST, HEM, TUCKED, SHORTS, ANKLE, WRIST, SHORT_SLEEVE = -0.34, -0.40, -0.25, -0.62, -1.15, 0.64, 0.35
 HIDDEN = 0.012  # m inside a garment's border the skin is not seen
 WHITE: Colour = (0.94, 0.94, 0.92)
@@ -139,7 +139,7 @@ def _skirt(body: Surface, colour: Colour, around: int = 48) -> Surface:
     skinning = torch.zeros(len(mean), body.skinning.shape[1])
     legs = _step(mean[:, 1], -0.30, -0.56) * 0.95
     left = _step(mean[:, 0], -0.14, 0.14)
-    skinning[:, LEFT_HIP], skinning[:, RIGHT_HIP], skinning[:, PELVIS] = legs * left, legs * (1 - left), 1 - legs
+    skinning[:, [HIP["left"], HIP["right"], PELVIS]] = torch.stack([legs * left, legs * (1 - left), 1 - legs], 1)
     colours = torch.tensor(colour).expand_as(mean)
     return Surface(points.view(-1, 3), mean, skinning, colours, torch.cat([faces, *lids]))
 

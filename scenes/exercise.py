@@ -5,14 +5,14 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from ..models.body.rotation import axis_angle_to_matrix
-from .limbs import ELBOW, HEAD, NECK, PELVIS, SHOULDER, SIDES, SIGN, SPINES, globals_of, to_axis_angle
+from ..models.body.layout import ANKLE, ELBOW, HEAD, HIP, KNEE, NECK, PELVIS, SHOULDER, SIDES, SPINES
+from ..models.body.rotation import axis_angle_to_matrix, matrix_to_axis_angle
+from .limbs import SIGN, globals_of
 from .person import Person
 
 DISTANCE = 4.2  # m from the camera to the pelvis
 FLOOR = 0.43  # of the picture's height, below its middle
 ANKLES_AND_TOES = (7, 8, 10, 11)
-HIP, KNEE, FOOT = ({"left": joint, "right": joint + 1} for joint in (1, 4, 7))
 HANGING = 1.2  # radians that an arm turns down from the T-pose
 
 
@@ -34,7 +34,7 @@ class _Body:
             vector = torch.zeros(len(self.time), 3, dtype=torch.float64)
             vector[:, "xyz".index(axis)] = angle
             matrix = matrix @ axis_angle_to_matrix(vector)
-        self.pose[:, joint] = to_axis_angle(matrix)
+        self.pose[:, joint] = matrix_to_axis_angle(matrix)
 
     def arm(self, side: str, swing: torch.Tensor | float = 0.0, down: torch.Tensor | float = HANGING,
             bend: torch.Tensor | float = 0.25) -> None:
@@ -48,7 +48,7 @@ class _Body:
         """`lift`: the thigh forwards; `bend`: of the knee; `out`: to the side. The foot stays level."""
         self.set(HIP[side], z=SIGN[side] * out, x=-torch.as_tensor(lift))
         self.set(KNEE[side], x=bend)
-        self.set(FOOT[side], x=torch.as_tensor(lift) - bend, z=-SIGN[side] * out)
+        self.set(ANKLE[side], x=torch.as_tensor(lift) - bend, z=-SIGN[side] * out)
 
 
 def exercise(
@@ -74,7 +74,7 @@ def exercise(
     turn = torch.zeros_like(upside)
     turn[:, 1] = body.yaw
     lean = axis_angle_to_matrix(body.pose[:, PELVIS])
-    body.pose[:, PELVIS] = to_axis_angle(axis_angle_to_matrix(upside) @ axis_angle_to_matrix(turn) @ lean)
+    body.pose[:, PELVIS] = matrix_to_axis_angle(axis_angle_to_matrix(upside) @ axis_angle_to_matrix(turn) @ lean)
 
     height = float(person.template[:, 1].max() - person.template[:, 1].min())
     extent = height / rng.uniform(0.71, 0.79)

@@ -6,11 +6,11 @@ from dataclasses import replace
 import numpy as np
 import torch
 
+from ..models.body.layout import EYES, HEAD
 from .look import Colour, Look
 from .solids import tube
 from .surface import Field, Surface, ellipsoid, rigid, upright
 
-HEAD, EYE_JOINTS = 15, (23, 24)
 EYE_RADII = (0.0195, 0.0175, 0.0165)
 PUPIL, IRIS = 0.26, 0.58  # angles from the gaze to their borders
 RIM = (0.0235, 0.020)  # m: half width and height of a spectacle glass
@@ -48,7 +48,7 @@ def eyes(centres: torch.Tensor, look: Look) -> list[Surface]:
     colours = torch.stack([ink, ink, iris, iris, white, white, white, white]).repeat_interleave(24, 0)
     lid_colour = tuple(np.array(look.skin) * 0.9)
     parts = []
-    for centre, joint in zip(centres, EYE_JOINTS, strict=True):
+    for centre, joint in zip(centres, EYES, strict=True):
         centre = centre + torch.tensor([0.0, 0.001, 0.004])
         parts.append(rigid(*ellipsoid(centre, EYE_RADII, rings), joint, colours))
         spark = centre + torch.tensor([0.0035, 0.0050, EYE_RADII[2] * 0.93])

@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 import torch
 
+from ..models.body.layout import FIRST_FINGER, WRIST
 from ..models.body.rotation import axis_angle_to_matrix
-from .keypoints import FIRST_FINGER
-from .limbs import MIDDLE, SIGN, WRIST, Hand, orthonormal
+from .limbs import SIGN, Hand, orthonormal
 from .person import Person
 
 Distance = Callable[[torch.Tensor], torch.Tensor]  # [...,3] m in the product's frame → [...] m, below 0 inside
@@ -129,7 +129,7 @@ def _placed(
 ) -> Hand:
     """A hand that touches `contact` with its palm, `knuckle` of the way from the wrist to the knuckles."""
     along, palm = orthonormal(along, palm)
-    length = float((person.joints[MIDDLE[side]] - person.joints[WRIST[side]]).norm())
+    length = float((person.joints[FIRST_FINGER[side] + 3] - person.joints[WRIST[side]]).norm())
     return Hand((contact - PALM * palm - knuckle * length * along)[None], along[None], palm[None])
 
 

@@ -3,11 +3,11 @@
 import numpy as np
 import torch
 
+from ..models.body.layout import HEAD, NECK, SPINES
 from .look import Colour, Look
 from .solids import loft, tube
 from .surface import Surface, ellipsoid, ramp, rigid, upright
 
-NECK, HEAD, CHEST = 12, 15, 9
 THICKNESS = {"afro": 0.045, "swept": 0.020, "bun": 0.009}  # m; 0.013 otherwise
 # Rings of hair that hangs down: height, half width, half depth.
 BOB = ((0.41, 0.050, 0.040), (0.385, 0.084, 0.064), (0.33, 0.099, 0.076), (0.26, 0.106, 0.080), (0.215, 0.098, 0.074),
@@ -99,7 +99,7 @@ def _volume(head: Surface, colour: Colour, rings: tuple[tuple[float, float, floa
     points = surface.points + ramp(height, (0.10, 0.24), (-0.054, 0.022))[:, None] * torch.tensor([0.0, 0, 1])
     up, low = (ramp(height, places, (0, 1)) for places in ((0.16, 0.30), (0.02, 0.16)))
     skinning = torch.zeros_like(surface.skinning)
-    skinning[:, HEAD], skinning[:, NECK], skinning[:, CHEST] = up, (1 - up) * low, (1 - up) * (1 - low)
+    skinning[:, HEAD], skinning[:, NECK], skinning[:, SPINES[-1]] = up, (1 - up) * low, (1 - up) * (1 - low)
     shift = head.points.mean(0) - head.mean.mean(0)
     return Surface(points + shift, points, skinning, surface.colours, surface.faces)
 

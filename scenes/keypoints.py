@@ -1,78 +1,38 @@
-"""COCO-WholeBody's 133 keypoints on the Anny body, in the form that poses them like vertices."""
+"""COCO-WholeBody's 133 keypoints on the Anny body."""
 
 from functools import lru_cache
 
 import torch
+import torch.nn.functional as F
 
-from ..models.body.anny import AnnyBody, anny
-from ..models.body.body import JOINTS
+from ..models.body.anny import anny_body
 
-WRISTS = {"left": 20, "right": 21}
-FIRST_FINGER = {"left": 25, "right": 40}
-_FINGER_ORDER = (4, 0, 1, 3, 2)  # thumb, index, middle, ring, little of SMPL-X's index, middle, little, ring, thumb
 # The left half of the 68 face points (the right half mirrors it), m on the mean body; the nearest skin is taken.
 _JAW = ((0.074, 0.325, 0.055), (0.072, 0.300, 0.058), (0.068, 0.276, 0.063), (0.061, 0.255, 0.072),
         (0.053, 0.238, 0.090), (0.043, 0.226, 0.106), (0.030, 0.219, 0.122), (0.015, 0.214, 0.134),
         (0.0, 0.213, 0.140))
-_BROW = (
-    (0.052, 0.356, 0.125),
-    (0.044, 0.361, 0.135),
-    (0.034, 0.362, 0.142),
-    (0.024, 0.360, 0.147),
-    (0.013, 0.357, 0.150),
-)
+_BROW = ((0.052, 0.356, 0.125), (0.044, 0.361, 0.135), (0.034, 0.362, 0.142), (0.024, 0.360, 0.147),
+         (0.013, 0.357, 0.150))
 _NOSE = ((0, 0.333, 0.150), (0, 0.320, 0.156), (0, 0.307, 0.163), (0, 0.295, 0.169))
 _NOSTRIL = ((0.014, 0.286, 0.148), (0.008, 0.283, 0.154), (0.0, 0.281, 0.158))
 _EYE = ((0.0145, 0.330, 0.140), (0.023, 0.338, 0.143), (0.037, 0.338, 0.141), (0.0455, 0.331, 0.132),
-        (0.037, 0.324, 0.139), (0.023, 0.324, 0.142))  # fmt: skip  # inner corner first
+        (0.037, 0.324, 0.139), (0.023, 0.324, 0.142))  # inner corner first
 _LIP = ((0.025, 0.2615, 0.140), (0.016, 0.268, 0.149), (0.007, 0.271, 0.155), (0.0, 0.2695, 0.156),
         (0.016, 0.2545, 0.149), (0.008, 0.2515, 0.153), (0.0, 0.2505, 0.155))
-_INNER_LIP = (
-    (0.022, 0.2615, 0.142),
-    (0.010, 0.263, 0.151),
-    (0.0, 0.263, 0.152),
-    (0.010, 0.260, 0.150),
-    (0.0, 0.2598, 0.152),
-)
-
-
-def keypoint_blend(body: AnnyBody, points: torch.Tensor, joints: torch.Tensor) -> torch.Tensor:
-    """[133,220] for vertices `points` [V,3] and `joints` [55,3] of somebody at rest."""
-    weights = _regressor()  # [133,V+55]
-    skinning = torch.cat([body.model.skinning, torch.eye(JOINTS)])
-    used = weights.any(0)
-    weights, skinning, places = weights[:, used], skinning[used], torch.cat([points, joints])[used]
-    columns = [weights @ (skinning * place[:, None]) for place in (*places.unbind(1), torch.ones(len(places)))]
-    return torch.stack(columns, 2).flatten(1)
+_INNER_LIP = ((0.022, 0.2615, 0.142), (0.010, 0.263, 0.151), (0.0, 0.263, 0.152), (0.010, 0.260, 0.150),
+              (0.0, 0.2598, 0.152))
 
 
 @lru_cache(maxsize=1)
-def _regressor() -> torch.Tensor:
-    """[133,V+55]: each keypoint as a mean of vertices, or as a joint."""
-    body = anny()
-    template, count = body.model.template, len(body.model.template)
-    places = torch.tensor(_face())
-    skin = body.model.faces[body.parts["head"]].unique()
-    face = skin[torch.cdist(places, template[skin]).argmin(1)]
-    rows = torch.zeros(133, count + JOINTS)
-    rows[:23, :count] = body.keypoints
-    rows[torch.arange(23, 91), face] = 1
-    for first, side in ((91, "left"), (112, "right")):
-        rows[first, count + WRISTS[side]] = 1
-        for finger, at in enumerate(_FINGER_ORDER):
-            joint = FIRST_FINGER[side] + 3 * at
-            for bone in range(3):
-                rows[first + 1 + 4 * finger + bone, count + joint + bone] = 1
-            rows[first + 4 + 4 * finger, _tip(joint + 2)] = 1
-    return rows
-
-
-def _tip(joint: int) -> int:
-    """The vertex of the last finger bone that is farthest along it."""
-    model = anny().model
-    along = model.skeleton.joints[joint] - model.skeleton.joints[joint - 1]
-    own = model.skinning.argmax(1) == joint
-    return int(torch.where(own, model.template @ along, -torch.inf).argmax())
+def regressor() -> tuple[torch.Tensor, torch.Tensor]:
+    """[133,n], [n]: each keypoint as a mean of some of the body's vertices and, from number V on, its joints."""
+    body = anny_body()
+    skin = body.faces[body.parts["head"]].unique()
+    face = skin[torch.cdist(torch.tensor(_face()), body.template[skin]).argmin(1)]
+    points = body.keypoints
+    points = torch.cat([points[:23], F.one_hot(face, points.shape[1]).to(points), points[23:]])
+    used = points.any(0)
+    return points[:, used], torch.nonzero(used)[:, 0]
 
 
 def _face() -> list[tuple[float, float, float]]:

@@ -5,15 +5,12 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
-from ..models.body.anny import frame
-from ..models.body.rotation import axis_angle_to_matrix, matrix_to_quaternion, quaternion_to_axis_angle
+from ..models.body.layout import COLLAR, ELBOW, HEAD, NECK, SHOULDER, SPINES, WRIST
+from ..models.body.rotation import axis_angle_to_matrix, frame, matrix_to_axis_angle, matrix_to_quaternion
+from ..models.body.skinning import move
 from .person import Person
 
-PELVIS, SPINES, NECK, HEAD = 0, (3, 6, 9), 12, 15
-SIDES = ("left", "right")
 SIGN = {"left": 1.0, "right": -1.0}  # of x, at rest and, for somebody who faces the camera, in the picture
-COLLAR, SHOULDER, ELBOW, WRIST = ({"left": joint, "right": joint + 1} for joint in (13, 16, 18, 20))
-MIDDLE = {"left": 28, "right": 43}  # first joint of the middle finger
 REACH = 0.985  # of the arm's length: the elbow is never quite straight
 
 
@@ -65,9 +62,9 @@ def reach(person: Person, pose: torch.Tensor, trans: torch.Tensor, side: str, ha
     axis = F.normalize(wrist - elbow, dim=0)
     twist = twist_angle(fore_turn.mT @ goal, axis) / 2
     fore_turn = fore_turn @ axis_angle_to_matrix(twist[:, None] * axis)
-    pose[:, SHOULDER[side]] = to_axis_angle(parent.mT @ upper_turn)
-    pose[:, ELBOW[side]] = to_axis_angle(upper_turn.mT @ fore_turn)
-    pose[:, WRIST[side]] = to_axis_angle(fore_turn.mT @ goal)
+    pose[:, SHOULDER[side]] = matrix_to_axis_angle(parent.mT @ upper_turn)
+    pose[:, ELBOW[side]] = matrix_to_axis_angle(upper_turn.mT @ fore_turn)
+    pose[:, WRIST[side]] = matrix_to_axis_angle(fore_turn.mT @ goal)
 
 
 def look_at(person: Person, pose: torch.Tensor, trans: torch.Tensor, target: torch.Tensor, limit: float = 0.6) -> None:
@@ -83,8 +80,7 @@ def globals_of(person: Person, pose: torch.Tensor, trans: torch.Tensor) -> tuple
     """Each joint's rotation from the rest pose [F,55,3,3] and place [F,55,3] m."""
     joints = person.joints.to(pose)
     transforms = person.skeleton.transforms(pose, joints)
-    turn = transforms[..., :3, :3]
-    return turn, (turn @ joints[:, :, None])[..., 0] + transforms[..., :3, 3] + trans[:, None]
+    return transforms[..., :3, :3], move(transforms, joints) + trans[:, None]
 
 
 def twist_angle(rotation: torch.Tensor, axis: torch.Tensor) -> torch.Tensor:
@@ -94,11 +90,6 @@ def twist_angle(rotation: torch.Tensor, axis: torch.Tensor) -> torch.Tensor:
     step = torch.diff(angle)
     turns = torch.cat([step.new_zeros(1), (step / (2 * torch.pi)).round().cumsum(0)])
     return angle - 2 * torch.pi * turns
-
-
-def to_axis_angle(rotation: torch.Tensor) -> torch.Tensor:
-    """[...,3,3] → [...,3]."""
-    return quaternion_to_axis_angle(matrix_to_quaternion(rotation))
 
 
 def orthonormal(along: torch.Tensor, normal: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

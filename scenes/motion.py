@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from ..models.body.motion import BodyMotion
-from ..models.drawing.rasterize import Camera
+from ..models.drawing.camera import Camera
 from .exercise import EXERCISES, exercise
 from .look import SPLITS
 from .person import Person
@@ -35,8 +35,7 @@ class SceneMotion:
 
     def camera(self, size: tuple[int, int]) -> Camera:
         """For a picture of `size` (width, height) px."""
-        focal = size[1] * self.distance / self.extent
-        return Camera((focal, focal), (size[0] / 2, size[1] / 2), tuple(size))
+        return Camera.centred(size[1] * self.distance / self.extent, *size)
 
     def body_motion(self, person: Person, size: tuple[int, int]) -> BodyMotion:
         """As the avatar's nodes take it, frames numbered from 0."""

@@ -1,17 +1,17 @@
 """Synthetic people: the Anny body in a made-up look, posed by SMPL-X parameters."""
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 import torch
 
-from ..models.body.anny import AnnyBody, anny
-from ..models.body.body import JOINTS, Skeleton
+from ..models.body.anny import anny_body
+from ..models.body.body import BodyModel, Skeleton
+from ..models.body.layout import JOINTS, SIDES
 from .clothes import dress
 from .face import eyes, glasses, paint_face
 from .hair import hair
-from .keypoints import keypoint_blend
+from .keypoints import regressor
 from .look import SPLITS, Colour, Look, draw_look
 from .surface import Surface, join
 
@@ -23,7 +23,7 @@ class Person:
     """Somebody in the T-pose, as SMPL-X has it: y up, facing +z, left = +x, m.
 
     `surface`: skin, clothes and hair as one mesh. `betas` [10] of the Anny body, `skeleton` and the `joints` [55,3] at
-    rest. `hands`: both hands' skin, closed at the wrist. `blend` [133,220]: the keypoints, posed like vertices.
+    rest. `hands`: both hands' skin, closed at the wrist. `marks`: what the keypoints are means of, without faces.
     """
 
     seed: int
@@ -34,7 +34,7 @@ class Person:
     joints: torch.Tensor
     surface: Surface
     hands: Surface
-    blend: torch.Tensor
+    marks: Surface
 
     @property
     def template(self) -> torch.Tensor:
@@ -58,34 +58,19 @@ class Person:
 
     def vertices(self, pose: torch.Tensor, trans: torch.Tensor) -> torch.Tensor:
         """[F,V,3] m for `pose` [F,55,3] axis-angle and `trans` [F,3] m, float32, in the frame that these are in."""
-        return self._posed(self._surface_blend, pose, trans)
+        return self.surface.posed(self._transforms(pose), trans)
 
     def keypoints(self, pose: torch.Tensor, trans: torch.Tensor) -> torch.Tensor:
         """[F,133,3] m: COCO-WholeBody's body 17, feet 6, face 68, left hand 21, right hand 21."""
-        return self._posed(self.blend, pose, trans)
+        weights, _ = regressor()
+        return weights @ self.marks.posed(self._transforms(pose), trans)
 
     def hand_mesh(self, pose: torch.Tensor, trans: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Vertices [F,v,3] m and faces [f,3] of both bare hands, closed at the wrist."""
-        return self._posed(self._hands_blend, pose, trans), self.hands.faces
+        return self.hands.posed(self._transforms(pose), trans), self.hands.faces
 
-    @cached_property
-    def _surface_blend(self) -> torch.Tensor:
-        return blend_matrix(self.surface.points, self.surface.skinning)
-
-    @cached_property
-    def _hands_blend(self) -> torch.Tensor:
-        return blend_matrix(self.hands.points, self.hands.skinning)
-
-    def _posed(self, blend: torch.Tensor, pose: torch.Tensor, trans: torch.Tensor) -> torch.Tensor:
-        transforms = self.skeleton.transforms(pose.float(), self.joints)  # [F,55,4,4]
-        columns = transforms[:, :, :3].permute(1, 3, 0, 2).reshape(4 * JOINTS, -1)  # [220,3F]
-        return (blend @ columns).unflatten(1, (-1, 3)).transpose(0, 1) + trans.float()[:, None]
-
-
-def blend_matrix(points: torch.Tensor, skinning: torch.Tensor) -> torch.Tensor:
-    """[V,220]: linear blend skinning of `points` [V,3] as one matrix product with all joints' transforms."""
-    homogeneous = torch.cat([points, torch.ones_like(points[:, :1])], 1)
-    return (skinning[:, :, None] * homogeneous[:, None]).flatten(1)
+    def _transforms(self, pose: torch.Tensor) -> torch.Tensor:
+        return self.skeleton.transforms(pose.float(), self.joints)
 
 
 def make_person(seed: int, split: str) -> Person:
@@ -96,30 +81,30 @@ def make_person(seed: int, split: str) -> Person:
     if split not in SPLITS:
         raise ValueError(f"There is no split {split!r}: choose train or test.")
     rng = np.random.default_rng([seed, SPLITS.index(split)])
-    body = anny()
+    body = anny_body()
     betas = torch.from_numpy(rng.standard_normal(10).clip(-2, 2)).float()
     look = draw_look(rng, split)
-    points = body.model.template + body.model.shape_dirs @ betas
-    joints = body.model.skeleton.rest(betas)
+    points = body.template + body.shape_dirs @ betas
+    joints = body.skeleton.rest(betas)
     surface = _dressed(body, points, look)
-    hands = torch.cat([body.hands["left"], body.hands["right"]])
-    return Person(
-        seed, split, look, betas, body.model.skeleton, joints, surface,
-        _skin(body, points, hands, look.skin), keypoint_blend(body, points, joints),
-    )
+    hands = _skin(body, points, torch.cat([body.hands["left"], body.hands["right"]]), look.skin)
+    _, used = regressor()
+    places, skinning = torch.cat([points, joints])[used], torch.cat([body.skinning, torch.eye(JOINTS)])[used]
+    marks = Surface(places, places, skinning, torch.zeros_like(places), torch.empty(0, 3, dtype=torch.long))
+    return Person(seed, split, look, betas, body.skeleton, joints, surface, hands, marks)
 
 
-def _skin(body: AnnyBody, points: torch.Tensor, faces: torch.Tensor, colour: Colour) -> Surface:
+def _skin(body: BodyModel, points: torch.Tensor, faces: torch.Tensor, colour: Colour) -> Surface:
     colours = torch.tensor(colour).expand_as(points)
-    return Surface(points, body.model.template, body.model.skinning, colours, faces).compact()
+    return Surface(points, body.template, body.skinning, colours, faces).compact()
 
 
-def _dressed(body: AnnyBody, points: torch.Tensor, look: Look) -> Surface:
-    parts, faces = body.parts, body.model.faces
+def _dressed(body: BodyModel, points: torch.Tensor, look: Look) -> Surface:
+    parts, faces = body.parts, body.faces
     replaced = torch.stack([part for name, part in parts.items() if name.endswith(("mouth", "eye", "socket"))]).any(0)
     skin = paint_face(_skin(body, points, faces[~replaced], look.skin), look)
     mouth = _skin(body, points, faces[parts["mouth"]], MOUTH_COLOUR)
     head = _skin(body, points, faces[parts["head"]], look.skin)
-    centres = torch.stack([points[faces[parts[f"{side}_eye"]].unique()].mean(0) for side in ("left", "right")])
+    centres = torch.stack([points[faces[parts[f"{side}_eye"]].unique()].mean(0) for side in SIDES])
     spectacles = glasses(centres, SPECTACLE_COLOUR) if look.glasses else []
     return join([*dress(skin, look), mouth, *eyes(centres, look), *hair(head, look), *spectacles])

@@ -5,10 +5,10 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from ..models.body.layout import ELBOW, FIRST_FINGER, HIP, PELVIS, SHOULDER, SIDES, SPINES, WRIST
 from ..models.body.rotation import axis_angle_to_matrix
 from .grip import close_fingers, open_fingers, palm_hold, point_at, product_distance, side_hold
-from .keypoints import FIRST_FINGER
-from .limbs import ELBOW, PELVIS, SHOULDER, SIDES, SIGN, SPINES, WRIST, Hand, globals_of, look_at, orthonormal, reach
+from .limbs import SIGN, Hand, globals_of, look_at, orthonormal, reach
 from .person import Person
 
 Size = tuple[float, float, float]
@@ -18,7 +18,6 @@ BELOW_HIPS = 0.06  # m: where the picture ends
 NARROW = 0.1  # m: two hands at the sides of such a product would cover it
 MEAN_ARM = 0.5  # m from shoulder to wrist: distances are given for such arms
 ELBOW_HINT = {side: torch.tensor([0.55 * SIGN[side], 1.0, 0.35], dtype=torch.float64) for side in SIDES}
-HIPS = (1, 2)
 # Free hands of the left, mirrored for the right: the wrist from the pelvis m, where the fingers and the palm point.
 HANGING = (0.30, 0.12, -0.05), (0.06, 0.97, -0.2), (-0.95, 0.10, 0.3)
 ON_HIP = (0.20, 0.02, -0.06), (-0.5, 0.7, -0.5), (-0.8, -0.5, 0.1)
@@ -113,7 +112,7 @@ def _stance(person: Person, time: torch.Tensor, rng: np.random.Generator) -> tup
     for spine in SPINES:
         pose[:, spine] = torch.stack([0.01 * sway[2], yaw / 3 + 0.02 * sway[0], 0.015 * sway[1]], 1)
     top = float(person.template[:, 1].max())
-    bottom = float(person.joints[list(HIPS), 1].mean()) - BELOW_HIPS
+    bottom = float(person.joints[list(HIP.values()), 1].mean()) - BELOW_HIPS
     # The root turns over at the pelvis, which stays: from there the middle of what is shown lies upwards.
     pelvis = person.joints[PELVIS].double()
     trans = torch.tensor([rng.uniform(-0.03, 0.03), (top + bottom) / 2 - pelvis[1], DISTANCE], dtype=torch.float64)

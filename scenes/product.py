@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import torch
 
-from ..models.drawing.rasterize import Camera
+from ..models.drawing.camera import Camera
 from ..preprocessors.product.views import VIEW_SIDE, fit_to_square
 from .label import Print, draw_print, paint_label
 from .render import Mesh, render
@@ -86,8 +86,7 @@ def _view(product: Product, degrees: float) -> np.ndarray:
     extent = float(np.linalg.norm(product.size))
     place[2, 3] = VIEW_DISTANCE * extent
     focal = VIEW_FILL * VIEW_SIDE * VIEW_DISTANCE
-    camera = Camera((focal, focal), (VIEW_SIDE / 2, VIEW_SIDE / 2), (VIEW_SIDE, VIEW_SIDE))
-    picture = render([product.meshes(place)], camera)
+    picture = render([product.meshes(place)], Camera.centred(focal, VIEW_SIDE, VIEW_SIDE))
     shown = torch.from_numpy(picture.colour * (picture.object > 0)[..., None])
     rows, columns = (np.flatnonzero(picture.object.any(axis)) for axis in (1, 0))
     y, x = (slice(span[0], span[-1] + 1) for span in (rows, columns))

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from ..models.drawing.mesh import vertex_normals, visible_surface
-from ..models.drawing.rasterize import Camera
+from ..models.drawing.camera import Camera
+from ..models.drawing.mesh import face_normals, vertex_normals, visible_surface
 
 SUPERSAMPLING = 2
 LAMP = (-0.42, -0.62, -0.66)  # towards it: above, to the left, on the camera's side
@@ -57,7 +57,7 @@ class Picture(NamedTuple):
 
 def render(objects: Sequence[Sequence[Mesh]], camera: Camera) -> Picture:
     """Objects, each of one or several meshes, as `camera` sees them."""
-    fine = scaled(camera, SUPERSAMPLING)
+    fine = camera.scaled(SUPERSAMPLING)
     width, height = fine.size
     parts = [(number, mesh) for number, meshes in enumerate(objects, 1) for mesh in meshes]
     first = np.cumsum([0] + [len(mesh.vertices) for _, mesh in parts])
@@ -87,12 +87,6 @@ def render(objects: Sequence[Sequence[Mesh]], camera: Camera) -> Picture:
     return _reduced(colour.view(*grid, 3).numpy(), shown.view(grid).numpy(), depth.view(grid).numpy(), len(objects))
 
 
-def scaled(camera: Camera, factor: float) -> Camera:
-    """The same view in a picture `factor` times as large."""
-    focal, principal = (tuple(value * factor for value in pair) for pair in (camera.focal, camera.principal))
-    return Camera(focal, principal, tuple(round(side * factor) for side in camera.size))
-
-
 def _lit(mesh: Mesh) -> torch.Tensor:
     normals = vertex_normals(mesh.vertices, mesh.faces) if mesh.normals is None else mesh.normals
     view = F.normalize(-mesh.vertices, dim=-1)
@@ -102,8 +96,8 @@ def _lit(mesh: Mesh) -> torch.Tensor:
 
 
 def _towards_camera(mesh: Mesh) -> torch.Tensor:
-    a, b, c = mesh.vertices[mesh.faces].unbind(1)
-    return mesh.faces[(torch.linalg.cross(b - a, c - a) * a).sum(-1) < 0]
+    corner = mesh.vertices[mesh.faces[:, 0]]
+    return mesh.faces[(face_normals(mesh.vertices, mesh.faces) * corner).sum(-1) < 0]
 
 
 def _level(mesh: Mesh, zoom: float) -> np.ndarray:

@@ -12,7 +12,7 @@ import torch
 
 from ..media.frames import each_frame
 from ..models.body.motion import BodyMotion
-from ..models.drawing.rasterize import Camera
+from ..models.drawing.camera import Camera
 from ..preprocessors.condition_colours import draw_hands, hand_condition, inferno
 from ..preprocessors.pose.draw_pose import draw_pose
 from ..preprocessors.pose.dwpose import to_pose
@@ -85,7 +85,7 @@ class Scene:
             Mesh(points, person.faces, person.colours)
             for points in person.vertices(self.motion.pose, self.motion.trans)
         )
-        pictures = (render([[mesh]], _camera(self.motion, frame)) for frame, mesh in enumerate(posed))
+        pictures = (render([[mesh]], Camera.of(self.motion, frame)) for frame, mesh in enumerate(posed))
         return np.stack([picture.over(room) for picture, room in zip(pictures, self.background, strict=True)])
 
     @cached_property
@@ -109,7 +109,7 @@ class Scene:
     def hand_mesh(self) -> np.ndarray:
         """AnchorCrafter's hand condition [F, H, W, 3]: both hands, light blue, without what the product covers."""
         vertices, faces = self.person.hand_mesh(self.motion.pose, self.motion.trans)
-        cameras = (_camera(self.motion, frame) for frame in range(len(vertices)))
+        cameras = (Camera.of(self.motion, frame) for frame in range(len(vertices)))
         shown = [draw_hands(points, faces, camera)[0] for points, camera in zip(vertices, cameras, strict=True)]
         return hand_condition(torch.stack(shown), torch.from_numpy(self.product_mask)).numpy()
 
@@ -155,9 +155,9 @@ def make_scene(
         background=background,
         objects=np.stack([picture.object for picture in pictures]),
         depth=np.stack([picture.depth for picture in pictures]),
-        poses=[_pose(points, camera, picture) for points, picture in zip(keypoints.numpy(), pictures, strict=True)],
+        poses=[_pose(points, camera, picture) for points, picture in zip(keypoints, pictures, strict=True)],
         person_photo=photo.over(background[0]),
-        person_pose=_pose(person.keypoints(still.pose, still.trans)[0].numpy(), photo_camera, photo),
+        person_pose=_pose(person.keypoints(still.pose, still.trans)[0], photo_camera, photo),
         person=person,
         motion=motion.body_motion(person, size),
         product=product,
@@ -165,20 +165,16 @@ def make_scene(
     )
 
 
-def _pose(points: np.ndarray, camera: Camera, picture: Picture) -> Pose:
+def _pose(points: torch.Tensor, camera: Camera, picture: Picture) -> Pose:
     """Keypoints [133, 3] m as DWPose would find them."""
-    xy = points[:, :2] / points[:, 2:] * camera.focal + camera.principal
+    xy, z = camera.project(points.double()).numpy() + 0.5, points[:, 2].numpy()
     column, row = np.floor(xy).astype(int).T
     inside = (column >= 0) & (row >= 0) & (column < camera.size[0]) & (row < camera.size[1])
     column, row = column.clip(0, camera.size[0] - 1), row.clip(0, camera.size[1] - 1)
     shown, depth = picture.object[row, column], picture.depth[row, column]
     score = np.select(
-        [~inside, (shown == PERSON) & (depth < points[:, 2] - INSIDE), (shown == PRODUCT) & (depth < points[:, 2])],
+        [~inside, (shown == PERSON) & (depth < z - INSIDE), (shown == PRODUCT) & (depth < z)],
         [OUTSIDE, HIDDEN, GUESSED],
         SEEN,
     )
     return to_pose(np.column_stack([xy / camera.size, score])[None])
-
-
-def _camera(motion: BodyMotion, frame: int) -> Camera:
-    return Camera(tuple(motion.focal[frame].tolist()), tuple(motion.principal[frame].tolist()), motion.size)

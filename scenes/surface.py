@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from ..models.body.body import JOINTS
+from ..models.body.layout import JOINTS
+from ..models.body.skinning import blend, move
 from ..models.drawing.mesh import vertex_normals
 from .solids import Solid
 
@@ -27,6 +28,11 @@ class Surface:
     skinning: torch.Tensor
     colours: torch.Tensor
     faces: torch.Tensor
+
+    def posed(self, transforms: torch.Tensor, trans: torch.Tensor) -> torch.Tensor:
+        """[F,V,3] m: the points moved by the joints' `transforms` [F,55,4,4], then by `trans` [F,3]."""
+        posed = [move(blend(self.skinning, frame), self.points) for frame in transforms]  # all at once need much memory
+        return torch.stack(posed) + trans.to(self.points)[:, None]
 
     def cut(self, field: Field, keep: float = 0.0) -> "Surface":
         """The part where `field` is above `keep`; triangles on the border are split along it."""

@@ -7,8 +7,9 @@ import torch
 
 from ..body.motion import BodyMotion
 from ..body.rotation import matrix_to_quaternion, quaternion_product
+from ..body.skinning import blend, move
 from .gaussians import Avatar
-from .rig import Rig, blend, move
+from .rig import Rig
 
 CONSTRAINED_SCALE = 0.02  # m
 CHUNK = 1 << 17  # gaussians posed at a time, over all frames: about 60 MB; more is slower on a CPU

@@ -15,16 +15,17 @@ import torch
 import torch.nn.functional as F
 
 from ..body.body import BodyModel
+from ..body.layout import EYES
 from ..body.motion import BodyMotion
 from ..body.rotation import matrix_to_quaternion, quaternion_product
-from ..drawing.mesh import vertex_normals, visible_surface
-from ..drawing.rasterize import Camera
+from ..body.skinning import blend, move
+from ..drawing.camera import NEAR_POINTS, Camera
+from ..drawing.mesh import face_normals, vertex_normals, visible_surface
 from .gaussians import Avatar
-from .outline import fit_outline, looked_up, project
+from .outline import fit_outline, looked_up
 from .render import fit_camera
-from .rig import blend, move, neutral_pose
+from .rig import neutral_pose
 
-NEAR = 0.05  # m: nothing is nearer to the camera
 SKIN = 0.015  # m: what lies that far below what is seen is still seen
 OVERHANG, SHADOW = 0.02, 0.03  # m: beside a limb that much nearer, so much of the picture may still be that limb
 OUTSIDE = 0.06  # m: how far what sticks out of the mask is pulled in; the rest is left out
@@ -44,7 +45,7 @@ OTHER_SIDE = 0.01  # m: the other half of the body is that much farther away, wh
 NEIGHBOURS, SOURCES = 48, 8000
 FEWEST = 40  # places of known colour that a part of the body is filled in from
 R2 = (0.7548776662466927, 0.5698402909980532)  # spreads points evenly over a triangle
-EYES, HEAD = (23, 24), (15, 22, 23, 24)
+HEAD = (15, 22, *EYES)
 LIMBS = ((16, 18, 20, *range(25, 40)), (17, 19, 21, *range(40, 55)), (1, 4, 7, 10), (2, 5, 8, 11), (12, *HEAD))
 HEAD_LIMB = len(LIMBS)
 # By its joints; where colours come from instead, of a part that is not seen: hands are as bare as the face.
@@ -152,8 +153,7 @@ def _working_picture(
     inside = torch.from_numpy(inside)
     _, nearest = _nearest_true(core if core.any() else inside)
     colours = torch.from_numpy(picture).flatten(0, 1)[nearest]
-    camera = Camera(tuple(motion.focal[0].tolist()), tuple(motion.principal[0].tolist()), (width, height))
-    return camera, colours, inside, core
+    return Camera.of(motion, 0), colours, inside, core
 
 
 def _nearest_true(mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -169,7 +169,7 @@ def _nearest_true(mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 def _sides(mesh: _Mesh, camera: Camera) -> tuple[_Side, _Side]:
     width, height = camera.size
-    z = mesh.vertices[:, 2:].clamp(min=NEAR)
+    z = mesh.vertices[:, 2:].clamp(min=NEAR_POINTS)
     # Seen through the same pixels, flat faces stay flat and far becomes near when z goes to 1/z.
     sides = []
     for points in (mesh.vertices, torch.cat([mesh.vertices[:, :2] / z, torch.ones_like(z)], dim=1) / z):
@@ -212,7 +212,7 @@ def _layers(
     for side, sign, known in ((front, -1, ~doubtful), (back, 1, ~doubtful & mirrored)):
         vertex = side.vertex.flatten()[nearest]
         depth = torch.where(beside, middle + sign * half, side.depth.flatten()[nearest])
-        place = _unproject(at, depth, camera)
+        place = camera.unproject(at, depth)
         view = F.normalize(place, dim=1)
         normal = torch.where(beside[:, None], sign * view, mesh.normals[vertex])
         radius = SPREAD * step * depth / camera.focal[0]
@@ -251,15 +251,9 @@ def _discs(normal: torch.Tensor, view: torch.Tensor, radius: torch.Tensor) -> tu
     return axes, torch.stack([radius / slope[:, 0].abs().clamp(min=STEEP), radius, FLATNESS * radius], dim=1)
 
 
-def _unproject(at: torch.Tensor, depth: torch.Tensor, camera: Camera) -> torch.Tensor:
-    focal, principal = torch.tensor(camera.focal), torch.tensor(camera.principal)
-    return torch.cat([(at + 0.5 - principal) / focal * depth[:, None], depth[:, None]], dim=1)
-
-
 def _spread(count: int, mesh: _Mesh) -> _Samples:
     """Points on all of the surface, most on the head, of no known colour."""
-    corners = mesh.vertices[mesh.faces]
-    area = torch.linalg.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]).norm(dim=1) / 2
+    area = face_normals(mesh.vertices, mesh.faces).norm(dim=1) / 2
     density = torch.where(mesh.limb[mesh.faces[:, 0]] == HEAD_LIMB, HEAD_SHARE, 1.0)
     share = (area * density).double().cumsum(0)
     face = torch.searchsorted(share, (torch.arange(count) + 0.5) / count * share[-1]).clamp(max=len(area) - 1)
@@ -280,14 +274,14 @@ def _pulled_in(samples: _Samples, joint: torch.Tensor, mask: torch.Tensor, camer
     What moves with a joint of which much sticks out stays as it is: nobody can say how that limb really stands, and
     an avatar needs it. joint [V]: which one moves each vertex most.
     """
-    at, z = project(samples.place, camera), samples.place[:, 2]
-    out = ~looked_up(mask, at, outside=True) & (z > NEAR)
+    at, z = camera.project(samples.place), samples.place[:, 2]
+    out = ~looked_up(mask, at, outside=True) & (z > NEAR_POINTS)
     distance, nearest = _nearest_true(mask)
     near = looked_up(distance, at, outside=0) * z / camera.focal[0] <= OUTSIDE
     edge = looked_up(nearest, at, outside=0)
     width = camera.size[0]
     edge = torch.stack([edge % width, edge // width], dim=1)
-    place = torch.where(out[:, None], _unproject(edge, z, camera), samples.place)
+    place = torch.where(out[:, None], camera.unproject(edge, z), samples.place)
     joint = joint[samples.vertex]
     every, lost = (torch.bincount(joint[which], minlength=int(joint.max()) + 1) for which in (out | True, out & ~near))
     guessed = (lost > ELSEWHERE * every)[joint]
@@ -297,17 +291,16 @@ def _pulled_in(samples: _Samples, joint: torch.Tensor, mask: torch.Tensor, camer
 
 def _unseen(samples: _Samples, front: _Side, back: _Side, mask: torch.Tensor, camera: Camera) -> _Samples:
     """Those that neither the camera nor somebody behind the person would see, or that lie outside the mask."""
-    at, z = project(samples.place, camera), samples.place[:, 2]
+    at, z = camera.project(samples.place), samples.place[:, 2]
     first, last = (looked_up(side.depth, at, outside=0) for side in (front, back))
     inside = looked_up(mask, at, outside=False)
-    return samples.only((z <= NEAR) | (first == 0) | ~inside | ((z > first + SKIN) & (z < last - SKIN)))
+    return samples.only((z <= NEAR_POINTS) | (first == 0) | ~inside | ((z > first + SKIN) & (z < last - SKIN)))
 
 
 def _tell(mesh: _Mesh, joint: torch.Tensor, mask: torch.Tensor, camera: Camera) -> None:
     """Warns where the photo shows only a part of the body, and names what is guessed."""
-    corners = mesh.rest[mesh.faces]
-    area = torch.linalg.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]).norm(dim=1)
-    inside = looked_up(mask, project(mesh.vertices[mesh.faces[:, 0]], camera), outside=False)
+    area = face_normals(mesh.rest, mesh.faces).norm(dim=1)
+    inside = looked_up(mask, camera.project(mesh.vertices[mesh.faces[:, 0]]), outside=False)
     of = joint[mesh.faces[:, 0]]
     share = {"all": float((area * inside).sum() / area.sum())}
     for name, joints in PARTS.items():

@@ -3,8 +3,8 @@
 import torch
 import torch.nn.functional as F
 
-from ..drawing.mesh import vertex_normals
-from ..drawing.rasterize import Camera
+from ..drawing.camera import Camera
+from ..drawing.mesh import face_normals, vertex_normals
 
 FARTHEST, DEEPEST = 0.08, 0.03  # m: clothes or hair above the body, and how far it may shrink; the rest is no outline
 EDGE_ON = 0.35  # largest cosine between a surface's normal and the view where it is the outline
@@ -33,9 +33,9 @@ def _gaps(
     vertices: torch.Tensor, normals: torch.Tensor, mask: torch.Tensor, covered: torch.Tensor, camera: Camera
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Distance [V] m from the mesh's outline to the mask's, negative where the mask is narrower; where it is known."""
-    at = project(vertices, camera)
+    at = camera.project(vertices)
     pixel = vertices[:, 2] / camera.focal[0]  # m
-    direction = F.normalize(project(vertices + 0.01 * normals, camera) - at, dim=1)
+    direction = F.normalize(camera.project(vertices + 0.01 * normals) - at, dim=1)
     edge = (F.normalize(vertices, dim=1) * normals).sum(1).abs() < EDGE_ON
     edge &= ~looked_up(covered, at + 2 * direction, outside=True) & looked_up(covered, at - direction, outside=False)
     most = int(FARTHEST / float(pixel[edge].min())) + 1 if edge.any() else 1
@@ -57,8 +57,7 @@ def _membrane(gap: torch.Tensor, known: torch.Tensor, vertices: torch.Tensor, fa
     edges = torch.cat([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
     edges = torch.cat([edges, edges.flip(1)]).unique(dim=0)
     a, b = edges.unbind(1)
-    corners = vertices[faces]
-    area = torch.linalg.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]).norm(dim=1) / 2
+    area = face_normals(vertices, faces).norm(dim=1) / 2
     area = torch.zeros_like(gap).index_add_(0, faces.flatten(), (area / 3).repeat_interleave(3))
     diagonal = torch.bincount(a, minlength=len(gap)) + FAITH * known + area / REACH**2
 
@@ -77,12 +76,6 @@ def _membrane(gap: torch.Tensor, known: torch.Tensor, vertices: torch.Tensor, fa
         ahead = rest / diagonal
         along = ahead + (rest @ ahead) / before * along
     return x
-
-
-def project(points: torch.Tensor, camera: Camera) -> torch.Tensor:
-    """Where the camera sees points [...,3] m: [...,2] px, pixels' centres at whole numbers."""
-    focal, principal = points.new_tensor(camera.focal), points.new_tensor(camera.principal)
-    return points[..., :2] / points[..., 2:].clamp(min=1e-3) * focal + principal - 0.5
 
 
 def looked_up(picture: torch.Tensor, at: torch.Tensor, outside: float) -> torch.Tensor:

@@ -1,5 +1,6 @@
-"""Clips of an avatar and of the body mesh, as AniCrafter is shown them."""
+"""Pictures of an avatar and of the body mesh: clips as AniCrafter is shown them, and stills to look at."""
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -7,15 +8,18 @@ import torch
 
 from ..body.body import BodyModel, Skeleton
 from ..body.motion import BodyMotion, MotionError
+from ..body.rotation import quaternion_product, quaternion_to_matrix
+from ..drawing.camera import NEAR_GAUSSIANS, Camera
 from ..drawing.mesh import render_mesh
-from ..drawing.rasterize import NEAR, Camera, rasterize, rasterize_frames
+from ..drawing.rasterize import rasterize
 from .animate import animate
 from .gaussians import Avatar
 from .rig import Rig
 
 STRETCH = 0.05  # the published clips are stretched by 0.4 % (1360×768 shown at 1280×720)
 FILLED = 0.9  # of a still's side, by the person
-CHEST = 9  # the joint that tells where a body is, which reaches about NEAR around it
+CHEST = 9  # the joint that tells where a body is, which reaches about NEAR_GAUSSIANS around it
+UPSIDE_DOWN = (0.0, 1.0, 0.0, 0.0)  # wxyz, half a turn about x: from y up, facing +z, to the camera's y down, z away
 
 
 class AvatarClip(NamedTuple):
@@ -52,10 +56,9 @@ def render_avatar(
         torch.zeros(frames, height, width, 3), torch.zeros(frames, height, width), torch.zeros(frames, height, width)
     )
     for part, posed in animate(avatar, rig, motion, device):
-        cameras = _cameras(motion, part)
-        drawn = rasterize_frames(posed.xyz, posed.rgb, posed.opacity, posed.scale, posed.rotation, cameras, backend)
-        for row, render in enumerate(drawn, part.start):
-            frame = motion.frames[row]
+        for row, xyz, rotation in zip(range(part.start, part.stop), posed.xyz, posed.rotation, strict=True):
+            frame, camera = motion.frames[row], Camera.of(motion, row)
+            render = rasterize(xyz, posed.rgb, posed.opacity, posed.scale, rotation, camera, backend)
             clip.image[frame] = render.rgb.movedim(0, -1).cpu()
             clip.alpha[frame] = render.alpha[0].cpu()
             clip.depth[frame] = (render.depth[0] / render.alpha[0].clamp(min=1e-6)).cpu()
@@ -69,9 +72,41 @@ def render_avatar(
 def render_still(avatar: Avatar, width: int = 384, height: int = 512) -> torch.Tensor:
     """The avatar as it stands in its file, whole, facing the camera, on white: IMAGE [1, H, W, 3]."""
     xyz, camera = _facing(avatar.xyz(), width, height)
-    w, x, y, z = avatar.rotation.unbind(-1)
-    render = rasterize(xyz, avatar.rgb, avatar.opacity, avatar.scale, torch.stack([-x, w, -z, y], -1), camera)
-    return (render.rgb + 1 - render.alpha).clamp(0, 1).movedim(0, -1)[None]
+    return _on_white(avatar, xyz, torch.tensor(UPSIDE_DOWN), camera)[None]
+
+
+def render_turntable(
+    avatar: Avatar, frames: int = 24, width: int = 384, height: int = 512,
+    on_step: Callable[[int, int], None] | None = None,
+) -> torch.Tensor:
+    """One whole turn, from the front, in the avatar's own pose, on white: IMAGE [F, H, W, 3] in 0…1.
+
+    on_step(done, total) comes after every frame and may raise to cancel.
+    """
+    xyz = avatar.xyz()
+    low, high = xyz.quantile(0.001, 0), xyz.quantile(0.999, 0)  # a stray gaussian must not make the person small
+    centred = xyz - (low + high) / 2
+    radius = float(centred[:, ::2].norm(dim=1).quantile(0.999).clamp(min=1e-2))
+    focal = 1.2 * height
+    tall = float((high - low)[1].clamp(min=1e-2))
+    distance = radius + focal * max(2 * radius / width, tall / height) / FILLED
+    camera = Camera.centred(focal, width, height)
+    images = torch.empty(frames, height, width, 3)
+    for frame in range(frames):
+        half = math.pi * frame / frames  # of the angle about y
+        turn = quaternion_product(torch.tensor(UPSIDE_DOWN), torch.tensor([math.cos(half), 0.0, math.sin(half), 0.0]))
+        seen = centred @ quaternion_to_matrix(turn).T + torch.tensor([0.0, 0.0, distance])
+        images[frame] = _on_white(avatar, seen, turn, camera)
+        if on_step:
+            on_step(frame + 1, frames)
+    return images
+
+
+def _on_white(avatar: Avatar, xyz: torch.Tensor, turn: torch.Tensor, camera: Camera) -> torch.Tensor:
+    """[H, W, 3]: the avatar at `xyz` [N, 3] before the camera, all gaussians turned by `turn` [4], wxyz."""
+    rotation = quaternion_product(turn.expand(len(xyz), 4), avatar.rotation)
+    render = rasterize(xyz, avatar.rgb, avatar.opacity, avatar.scale, rotation, camera)
+    return (render.rgb + 1 - render.alpha).clamp(0, 1).movedim(0, -1)
 
 
 def render_body_still(body: BodyModel, width: int = 384, height: int = 384) -> torch.Tensor:
@@ -87,9 +122,8 @@ def _facing(points: torch.Tensor, width: int, height: int) -> tuple[torch.Tensor
     low, high = some.quantile(0.001, 0), some.quantile(0.999, 0)  # a stray gaussian must not make the person small
     across, tall, _ = (high - low).clamp(min=1e-3).tolist()
     distance = float(high[2] + focal * max(across / width, tall / height) / FILLED)
-    # SMPL-X's y is up and the person faces +z; the camera's y is down and looks along +z: half a turn about x.
     seen = (points - (low + high) / 2) * torch.tensor([1.0, -1.0, -1.0]) + torch.tensor([0.0, 0.0, distance])
-    return seen, Camera((focal, focal), (width / 2, height / 2), (width, height))
+    return seen, Camera.centred(focal, width, height)
 
 
 def render_body(
@@ -110,10 +144,10 @@ def render_body(
     _check_place(motion, body.skeleton)
     frames = max(length, motion.frames[-1] + 1)
     image, mask = torch.zeros(frames, height, width, 3), torch.zeros(frames, height, width)
-    for row, (frame, camera) in enumerate(zip(motion.frames, _cameras(motion, slice(None)), strict=True)):
+    for row, frame in enumerate(motion.frames):
         one = slice(row, row + 1)
         vertices = body.vertices(motion.pose[one], motion.betas[one], motion.trans[one])[0]
-        render = render_mesh(vertices, body.faces, camera)
+        render = render_mesh(vertices, body.faces, Camera.of(motion, row))
         image[frame], mask[frame] = render.image.movedim(0, -1), render.mask[0].float()
         if on_step:
             on_step(row + 1, len(motion))
@@ -139,15 +173,10 @@ def fit_camera(motion: BodyMotion, width: int, height: int) -> BodyMotion:
 def _check_place(motion: BodyMotion, skeleton: Skeleton) -> None:
     """Raises MotionError with the frames in which the body is around the camera or behind it."""
     depth = motion.joints(skeleton)[:, CHEST, 2]
-    wrong = [frame for frame, z in zip(motion.frames, depth.tolist(), strict=True) if z < NEAR]
+    wrong = [frame for frame, z in zip(motion.frames, depth.tolist(), strict=True) if z < NEAR_GAUSSIANS]
     if wrong:
         raise MotionError(
-            f"The body is {'around' if depth.min() > -NEAR else 'behind'} the camera in {len(wrong)} of {len(motion)} "
-            f"frames, the first being frame {wrong[0] + 1} (counted from 1): take them out of the motion, or move the "
-            "person away (Edit Motion's z)."
+            f"The body is {'around' if depth.min() > -NEAR_GAUSSIANS else 'behind'} the camera in {len(wrong)} of "
+            f"{len(motion)} frames, the first being frame {wrong[0] + 1} (counted from 1): take them out of the "
+            "motion, or move the person away (Edit Motion's z)."
         )
-
-
-def _cameras(motion: BodyMotion, part: slice) -> list[Camera]:
-    focal, principal = motion.focal[part].tolist(), motion.principal[part].tolist()
-    return [Camera(tuple(f), tuple(c), motion.size) for f, c in zip(focal, principal, strict=True)]

@@ -13,7 +13,9 @@ from pathlib import Path
 import torch
 
 from ...files.bounded import MIB, brief, read_npz
-from ..body.body import BETAS, JOINTS, BodyModel, BodyModelError, Skeleton
+from ..body.body import BodyModel, Skeleton
+from ..body.layout import BETAS, JOINTS, BodyModelError
+from ..body.skinning import blend
 from ..checkpoint import CheckpointError
 
 HIP_ANGLE = torch.pi / 9  # the neutral pose spreads the legs by 20° each
@@ -51,19 +53,6 @@ def neutral_pose(skeleton: Skeleton) -> tuple[torch.Tensor, torch.Tensor]:
     # A hip's turn leaves the hip where it is, and no other joint of its chain turns.
     back = skeleton.transforms(-pose, skeleton.joints)[0]
     return there, back
-
-
-def blend(skinning: torch.Tensor, transforms: torch.Tensor) -> torch.Tensor:
-    """Linear blend skinning: the upper 3×4 of each point's weighted mean of transforms.
-
-    `skinning` [N,55], `transforms` [...,55,4,4] → [...,N,3,4], in the dtype and on the device of `skinning`.
-    """
-    return (skinning @ transforms[..., :3, :].flatten(-2).to(skinning)).unflatten(-1, (3, 4))
-
-
-def move(affine: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
-    """`affine` [...,N,3,4] applied to `points` [N,3]: [...,N,3]."""
-    return (affine[..., :3] * points[:, None]).sum(-1) + affine[..., 3]
 
 
 def template_vertices(

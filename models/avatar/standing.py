@@ -5,7 +5,9 @@ from itertools import product
 
 import torch
 
-from ..body.body import JOINTS, Skeleton
+from ..body.body import Skeleton
+from ..body.layout import JOINTS
+from ..body.skinning import move
 from .gaussians import Avatar
 
 AS_STORED = "as stored"
@@ -67,7 +69,7 @@ def _turned(skeleton: Skeleton, legs: float, arms: float) -> torch.Tensor:
 
 def _bones(skeleton: Skeleton, there: torch.Tensor) -> torch.Tensor:
     """Ends of the body's bones, head and hands included, [B,2,3] m."""
-    at = (there[:BODY, :3, :3] @ skeleton.joints[:BODY, :, None])[..., 0] + there[:BODY, :3, 3]
+    at = move(there, skeleton.joints)[:BODY]
     hands = at[[20, 21]] + HAND * torch.nn.functional.normalize(at[[20, 21]] - at[[18, 19]], dim=-1)
     starts = torch.cat([at[list(skeleton.parents[1:BODY])], at[[15, 20, 21]]])
     return torch.stack([starts, torch.cat([at[1:], at[15:16] + at.new_tensor([0, HEAD, 0]), hands])], 1)

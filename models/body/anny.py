@@ -5,23 +5,20 @@ same order, in a T-pose with palms down, y up, facing +z, left = +x, the mean pe
 are Anny's: points of one body do not correspond to those of the other.
 """
 
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 
-from .body import BETAS, JOINTS, BodyModel, BodyModelError, Skeleton
-from .motion import PELVIS
-from .rotation import axis_angle_to_matrix, matrix_to_quaternion, quaternion_to_axis_angle, slerp
+from .body import BodyModel, Skeleton, keypoint_regressor
+from .layout import BETAS, FINGERS, FIRST_FINGER, JAW, JOINTS, PARENTS, PELVIS_AT_REST, SIDES, WRIST, BodyModelError
+from .rotation import axis_angle_to_matrix, frame, matrix_to_axis_angle, slerp
+from .skinning import blend, joint_transforms, move
 
 if TYPE_CHECKING:
     from anny import Anny
 
-PARENTS = (-1, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 9, 12, 13, 14, 16, 17, 18, 19, 15, 15, 15,
-           20, 25, 26, 20, 28, 29, 20, 31, 32, 20, 34, 35, 20, 37, 38,
-           21, 40, 41, 21, 43, 44, 21, 46, 47, 21, 49, 50, 21, 52, 53)
 # Anny's bone whose head is the joint; the fingers follow below. Other bones move with their nearest ancestor here.
 _BONES = {
     "root": 0, "upperleg01.L": 1, "upperleg01.R": 2, "spine04": 3, "lowerleg01.L": 4, "lowerleg01.R": 5, "spine02": 6,
@@ -29,12 +26,10 @@ _BONES = {
     "clavicle.R": 14, "head": 15, "upperarm01.L": 16, "upperarm01.R": 17, "lowerarm01.L": 18, "lowerarm01.R": 19,
     "wrist.L": 20, "wrist.R": 21, "eye.L": 23, "eye.R": 24,
 }
-_FINGERS = (2, 3, 5, 4, 1)  # SMPL-X's order: index, middle, little, ring, thumb
 _BONES |= {
-    f"finger{finger}-{i + 1}.{side}": first + 3 * place + i
-    for side, first in (("L", 25), ("R", 40)) for place, finger in enumerate(_FINGERS) for i in range(3)
+    f"finger{finger}-{i + 1}.{side[0].upper()}": FIRST_FINGER[side] + 3 * place + i
+    for side in SIDES for finger, place in enumerate(FINGERS, 1) for i in range(3)
 }
-JAW = 22
 _JAW_FROM_HEAD = (0.0, -0.005, -0.012)  # m; Anny has no jaw bone, so that this joint moves nothing
 _SPLAY = {2: 5.0, 3: 0.0, 4: -4.0, 5: -9.0}  # degrees from the hand's direction to the thumb's side
 _LABELS = {
@@ -49,32 +44,16 @@ _SAMPLES, _NEAR = 192, 800
 _WRIST = 0.022  # m of the forearm that belong to a hand, as MANO's has them
 
 
-@dataclass(frozen=True)
-class AnnyBody:
-    """`model`: the body. `hands`: faces [f,3] of the `left` and the `right` hand, closed behind the wrist. `parts`: [F]
-    bool per name: which faces are of the `head` (its skin), `left_hand`, `right_hand`, `left_foot`, `right_foot`,
-    `left_eye`, `right_eye` (the balls), `left_socket`, `right_socket`, `mouth` (inside). `keypoints` [23,V]: regressor
-    of the 17 body and 6 foot points of COCO-WholeBody from the vertices."""
-
-    model: BodyModel
-    hands: dict[str, torch.Tensor]
-    parts: dict[str, torch.Tensor]
-    keypoints: torch.Tensor
-
-
-def anny_body() -> BodyModel:
-    """Anny as a SMPL-X body: `betas` ~ N(0, 1) give adults from 20 to 65, as varied as Anny's population statistics.
-
-    Raises BodyModelError when the package is not installed. Takes a few seconds, a second call no time.
-    """
-    return anny().model
-
-
 @lru_cache(maxsize=1)
 @torch.inference_mode(False)  # it is kept, and must serve fits
 @torch.no_grad()
-def anny() -> AnnyBody:
-    """The body with what is known of its surface; see `anny_body`."""
+def anny_body() -> BodyModel:
+    """Anny as a SMPL-X body: `betas` ~ N(0, 1) give adults from 20 to 65, as varied as Anny's population statistics.
+
+    Its `parts`: the `head` (its skin), `left_hand`, `right_hand`, `left_foot`, `right_foot`, `left_eye`, `right_eye`
+    (the balls), `left_socket`, `right_socket`, `mouth` (inside). Always the same object, not to be changed.
+    Raises BodyModelError when the package is not installed. Takes a few seconds, a second call no time.
+    """
     source, population = _population()
     names = list(source.bone_labels)
     owner = _owners(names, source.bone_parents)
@@ -87,20 +66,24 @@ def anny() -> AnnyBody:
     joints = heads[:, [names.index(bone) for bone in sorted(_BONES, key=_BONES.get)]]
     jaw = joints[:, 15:16] + torch.tensor(_JAW_FROM_HEAD)
     joints = torch.cat([joints[:, :JAW], jaw, joints[:, JAW:]], dim=1)
-    shift = torch.tensor((0, *PELVIS[1:])) - joints[:, :1]
+    shift = torch.tensor((0, *PELVIS_AT_REST[1:])) - joints[:, :1]
     template, shape_dirs, rest, rest_dirs = _principal(vertices + shift, joints + shift)
 
     skinning = torch.zeros(len(template), JOINTS, dtype=torch.float64).index_add_(1, torch.tensor(owner), dense)
     regressor = _regressor(template, shape_dirs, rest, rest_dirs).float()
     template, shape_dirs, skinning = template.float(), shape_dirs.float(), skinning.float()
-    faces = source.faces.long()
-    model = BodyModel(
-        template, shape_dirs, torch.zeros(9 * (JOINTS - 1), 3 * len(template)), regressor, skinning, faces,
-        Skeleton.regress(regressor, template, shape_dirs, PARENTS),
+    faces, parts = source.faces.long(), _parts(source)
+    skeleton = Skeleton.regress(regressor, template, shape_dirs, PARENTS)
+    hands = {
+        side: _closed(faces[parts[f"{side}_hand"] | _wrist(template[faces] - skeleton.joints[WRIST[side]], side)])
+        for side in SIDES
+    }
+    last = {side: [FIRST_FINGER[side] + 3 * finger + 2 for finger in FINGERS] for side in SIDES}
+    tips = {side: [_tip(template, skinning, skeleton, bone) for bone in last[side]] for side in SIDES}
+    return BodyModel(
+        template, shape_dirs, torch.zeros(9 * (JOINTS - 1), 3 * len(template)), regressor, skinning, faces, skeleton,
+        keypoint_regressor(F.pad(_keypoints(source), (0, JOINTS)), tips), hands, parts,
     )
-    parts = _parts(source)
-    hands = {side: _closed(faces[parts[f"{side}_hand"] | _wrist(model, side)]) for side in ("left", "right")}
-    return AnnyBody(model, hands, parts, _keypoints(source))
 
 
 def _population() -> tuple["Anny", dict[str, torch.Tensor]]:
@@ -140,18 +123,14 @@ def _t_pose(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """`vertices` [N,V,3] and bone `heads` [N,B,3] brought into the T-pose by Anny's own `weights` [V,B]."""
     turn = _turns(heads, names)
-    turns, places = [torch.eye(3).to(heads).expand(len(heads), 3, 3)], [heads[:, 0]]
+    turns = [torch.eye(3).to(heads).expand(len(heads), 3, 3)]
     for bone, parent in enumerate(parents[1:], 1):
-        arm = turns[parent] @ (heads[:, bone] - heads[:, parent])[..., None]
         turns.append(turn.get(names[bone], turns[parent]))
-        places.append(places[parent] + arm[..., 0])
-    matrix, place = torch.stack(turns, 1), torch.stack(places, 1)
-    affine = torch.cat([matrix, (place - (matrix @ heads[..., None])[..., 0])[..., None]], -1)  # [N,B,3,4]
-    posed = torch.empty_like(vertices)
-    for person, of in enumerate(affine):
-        blend = (weights @ of.flatten(1)).unflatten(1, (3, 4))
-        posed[person] = (blend[..., :3] @ vertices[person, :, :, None])[..., 0] + blend[..., 3]
-    return posed, place
+    turns = torch.stack(turns, 1)
+    local = torch.cat([turns[:, :1], turns[:, parents[1:]].mT @ turns[:, 1:]], 1)
+    affine = joint_transforms(local, heads, parents)
+    posed = torch.stack([move(blend(weights, of), person) for of, person in zip(affine, vertices, strict=True)])
+    return posed, move(affine, heads)
 
 
 def _turns(heads: torch.Tensor, names: list[str]) -> dict[str, torch.Tensor]:
@@ -190,15 +169,8 @@ def _turns(heads: torch.Tensor, names: list[str]) -> dict[str, torch.Tensor]:
     return turn
 
 
-def frame(along: torch.Tensor, normal: torch.Tensor) -> torch.Tensor:
-    """Rotations [...,3,3] whose columns are `along`, `normal` made orthogonal to it, and their cross product."""
-    along = F.normalize(along, dim=-1)
-    normal = F.normalize(normal - (normal * along).sum(-1, keepdim=True) * along, dim=-1)
-    return torch.stack([along, normal, torch.linalg.cross(along, normal)], dim=-1)
-
-
 def _halfway(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-    a, b = (quaternion_to_axis_angle(matrix_to_quaternion(turn)) for turn in (a, b))
+    a, b = matrix_to_axis_angle(a), matrix_to_axis_angle(b)
     return axis_angle_to_matrix(slerp(a, b, torch.full_like(a[..., :1], 0.5)))
 
 
@@ -246,10 +218,15 @@ def _keypoints(source: "Anny") -> torch.Tensor:
     return KeypointsRegressor.coco(source, labels=[*_COCO, *feet]).regression_weights.float()
 
 
-def _wrist(model: BodyModel, side: str) -> torch.Tensor:
-    """[F] bool: the faces around the wrist up to `_WRIST` along the forearm."""
-    joint, out = (20, 1.0) if side == "left" else (21, -1.0)
-    from_joint = (model.template - model.skeleton.joints[joint])[model.faces]
+def _tip(template: torch.Tensor, skinning: torch.Tensor, skeleton: Skeleton, bone: int) -> int:
+    """The vertex of a finger's last bone that is farthest along it."""
+    along = skeleton.joints[bone] - skeleton.joints[bone - 1]
+    return int(torch.where(skinning.argmax(1) == bone, template @ along, -torch.inf).argmax())
+
+
+def _wrist(from_joint: torch.Tensor, side: str) -> torch.Tensor:
+    """[F] bool: the faces, corners [F,3,3] m from the wrist's joint, around it up to `_WRIST` along the forearm."""
+    out = 1.0 if side == "left" else -1.0
     return (from_joint[..., 0] * out > -_WRIST).all(1) & (from_joint.norm(dim=-1).amin(1) < 0.1)
 
 

@@ -8,7 +8,8 @@ from itertools import pairwise
 import torch
 
 from ...files.bounded import RefusedError
-from .body import BETAS, JOINTS, Skeleton
+from .body import Skeleton
+from .layout import BETAS, JOINTS, PELVIS_AT_REST
 from .rotation import (
     axis_angle_to_matrix,
     axis_angle_to_quaternion,
@@ -16,9 +17,8 @@ from .rotation import (
     quaternion_to_axis_angle,
     slerp,
 )
+from .skinning import move
 
-# The pelvis of the mean body at rest, m. A motion has no body, so edits about the pelvis take this one.
-PELVIS = (0.003, -0.351, 0.012)
 MOST_MISSING = 100_000  # frames between the first and the last
 
 
@@ -82,8 +82,7 @@ class BodyMotion:
     def joints(self, skeleton: Skeleton) -> torch.Tensor:
         """Where the joints of such a body are before the camera, [F,55,3] m."""
         rest = skeleton.rest(self.betas[0])
-        transforms = skeleton.transforms(self.pose, rest)
-        return (transforms[..., :3, :3] @ rest[..., None])[..., 0] + transforms[..., :3, 3] + self.trans[:, None]
+        return move(skeleton.transforms(self.pose, rest), rest) + self.trans[:, None]
 
     def filled(self) -> "BodyMotion":
         """Gaps of up to a second interpolated between their neighbours. Who is not seen for longer has left."""
@@ -181,7 +180,7 @@ class BodyMotion:
         """
         if not factor > 0:
             raise MotionError(f"The scale must be above 0, not {factor:g}.")
-        pelvis = torch.tensor(PELVIS, dtype=torch.float64)
+        pelvis = torch.tensor(PELVIS_AT_REST, dtype=torch.float64)
         return replace(self, trans=(self.trans + pelvis) / factor - pelvis)
 
     def _take(self, index: list[int] | torch.Tensor) -> "BodyMotion":

@@ -11,8 +11,8 @@ import torch
 
 from ...files.bounded import MIB, read_json, read_npz
 from ...files.whole import whole
-from .body import BETAS, JOINTS
-from .motion import PELVIS, BodyMotion, MotionError
+from .layout import BETAS, JOINTS, PELVIS_AT_REST
+from .motion import BodyMotion, MotionError
 from .rotation import axis_angle_to_quaternion, quaternion_product, quaternion_to_axis_angle
 
 # JSON entries in the order of the joints, and how many joints each holds (0: one, not in a list).
@@ -195,7 +195,7 @@ def _read_amass(path: Path, size: tuple[int, int]) -> BodyMotion:
     if placed:
         return motion
     distance = _PERSON * focal[0, 1] / (_FILL * size[1])
-    start = torch.tensor([0.0, 0.0, distance]) - torch.tensor(PELVIS) - motion.trans[0]
+    start = torch.tensor([0.0, 0.0, distance]) - torch.tensor(PELVIS_AT_REST) - motion.trans[0]
     return motion.moved(*start.tolist())
 
 

@@ -1,6 +1,6 @@
-"""Rotations: axis-angle vectors (radians), 3×3 matrices, and unit quaternions in the order w, x, y, z.
+"""Rotations: axis-angle vectors (radians), 3×3 matrices, unit quaternions in the order w, x, y, z, and 6D vectors.
 
-Shapes are [...,3], [...,3,3] and [...,4]; every function keeps the dtype and device of its input.
+Shapes are [...,3], [...,3,3], [...,4] and [...,6]; every function keeps the dtype and device of its input.
 """
 
 import torch
@@ -61,6 +61,35 @@ def quaternion_to_axis_angle(quaternion: torch.Tensor) -> torch.Tensor:
     return 2 * vector / torch.sinc(half / torch.pi)
 
 
+def matrix_to_axis_angle(matrix: torch.Tensor) -> torch.Tensor:
+    """Axis-angle of at most π."""
+    return quaternion_to_axis_angle(matrix_to_quaternion(matrix))
+
+
+def quaternion_to_matrix(quaternion: torch.Tensor) -> torch.Tensor:
+    """Of a unit quaternion; another is not normalised, as the rasteriser AniCrafter was trained with takes it."""
+    w, x, y, z = quaternion.unbind(-1)
+    rows = (
+        (1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)),
+        (2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)),
+        (2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)),
+    )
+    return torch.stack([torch.stack(row, -1) for row in rows], -2)
+
+
+def sixd_to_matrix(sixd: torch.Tensor) -> torch.Tensor:
+    """Rotations [...,3,3] of [...,6]: two vectors, made orthonormal (Gram-Schmidt), are the first two columns."""
+    a, b = sixd.unflatten(-1, (2, 3)).unbind(-2)
+    x = F.normalize(a, dim=-1)
+    y = F.normalize(b - (x * b).sum(-1, keepdim=True) * x, dim=-1)
+    return torch.stack([x, y, torch.linalg.cross(x, y)], dim=-1)
+
+
+def matrix_to_sixd(matrix: torch.Tensor) -> torch.Tensor:
+    """[...,6] of rotations [...,3,3]: their first two columns, one after the other."""
+    return matrix[..., :2].mT.flatten(-2)
+
+
 def slerp(a: torch.Tensor, b: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
     """The axis-angle rotation at `t` in 0..1 of the shortest way from axis-angle `a` to `b`; `t` has shape [...,1].
 
@@ -71,6 +100,13 @@ def slerp(a: torch.Tensor, b: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
     step = quaternion_to_axis_angle(quaternion_product(axis_angle_to_quaternion(b), back))
     between = quaternion_to_axis_angle(quaternion_product(axis_angle_to_quaternion(step * t), from_a))
     return torch.where(t == 0, a, torch.where(t == 1, b, between))
+
+
+def frame(along: torch.Tensor, normal: torch.Tensor) -> torch.Tensor:
+    """Rotations [...,3,3] whose columns are `along`, `normal` made orthogonal to it, and their cross product."""
+    along = F.normalize(along, dim=-1)
+    normal = F.normalize(normal - (normal * along).sum(-1, keepdim=True) * along, dim=-1)
+    return torch.stack([along, normal, torch.linalg.cross(along, normal)], dim=-1)
 
 
 def facing(normal: torch.Tensor) -> torch.Tensor:

@@ -11,9 +11,8 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 
-from .rasterize import Camera
+from .camera import NEAR_MESH, Camera
 
-NEAR = 0.01  # m
 GREY, AMBIENT, DIFFUSE = 0.8, 0.7, 0.3  # together the published 0.56 + 0.24·max(0, n·l)
 LIGHT = (0.0, 0.0, -10.0)  # m: behind the camera, in OpenCV's axes as in PyTorch3D's, which turn x and y around
 PIXELS = 1 << 20  # worked on at a time; about 300 bytes each
@@ -92,11 +91,14 @@ def _check(vertices: torch.Tensor, faces: torch.Tensor, colours: torch.Tensor) -
 
 def vertex_normals(vertices: torch.Tensor, faces: torch.Tensor) -> torch.Tensor:
     """Unit normals [V, 3]: the faces' means, weighted by area."""
+    of_faces = face_normals(vertices, faces).repeat_interleave(3, 0)
+    return F.normalize(torch.zeros_like(vertices).index_add_(0, faces.flatten(), of_faces), dim=-1)
+
+
+def face_normals(vertices: torch.Tensor, faces: torch.Tensor) -> torch.Tensor:
+    """[F, 3]: outwards, each as long as twice its face's area, m²."""
     a, b, c = vertices[faces].unbind(1)
-    of_faces = torch.linalg.cross(b - a, c - a)
-    return F.normalize(
-        torch.zeros_like(vertices).index_add_(0, faces.flatten(), of_faces.repeat_interleave(3, 0)), dim=-1
-    )
+    return torch.linalg.cross(b - a, c - a)
 
 
 def _cut_near(triangles: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -105,7 +107,7 @@ def _cut_near(triangles: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     A corner has its place and its barycentric weights in the face.
     """
     corners = torch.cat([triangles, torch.eye(3).to(triangles).expand_as(triangles)], -1)
-    seen = triangles[..., 2] >= NEAR
+    seen = triangles[..., 2] >= NEAR_MESH
     face = [torch.nonzero(seen.sum(-1) == count)[:, 0] for count in (3, 1, 2)]
 
     def turned(face: torch.Tensor, alone: bool) -> tuple[torch.Tensor, ...]:
@@ -124,8 +126,8 @@ def _cut_near(triangles: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 def _crossing(seen: torch.Tensor, hidden: torch.Tensor) -> torch.Tensor:
     """Where edges from seen to hidden corners meet the near plane; both faces of an edge find the same."""
-    point = torch.lerp(seen, hidden, ((seen[:, 2] - NEAR) / (seen[:, 2] - hidden[:, 2]))[:, None])
-    point[:, 2] = NEAR
+    point = torch.lerp(seen, hidden, ((seen[:, 2] - NEAR_MESH) / (seen[:, 2] - hidden[:, 2]))[:, None])
+    point[:, 2] = NEAR_MESH
     return point
 
 
@@ -168,9 +170,9 @@ def _nearest(spans: _Spans, size: tuple[int, int]) -> torch.Tensor:
 def _scan(corners: torch.Tensor, face: torch.Tensor, camera: Camera) -> _Spans:
     """The spans of triangles, as `_cut_near` gives them, on the picture."""
     width, height = camera.size
-    xy, z, weights = corners.split((2, 1, 3), -1)
-    xy = xy / z * corners.new_tensor(camera.focal) + corners.new_tensor(camera.principal) - 0.5
-    points = torch.cat([xy, weights / z], -1)
+    place, weights = corners.split(3, -1)
+    xy = camera.project(place)
+    points = torch.cat([xy, weights / place[..., 2:]], -1)
     points = points[torch.arange(len(points))[:, None], xy[..., 1].argsort(-1)]  # from the highest corner to the lowest
     y = points[..., 1]
     first, end = (y[:, i].ceil().clamp(0, height).long() for i in (0, 2))

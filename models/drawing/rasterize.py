@@ -6,9 +6,7 @@ to back by z, equal depths in order of index; α = min(0.99, opacity·e^power) a
 before its transmittance would fall below 1e-4. Quaternions are used as they are.
 """
 
-import math
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from importlib.util import find_spec
 from typing import NamedTuple
 
@@ -16,10 +14,13 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from ..body.rotation import quaternion_to_matrix
+from .camera import NEAR_GAUSSIANS, Camera
+
 TILE = 16
 # The rules' numbers are those of float32, also when computing in float64.
 NEAR, FOV_MARGIN, LOW_PASS, ALPHA_MAX, ALPHA_MIN, TRANSMITTANCE_MIN = np.float32(
-    (0.2, 1.3, 0.3, 0.99, 1 / 255, 1e-4)
+    (NEAR_GAUSSIANS, 1.3, 0.3, 0.99, 1 / 255, 1e-4)
 ).tolist()
 ALPHA_SKIPPED = float(np.nextafter(np.float32(ALPHA_MIN), np.float32(0)))  # the greatest that does not count
 Z_GUARD = 1e-7  # m, which the rules add to z when they divide by it: a ten-thousandth of a pixel
@@ -28,24 +29,6 @@ POWER_MIN = -60.0  # e^-60 is nothing, and still smaller numbers are slow to com
 LAYERS = 32  # gaussians of a tile that are composited in one go
 ELEMENTS = {"cpu": 1 << 20, "gpu": 1 << 24}  # (gaussian, pixel) pairs in one go; about 20 bytes each
 PAIRS = 1 << 22  # (gaussian, tile) pairs listed at once, if no single row of tiles has more; about 100 bytes each
-
-
-@dataclass(frozen=True)
-class Camera:
-    """A pinhole at the origin, OpenCV axes (x right, y down, z forward).
-
-    focal: (fx, fy) px. principal: (cx, cy) px from the picture's left and upper edges. size: (width, height) px.
-    The point (X, Y, Z) is seen at (fx·X/Z + cx − 0.5, fy·Y/Z + cy − 0.5), where pixels have their centres at integers.
-    """
-
-    focal: tuple[float, float]
-    principal: tuple[float, float]
-    size: tuple[int, int]
-
-    def __post_init__(self):
-        numbers = (*self.focal, *self.principal)
-        if not all(map(math.isfinite, numbers)) or min(*self.focal, *self.size) <= 0:
-            raise ValueError(f"A camera needs positive focal lengths and a positive picture size; this is {self}.")
 
 
 class Render(NamedTuple):
@@ -84,32 +67,10 @@ def rasterize(
         raise ValueError(f"There is no rasteriser {backend!r}: choose auto, torch or gsplat.")
     if backend == "gsplat" or (backend == "auto" and xyz.is_cuda and find_spec("gsplat")):
         return _gsplat(xyz, rgb, opacity, scale, rotation, camera)
-    splats = project(xyz, scale, rotation, camera)
+    splats = project_gaussians(xyz, scale, rotation, camera)
     features = torch.cat([rgb, splats.depth[:, None], torch.ones_like(opacity)], -1)
     picture, _ = composite(splats, features, opacity, camera.size)
     return Render(picture[:3], picture[4:], picture[3:4])
-
-
-def rasterize_frames(
-    xyz: torch.Tensor,
-    rgb: torch.Tensor,
-    opacity: torch.Tensor,
-    scale: torch.Tensor,
-    rotation: torch.Tensor,
-    cameras: Sequence[Camera],
-    backend: str = "torch",
-    on_step: Callable[[int, int], None] | None = None,
-) -> Iterator[Render]:
-    """`rasterize` frame by frame: xyz [F, N, 3], rotation [F, N, 4] and F cameras; the rest is the same in all frames.
-
-    on_step(done, total) comes after every frame; what it raises (a cancel) reaches the caller.
-    """
-    frames = zip(xyz, rotation, cameras, strict=True)
-    for done, (frame_xyz, frame_rotation, camera) in enumerate(frames, 1):
-        render = rasterize(frame_xyz, rgb, opacity, scale, frame_rotation, camera, backend)
-        if on_step is not None:
-            on_step(done, len(cameras))
-        yield render
 
 
 class Splats(NamedTuple):
@@ -127,13 +88,13 @@ class Splats(NamedTuple):
     tiles: torch.Tensor
 
 
-def project(xyz: torch.Tensor, scale: torch.Tensor, rotation: torch.Tensor, camera: Camera) -> Splats:
+def project_gaussians(xyz: torch.Tensor, scale: torch.Tensor, rotation: torch.Tensor, camera: Camera) -> Splats:
     """Gaussians, as `rasterize` takes them, → splats on the picture (EWA splatting)."""
     (fx, fy), (cx, cy), (width, height) = camera.focal, camera.principal, camera.size
     x, y, z = xyz.unbind(-1)
     limit_x, limit_y = FOV_MARGIN * width / (2 * fx), FOV_MARGIN * height / (2 * fy)
     slope_x, slope_y = (x / z).clamp(-limit_x, limit_x), (y / z).clamp(-limit_y, limit_y)
-    axes = _rotation_matrix(rotation) * scale[:, None]  # in columns
+    axes = quaternion_to_matrix(rotation) * scale[:, None]  # in columns
     # How far each axis reaches across and down the picture; the 2-D covariance is made of these vectors' products.
     across = (axes[:, 0] - axes[:, 2] * slope_x[:, None]) * (fx / z)[:, None]
     down = (axes[:, 1] - axes[:, 2] * slope_y[:, None]) * (fy / z)[:, None]
@@ -158,16 +119,6 @@ def project(xyz: torch.Tensor, scale: torch.Tensor, rotation: torch.Tensor, came
 
 def _grid(size: tuple[int, int]) -> tuple[int, int]:
     return -(-size[0] // TILE), -(-size[1] // TILE)
-
-
-def _rotation_matrix(quaternion: torch.Tensor) -> torch.Tensor:
-    w, x, y, z = quaternion.unbind(-1)
-    rows = (
-        (1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)),
-        (2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)),
-        (2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)),
-    )
-    return torch.stack([torch.stack(row, -1) for row in rows], -2)
 
 
 def composite(

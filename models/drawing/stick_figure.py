@@ -2,9 +2,11 @@
 
 import torch
 
-from ..body.anny import PARENTS
-from ..body.body import Skeleton
+from ..body.layout import PARENTS
 from ..body.motion import BodyMotion
+from ..body.rotation import axis_angle_to_matrix
+from ..body.skinning import joint_transforms, move
+from .camera import NEAR_POINTS, project
 
 # The mean adult at rest by Anny (CC0), m: pelvis and 21 body joints, jaw, eyes; fingers are not drawn.
 _REST = (
@@ -16,7 +18,6 @@ _REST = (
 )
 _LEFT, _RIGHT, _MIDDLE = (90, 170, 255), (255, 150, 70), (230, 230, 230)  # RGB
 _SMOOTH = 3  # drawn so many times as large, and reduced
-NEAR = 0.05  # m
 
 
 def stick_figures(motion: BodyMotion, most: int = 4, side: int = 384) -> torch.Tensor:
@@ -28,11 +29,10 @@ def stick_figures(motion: BodyMotion, most: int = 4, side: int = 384) -> torch.T
     ratio = side / max(motion.size)
     size = tuple(max(1, round(length * ratio)) for length in motion.size)
     rest = torch.tensor(_REST, dtype=torch.float64)
-    skeleton = Skeleton(rest, rest.new_zeros(len(rest), 3, 10), PARENTS[: len(rest)])
-    turned = skeleton.transforms(motion.pose[index, : len(rest)], rest)
-    joints = (turned[..., :3, :3] @ rest[:, :, None]).squeeze(-1) + turned[..., :3, 3] + motion.trans[index, None]
-    place = joints[..., :2] / joints[..., 2:] * motion.focal[index, None] + motion.principal[index, None]
-    seen = joints[..., 2] > NEAR
+    rotations = axis_angle_to_matrix(motion.pose[index, : len(rest)])
+    joints = move(joint_transforms(rotations, rest, PARENTS[: len(rest)]), rest) + motion.trans[index, None]
+    place = project(joints, motion.focal[index, None], motion.principal[index, None])
+    seen = joints[..., 2] > NEAR_POINTS
     return torch.stack([_draw(*frame, size, _SMOOTH * ratio) for frame in zip(place, seen, strict=True)])
 
 

@@ -1,23 +1,9 @@
-"""The transformer decoder that HaMeR and Multi-HMR read a pose with, and their six numbers per rotation."""
+"""The transformer decoder that HaMeR and Multi-HMR read a pose with."""
 
 from collections import OrderedDict
 
 import torch
-import torch.nn.functional as F
 from torch import nn
-
-
-def sixd_to_matrix(sixd: torch.Tensor) -> torch.Tensor:
-    """Rotations [...,3,3] of [...,6]: two vectors, made orthonormal (Gram-Schmidt), are the first two columns."""
-    a, b = sixd.unflatten(-1, (2, 3)).unbind(-2)
-    x = F.normalize(a, dim=-1)
-    y = F.normalize(b - (x * b).sum(-1, keepdim=True) * x, dim=-1)
-    return torch.stack([x, y, torch.linalg.cross(x, y)], dim=-1)
-
-
-def matrix_to_sixd(matrix: torch.Tensor) -> torch.Tensor:
-    """[...,6] of rotations [...,3,3]: their first two columns, one after the other."""
-    return matrix[..., :2].mT.flatten(-2)
 
 
 class TokenDecoder(nn.Module):

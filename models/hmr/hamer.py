@@ -8,9 +8,10 @@ import torch
 from torch import nn
 
 from ...files.pickles import Inert
+from ..body.rotation import sixd_to_matrix
 from ..checkpoint import CheckpointError, assign, read
 from ..vit import VisionTransformer, ViTSize
-from .decoder import TokenDecoder, sixd_to_matrix
+from .decoder import TokenDecoder
 
 CROP = 256  # px; the network sees the middle 192 columns
 FOCAL = 5000.0  # px, of the crop's camera

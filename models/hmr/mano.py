@@ -11,10 +11,10 @@ import torch
 
 from ...files.bounded import MIB, brief
 from ...files.pickles import Inert, read_plain
-from ..body.body import BodyModelError
+from ..body.layout import BodyModelError
+from ..body.smpl_arrays import SHAPES, smpl_arrays
 
-_SHAPES = {"v_template": "V3", "shapedirs": "V3B", "posedirs": "V3P", "J_regressor": "JV", "weights": "VJ", "f": "F3"}
-_JOINTS, _BETAS = 16, 10
+_JOINTS = 16
 _MOST = 16 * MIB  # bytes of the file; the published one has 3.9 MB
 # Triangles that close the wrist (HaMeR's renderer).
 _WRIST = ((92, 38, 234), (234, 38, 239), (38, 122, 239), (239, 122, 279), (122, 118, 279), (279, 118, 215),
@@ -55,42 +55,15 @@ def load_mano(path: str | Path) -> Mano:
             f"There is no hand model {path}: register at https://mano.is.tue.mpg.de, which asks you to accept its "
             "licence, download the models, and put MANO_RIGHT.pkl into models/crafters/mano."
         )
-    names = (*_SHAPES, "kintree_table")
     try:
         data, _ = read_plain(path.read_bytes() if path.stat().st_size <= _MOST else b"", _find)
-        missing = [name for name in names if not isinstance(data, dict) or name not in data]
-        array = {name: _array(data[name]) for name in names if not missing}
+        array = {name: _array(data[name]) for name in SHAPES if isinstance(data, dict) and name in data}
     except Exception as error:  # whatever damaged bytes lead to
         raise BodyModelError(f"{path.name} cannot be read ({brief(error)}): download MANO_RIGHT.pkl again.") from error
-    if missing:
-        raise BodyModelError(f"{path.name} has no `{missing[0]}`: it is not MANO's hand model.")
-    vertices = len(array["v_template"])
-    size = {"V": vertices, "3": 3, "J": _JOINTS, "P": 9 * (_JOINTS - 1), "F": len(array["f"])}
-    for name, letters in _SHAPES.items():
-        shape = array[name].shape
-        fits = len(shape) == len(letters) and all(
-            n >= _BETAS if letter == "B" else n == size[letter] for n, letter in zip(shape, letters, strict=True)
-        )
-        if not fits or not np.isfinite(array[name]).all():
-            raise BodyModelError(f"{path.name}: `{name}` has the shape {shape} or holds no numbers: it is not MANO's.")
-    tree = array["kintree_table"]
-    if tree.shape != (2, _JOINTS) or not all(0 <= parent < i for i, parent in enumerate(tree[0, 1:].tolist(), 1)):
-        raise BodyModelError(f"{path.name}: its joints hang on what is not there: download MANO_RIGHT.pkl again.")
-    if not (0 <= array["f"].min() and array["f"].max() < vertices):
-        raise BodyModelError(f"{path.name}: its faces refer to vertices that are not there: download it again.")
-    if vertices <= max(map(max, _WRIST)):
-        raise BodyModelError(f"{path.name} has {vertices} vertices: it is not MANO's hand, which has 778.")
-    tensor = {name: torch.from_numpy(array[name].astype(np.float32)) for name in _SHAPES if name != "f"}
-    parents = torch.tensor([-1, *tree[0, 1:].astype(int).tolist()])
-    return Mano(
-        tensor["v_template"],
-        tensor["shapedirs"][..., :_BETAS].contiguous(),
-        tensor["posedirs"].flatten(0, 1).T.contiguous(),
-        tensor["J_regressor"],
-        tensor["weights"],
-        torch.cat([torch.from_numpy(array["f"].astype(np.int64)), torch.tensor(_WRIST)]),
-        parents,
-    )
+    *model, faces, parents = smpl_arrays(array, _JOINTS, path.name, "MANO's hand model")
+    if len(model[0]) <= max(map(max, _WRIST)):
+        raise BodyModelError(f"{path.name} has {len(model[0])} vertices: it is not MANO's hand, which has 778.")
+    return Mano(*model, torch.cat([faces, torch.tensor(_WRIST)]), torch.tensor(parents))
 
 
 class _Type(Inert):

@@ -10,10 +10,10 @@ import torch.nn.functional as F
 from torch import nn
 
 from ...files.pickles import Inert
-from ..body.rotation import matrix_to_quaternion, quaternion_to_axis_angle
+from ..body.rotation import matrix_to_quaternion, quaternion_to_axis_angle, sixd_to_matrix
 from ..checkpoint import CheckpointError, assign, read, size, sizes_of
 from ..vit import VisionTransformer, ViTSize
-from .decoder import TokenDecoder, sixd_to_matrix
+from .decoder import TokenDecoder
 
 PATCH = 14  # px
 FIELD_OF_VIEW = 60.0  # degrees over the longer side; distances are learned for it

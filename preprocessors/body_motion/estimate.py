@@ -8,19 +8,19 @@ import torch
 
 from ...models.body.body import BodyModel
 from ...models.body.motion import BodyMotion, MotionError
-from ...models.body.rotation import matrix_to_quaternion, quaternion_to_axis_angle
+from ...models.body.rotation import matrix_to_axis_angle
 from ...models.hmr.multihmr import intrinsics
 from ...models.loaded import Loaded
 from ..pose.keypoints import Pose
 from .body_points import BodyPoints
-from .fit import FIRST, SECOND, Fit, fit_motion, full_pose, placed, project
-from .see import seen
-from .smooth import one_euro, smooth_betas, smooth_place, smooth_pose
-from .start import STEPS, bent
+from .fit import FIRST, SECOND, Fit, fit_motion, full_pose, placed, project_body
+from .init_from_keypoints import STEPS, fit_from_keypoints
+from .init_from_network import fit_from_network
+from .smooth import one_euro_filter, smooth_betas, smooth_pose, smooth_translation
 from .targets import person_box, targets, wholebody
 
 BOX = 1.5  # the person's box is that much larger than its points, as Multi-HMR crops it
-_FAITH = 0.1  # in what the keypoints alone have bent
+_PRIOR_WEIGHT = 0.1  # of a start that keypoints alone have given
 _ANGLES = (35.0, 50.0, 65.0)  # degrees, tried when the field of view is not known
 _TRIED = 12  # frames
 
@@ -99,11 +99,11 @@ def estimate_motion(
     for run in runs:
         aim, tall, start = wanted[run], height[run], None
         if network is not None:
-            aim = torch.cat([one_euro(aim[..., :2], fps), aim[..., 2:]], dim=-1)
-            start = seen(network, body, images[run], keypoints[run], box[run], camera, step)
-        faith = _FAITH if start is None else 1.0
-        start = bent(body, aim, tall, camera, step) if start is None else start
-        fits.append(fit_motion(body, aim, tall, camera, start, faith=faith, on_step=step))
+            aim = torch.cat([one_euro_filter(aim[..., :2], fps), aim[..., 2:]], dim=-1)
+            start = fit_from_network(network, body, images[run], keypoints[run], box[run], camera, step)
+        prior_weight = _PRIOR_WEIGHT if start is None else 1.0
+        start = fit_from_keypoints(body, aim, tall, camera, step) if start is None else start
+        fits.append(fit_motion(body, aim, tall, camera, start, prior_weight=prior_weight, on_step=step))
     frames = torch.cat(runs).tolist()
     motion = torch.cat([_smoothed(body, fit, fps) for fit in fits]).double()
     pose, trans, betas = motion.split((165, 3, 10), dim=1)
@@ -128,23 +128,23 @@ def shaking(clips: Sequence[torch.Tensor], fps: float) -> float:
 
 def _smoothed(body: BodyPoints, fit: Fit, fps: float) -> torch.Tensor:
     """[F,178]: pose, translation and betas of a fit, smoothed as published."""
-    pose = full_pose(quaternion_to_axis_angle(matrix_to_quaternion(fit.rotations)))
+    pose = full_pose(matrix_to_axis_angle(fit.rotations))
     trans = fit.translation(body)
-    parts = smooth_pose(pose, fps).flatten(1), smooth_place(trans, fps), smooth_betas(fit.betas, fps)
+    parts = smooth_pose(pose, fps).flatten(1), smooth_translation(trans, fps), smooth_betas(fit.betas, fps)
     return torch.cat(parts, dim=1)
 
 
 def _points(body: BodyPoints, fit: Fit) -> torch.Tensor:
     """The body's joints [F,55,3] m before the camera."""
     at = body(fit.rotations[:, 1:], fit.betas)
-    joints = body.joints(fit.rotations[:, 1:], fit.betas)[1]
+    joints = body.joints(fit.rotations[:, 1:], fit.betas)
     return placed(joints, at, fit.rotations[:, 0], fit.head)
 
 
 def _errors(body: BodyPoints, fit: Fit, wanted: torch.Tensor, camera: torch.Tensor) -> torch.Tensor:
     """Distances in px of the sure points."""
     at = body(fit.rotations[:, 1:], fit.betas)
-    seen = project(at.points, at, fit.rotations[:, 0], fit.head, camera)
+    seen = project_body(at.points, at, fit.rotations[:, 0], fit.head, camera)
     return (seen - wanted[..., :2]).norm(dim=-1)[wanted[..., 2] > 0]
 
 
@@ -153,7 +153,7 @@ def _field_of_view(body: BodyPoints, wanted: torch.Tensor, height: torch.Tensor,
 
     def misfit(degrees: float) -> float:
         camera = intrinsics(*size, degrees).to(wanted)
-        return _errors(body, bent(body, wanted, height, camera), wanted, camera).mean().item()
+        return _errors(body, fit_from_keypoints(body, wanted, height, camera), wanted, camera).mean().item()
 
     return min(_ANGLES, key=misfit)
 

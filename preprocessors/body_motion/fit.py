@@ -6,8 +6,9 @@ from typing import NamedTuple, Protocol
 
 import torch
 
-from ...models.hmr.decoder import matrix_to_sixd, sixd_to_matrix
-from .terms import Terms, first_stage, second_stage
+from ...models.body.rotation import matrix_to_sixd, sixd_to_matrix
+from ...models.drawing.camera import project
+from .losses import Losses, first_stage_losses, second_stage_losses
 
 RATE = 0.01
 FIRST, SECOND = 30, 50  # steps
@@ -47,12 +48,13 @@ class Fit:
 
 def fit_motion(
     body: Body, wanted: torch.Tensor, height: torch.Tensor, camera: torch.Tensor, start: Fit,
-    first: int = FIRST, second: int = SECOND, faith: float = 1.0, on_step: Callable[[int, int], None] | None = None,
+    first: int = FIRST, second: int = SECOND, prior_weight: float = 1.0,
+    on_step: Callable[[int, int], None] | None = None,
 ) -> Fit:
     """`start` moved onto `wanted` [F,63,3] (x, y px, confidence): first its place and its root, then all of it.
 
-    height [F] px: of the person's box; camera [3,3]; first, second: steps of each stage; faith: how much the pose
-    before the second stage counts (1: it comes from a network). All in the dtype of `wanted`.
+    height [F] px: of the person's box; camera [3,3]; first, second: steps of each stage; prior_weight: of the
+    distance from the pose before the second stage (1: it comes from a network). All in the dtype of `wanted`.
     """
     sixd = _rows(start.rotations)
     betas = start.betas.mean(0).expand_as(start.betas).clone()
@@ -61,7 +63,7 @@ def fit_motion(
     with torch.no_grad():
         still = body(start.rotations[:, 1:], betas)
 
-    def descend(parameters: list[torch.Tensor], steps: int, loss: Callable[[], Terms]) -> None:
+    def descend(parameters: list[torch.Tensor], steps: int, loss: Callable[[], Losses]) -> None:
         optimiser = torch.optim.Adam(parameters, RATE)
         for _ in range(steps):
             optimiser.zero_grad()
@@ -72,9 +74,9 @@ def fit_motion(
             if on_step is not None:
                 on_step(len(trace), first + second)
 
-    def trunk() -> Terms:
-        seen = project(still.points, still, _matrix(root)[:, 0], place, camera)
-        return first_stage(seen, wanted, height, root, place)
+    def trunk() -> Losses:
+        seen = project_body(still.points, still, _matrix(root)[:, 0], place, camera)
+        return first_stage_losses(seen, wanted, height, root, place)
 
     descend([root, place], first, trunk)
     pose = torch.cat([root.detach(), sixd[:, 1:]], dim=1)
@@ -82,11 +84,11 @@ def fit_motion(
     for parameter in (pose, betas):
         parameter.requires_grad_()
 
-    def whole() -> Terms:
+    def whole() -> Losses:
         matrix = _matrix(pose)
         at = body(matrix[:, 1:], betas)
-        seen = project(at.points, at, matrix[:, 0], place, camera)
-        return second_stage(seen, wanted, height, pose, before, betas, place, faith)
+        seen = project_body(at.points, at, matrix[:, 0], place, camera)
+        return second_stage_losses(seen, wanted, height, pose, before, betas, place, prior_weight)
 
     descend([pose, betas, place], second, whole)
     return Fit(_matrix(pose).detach(), betas.detach(), place.detach(), trace)
@@ -104,12 +106,11 @@ def placed(points: torch.Tensor, at: Points, root: torch.Tensor, head: torch.Ten
     return turned(points, at, root) + (head - turned(at.head, at, root))[:, None]
 
 
-def project(
+def project_body(
     points: torch.Tensor, at: Points, root: torch.Tensor, head: torch.Tensor, camera: torch.Tensor
 ) -> torch.Tensor:
-    """Where the camera sees them: [F,N,2] px."""
-    seen = placed(points, at, root, head) @ camera.T
-    return seen[..., :2] / seen[..., 2:]
+    """Where the camera [3,3] sees them: [F,N,2] px."""
+    return project(placed(points, at, root, head), camera.diagonal()[:2], camera[:2, 2])
 
 
 def full_pose(axis_angle: torch.Tensor) -> torch.Tensor:

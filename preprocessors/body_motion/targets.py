@@ -15,6 +15,7 @@ _FINGERS = {92: (37, 38, 39, 66, 25, 26, 27, 67, 28, 29, 30, 68, 34, 35, 36, 69,
 PAIRS = _BODY + tuple((first + i, joint) for first, joints in _FINGERS.items() for i, joint in enumerate(joints))
 COCO = torch.tensor([coco for coco, _ in PAIRS])
 SMPLX = torch.tensor([joint for _, joint in PAIRS])
+KEYPOINTS = torch.where(COCO < 23, COCO, COCO - 68)  # rows of `BodyModel.keypoints`, which has no face
 TRUNK = [5, 6, 11, 12]  # shoulders and hips, in COCO's order and in that of the pairs
 _ANKLES = {15: [17, 18, 19], 16: [20, 21, 22]}
 

@@ -4,10 +4,11 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 
-from ...models.body.rotation import axis_angle_to_matrix
-from ...models.hmr.decoder import matrix_to_sixd, sixd_to_matrix
-from ..body_motion.terms import jitter, robust
+from ...models.body.rotation import matrix_to_sixd, quaternion_to_matrix, sixd_to_matrix
+from ...models.drawing.camera import project
+from ..body_motion.losses import geman_mcclure, jitter, mean
 from .hand_model import HandModel
 
 STEPS = 120
@@ -26,7 +27,7 @@ class HandPose(NamedTuple):
     turn: torch.Tensor
     place: torch.Tensor
 
-    def put(self, points: torch.Tensor) -> torch.Tensor:
+    def to_camera(self, points: torch.Tensor) -> torch.Tensor:
         """Points [F,N,3] of the hand before the camera."""
         return points @ self.turn.mT + self.place[:, None]
 
@@ -52,10 +53,11 @@ def fit_hand(
     for step in range(STEPS):
         optimiser.zero_grad()
         pose = HandPose(model.angles(free), sixd_to_matrix(sixd), place)
-        seen = (pose.put(model.points(pose.angles)) @ camera.T)[shown]
+        points = pose.to_camera(model.points(pose.angles))[shown]
+        seen = project(points, camera.diagonal()[:2], camera[:2, 2])
         # In hundredths of the hand's size, so that small pictures are followed as closely.
-        off = robust((seen[..., :2] / seen[..., 2:] - wanted[..., :2]) * (100 / size)[:, None, None]) * wanted[..., 2:]
-        trembling = sum(weight * _mean(jitter(x)) for weight, x in ((8, sixd), (4, pose.angles), (60, place)))
+        off = geman_mcclure((seen - wanted[..., :2]) * (100 / size)[:, None, None]) * wanted[..., 2:]
+        trembling = sum(weight * mean(jitter(x)) for weight, x in ((8, sixd), (4, pose.angles), (60, place)))
         unusual = (place[:, 2].clamp(min=1e-3) / usual).log().square()
         (off.mean() + trembling + _USUAL * unusual.mean() + 0.5 * free.square().mean()).backward()
         optimiser.step()
@@ -95,7 +97,7 @@ def _views(
     """For every frame how the hand is turned and where it is, by the palm alone: of many views the sequence that fits
     best, has the usual distance and does not jump (Viterbi). [F,3,3], [F,3]."""
     palm = model.points(model.angles(wanted.new_zeros(1, 15, 3)))[0, _PALM]
-    views = _turns()
+    views = _random_rotations()
     flat = torch.einsum("vrc,pc->vpr", views, palm)[..., :2]  # seen from afar
     xy, weight = wanted[:, _PALM, :2], wanted[:, _PALM, 2]
     weight = weight / weight.sum(1, keepdim=True).clamp(min=1e-6)
@@ -127,12 +129,10 @@ def _views(
     return views[chosen].clone(), torch.cat([xy, distance[:, None]], 1)
 
 
-def _turns() -> torch.Tensor:
+def _random_rotations() -> torch.Tensor:
     """[views,3,3], always the same."""
     generator = torch.Generator().manual_seed(0)
-    quaternion = torch.nn.functional.normalize(torch.randn(_VIEWS, 4, generator=generator), dim=1)
-    half = quaternion[:, :1].clamp(-1, 1).acos()
-    return axis_angle_to_matrix(2 * half * torch.nn.functional.normalize(quaternion[:, 1:], dim=1))
+    return quaternion_to_matrix(F.normalize(torch.randn(_VIEWS, 4, generator=generator), dim=1))
 
 
 def _extent(wanted: torch.Tensor) -> torch.Tensor:
@@ -143,6 +143,3 @@ def _extent(wanted: torch.Tensor) -> torch.Tensor:
     side = (high - low).amax(1)
     return side.quantile(0.75).clamp(min=4).expand_as(side)
 
-
-def _mean(x: torch.Tensor) -> torch.Tensor:
-    return x.mean() if x.numel() else x.sum()

@@ -8,12 +8,13 @@ import numpy as np
 import torch
 
 from ...media.frames import each_frame, frame_ranges
-from ...models.drawing.rasterize import Camera
+from ...models.body.layout import SIDES
+from ...models.drawing.camera import Camera
 from ...models.hmr.multihmr import intrinsics
 from ..condition_colours import draw_hands, hand_condition
 from ..pose.keypoints import VISIBLE, Pose
 from .hand_fit import LEAST, STEPS, fit_hand, hand_distance, shows_hand
-from .hand_model import SIDES, hand_model
+from .hand_model import hand_model
 
 LONGEST_GAP = 0.2  # s; a hand that is lost for longer is away
 _AT_ARMS_LENGTH = 2.0  # s, in which both hands stay about as far from the camera
@@ -75,10 +76,9 @@ def fit_hands(
         there[side], faces[side] = torch.zeros(len(poses), dtype=torch.bool), model.faces
         for run in runs[side]:
             pose = fit_hand(model, points[side][run], camera, usual[run], step)
-            vertices[side][run] = pose.put(model.vertices(pose.angles))
+            vertices[side][run] = pose.to_camera(model.vertices(pose.angles))
             there[side][run] = True
-    focal, principal = camera.diagonal()[:2].tolist(), camera[:2, 2].tolist()
-    return HandMeshes(vertices, there, faces, Camera(tuple(focal), tuple(principal), size))
+    return HandMeshes(vertices, there, faces, Camera.centred(camera[0, 0].item(), *size))
 
 
 def _usual_distance(points: dict[str, torch.Tensor], camera: torch.Tensor, fps: float) -> torch.Tensor:

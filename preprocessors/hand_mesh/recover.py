@@ -5,17 +5,20 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 
-from ...models.body.rotation import axis_angle_to_matrix, matrix_to_quaternion, quaternion_to_axis_angle
-from ...models.drawing.rasterize import Camera
+from ...models.body.layout import SIDES
+from ...models.body.rotation import (
+    axis_angle_to_matrix,
+    matrix_to_axis_angle,
+)
+from ...models.drawing.camera import Camera
 from ...models.hmr.hamer import HandParameters, full_translation, scaled_focal
 from ...models.hmr.mano import Mano
 from ...models.loaded import Loaded
 from ...models.normalise import IMAGENET, normalise
-from ..body_motion.smooth import smooth_place, smooth_pose
+from ..body_motion.smooth import smooth_pose, smooth_translation
 from ..body_motion.targets import SURE
 from ..pose.keypoints import Pose
 from .crop import hand_crop
-from .hand_model import SIDES
 from .hands import LONGEST_GAP, HandMeshes, hand_points, stretches
 
 _LEAST = 4  # sure points that make a hand
@@ -68,11 +71,10 @@ def recover_hands(
                 done += 1
                 if on_step is not None:
                     on_step(done, total)
-            rotations = torch.cat([hand.rotations for hand in found])
-            pose = quaternion_to_axis_angle(matrix_to_quaternion(rotations))
+            pose = matrix_to_axis_angle(torch.cat([hand.rotations for hand in found]))
             betas = torch.cat([hand.betas for hand in found]).mean(0).expand(len(found), -1)
             shape = mano.vertices(axis_angle_to_matrix(smooth_pose(pose, fps)), betas)
-            vertices[side][run] = shape * mirror + smooth_place(torch.cat(places), fps)[:, None]
+            vertices[side][run] = shape * mirror + smooth_translation(torch.cat(places), fps)[:, None]
             there[side][run] = True
     focal = scaled_focal(torch.tensor([width, height])).item()
-    return HandMeshes(vertices, there, faces, Camera((focal, focal), (width / 2, height / 2), (width, height)))
+    return HandMeshes(vertices, there, faces, Camera.centred(focal, width, height))

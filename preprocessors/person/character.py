@@ -35,6 +35,7 @@ EYES, SHOULDERS = [14, 15], [2, 5]
 NECK_TO_HEAD = 1.6  # the head's height in distances of its middle from the neck
 # Which part of a standing person lies above a joint; the lowest joint seen tells how much the photo shows.
 REACH = {1.0: [10, 13], 0.75: [9, 12], 0.5: [8, 11], 0.25: [2, 5]}  # ankles, knees, hips, shoulders
+SEVERAL_PEOPLE = "There are several people in the photo: connect a mask that is 1 on one of them, or cut the photo."
 
 
 @dataclass(frozen=True)
@@ -141,6 +142,7 @@ def _cut_out(rgb: torch.Tensor, pose: Pose, others: Sequence[Pose]) -> tuple[tor
     """The person's mask [H,W], found by a plain background or by colours along the bones, and what to say of it."""
     photo, notes = rgb.numpy(), []
     where, _ = find_on_plain_background(photo)
+    body = _body_levels(pose, photo.shape)
     if where is None:
         masks, reports = segment_video(FlowTracker(), rgb[None], poses=[pose], find="person")
         where = masks[1][0].numpy()
@@ -150,37 +152,34 @@ def _cut_out(rgb: torch.Tensor, pose: Pose, others: Sequence[Pose]) -> tuple[tor
         )
         if reports[1].doubt:
             notes.append("What was cut out is far from the body that the pose shows: look at the mask.")
-        body = _body_levels(pose, where.shape)
+    elif body is None:
+        _one_piece(where)
     else:
-        body = _body_levels(pose, where.shape)
-        if body is None:
-            _one_piece(where)
-        else:
-            where, alike = _by_body(photo, where, body)
-            if alike > ALIKE:
-                notes.append(
-                    f"{alike:.0%} of the person has the colour of the background: there the cut-out follows the pose "
-                    "and may be wrong. Connect a mask, such as of Segment Video with Load SAM."
-                )
-    for other in others:
-        theirs = _body_levels(other, where.shape)
-        if theirs is not None and body is not None:
-            where = where & ~((theirs >= NEAR) & (theirs > body))
-    if body is not None:
-        own = _touching(where, body == SURE)
-        if (where & ~own).sum() > SECOND_PERSON * own.sum():
-            notes.append("Something as large as a second person stands apart from the person and was left out.")
-        where = own
-        beside = float((where & (body == AWAY)).sum() / max(1, where.sum()))
-        if beside > BESIDE:
+        where, alike = _by_body(photo, where, body)
+        if alike > ALIKE:
             notes.append(
-                f"{beside:.0%} of what was cut out lies beside the body that the pose shows: if it is somebody or "
-                "something else, connect a mask that is 1 on the person."
+                f"{alike:.0%} of the person has the colour of the background: there the cut-out follows the pose "
+                "and may be wrong. Connect a mask, such as of Segment Video with Load SAM."
             )
-    return torch.from_numpy(where), notes
+    if body is None:
+        return torch.from_numpy(where), notes
+    for other in others:
+        theirs = _body_levels(other, photo.shape)
+        if theirs is not None:
+            where = where & ~((theirs >= NEAR) & (theirs > body))
+    own = _touching(where, body == SURE)
+    if (where & ~own).sum() > SECOND_PERSON * own.sum():
+        notes.append("Something as large as a second person stands apart from the person and was left out.")
+    beside = float((own & (body == AWAY)).sum() / max(1, own.sum()))
+    if beside > BESIDE:
+        notes.append(
+            f"{beside:.0%} of what was cut out lies beside the body that the pose shows: if it is somebody or "
+            "something else, connect a mask that is 1 on the person."
+        )
+    return torch.from_numpy(own), notes
 
 
-def _body_levels(pose: Pose, shape: tuple[int, int]) -> np.ndarray | None:
+def _body_levels(pose: Pose, shape: tuple[int, ...]) -> np.ndarray | None:
     """`draw_body` in a photo of that height and width; joints outside of it are not used."""
     seen = _seen(pose.body[0])
     body = np.where(seen[:, None], pose.body[0], (np.nan, np.nan, 0))
@@ -223,16 +222,13 @@ def _touching(mask: np.ndarray, core: np.ndarray) -> np.ndarray:
     return np.isin(piece, kept) if len(kept) else mask
 
 
-TWO = "There are several people in the photo: connect a mask that is 1 on one of them, or cut the photo."
-
-
 def _one_piece(mask: np.ndarray) -> None:
     import cv2
 
     _, _, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
     area = np.sort(stats[1:, cv2.CC_STAT_AREA])[::-1]
     if len(area) > 1 and area[1] > SECOND_PERSON * area[0]:
-        raise ValueError(TWO)
+        raise ValueError(SEVERAL_PEOPLE)
 
 
 def _only_person(pose: Pose, where: torch.Tensor | None, by_mask: bool) -> int:
@@ -243,7 +239,7 @@ def _only_person(pose: Pose, where: torch.Tensor | None, by_mask: bool) -> int:
     sizes = {i: float(np.ptp(pose.body[i][_seen(pose.body[i]), :2], axis=0).prod()) for i in people}
     people.sort(key=sizes.get, reverse=True)
     if len(people) > 1 and not by_mask and sizes[people[1]] > SECOND_PERSON * sizes[people[0]]:
-        raise ValueError(TWO)
+        raise ValueError(SEVERAL_PEOPLE)
     if where is None:
         return people[0]
 

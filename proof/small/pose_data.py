@@ -54,7 +54,7 @@ class PoseScenes:
     def _scene(self, seed: int) -> dict[str, np.ndarray]:
         from ...scenes import LANDSCAPE, PORTRAIT
         from ...scenes.exercise import EXERCISES
-        from ...scenes.motion import PRESENTATIONS
+        from ...scenes.presenting import PRESENTATIONS
         from ...scenes.scene import make_scene
 
         kinds, size = (EXERCISES, LANDSCAPE) if seed % 3 == 2 else (PRESENTATIONS, PORTRAIT)

@@ -12,7 +12,7 @@ import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 import torch  # noqa: E402
 from crafters.models.avatar.files import save_avatar  # noqa: E402
-from crafters.models.body.body import load_body_model  # noqa: E402
+from crafters.models.body.load import load_body_model  # noqa: E402
 from crafters.models.body.motion_files import save_motion  # noqa: E402
 from crafters.nodes.anicrafter import CraftersComposeScene  # noqa: E402
 from crafters.nodes.avatar import (  # noqa: E402

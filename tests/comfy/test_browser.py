@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from build_workflows import GRAPHS, Weights, build
 from comfy_harness import ROOT
-from crafters.models.body.body import ANNY
-from crafters.proof.demo import LANDSCAPE, WEIGHTS, moving, presenting
+from crafters.models.body.load import ANNY
 from crafters.proof.demo import SMALL as SMALL_DEMO
+from crafters.proof.demo import WEIGHTS, moving, presenting
+from crafters.scenes import LANDSCAPE
 from workflow_graph import Graph
 
 pytestmark = pytest.mark.comfy

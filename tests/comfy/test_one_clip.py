@@ -18,7 +18,8 @@ from crafters.cli.server import ComfyServer
 from crafters.host.prompt import read_prompt
 from crafters.media.clip import read_clip
 from crafters.prepared.folder import CONDITIONS, Prepared
-from crafters.proof.demo import LANDSCAPE, PORTRAIT, WEIGHTS, moving, presenting
+from crafters.proof.demo import WEIGHTS, moving, presenting
+from crafters.scenes import LANDSCAPE, PORTRAIT
 
 pytestmark = [pytest.mark.comfy, pytest.mark.slow]
 

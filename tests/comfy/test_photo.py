@@ -14,7 +14,8 @@ from crafters.cli.server import ComfyServer
 from crafters.media.clip import read_clip
 from crafters.models.avatar.lhm.convert import convert_sapiens
 from crafters.models.body.anny import anny_body
-from crafters.proof.demo import FRAMES, LANDSCAPE, WEIGHTS, moving
+from crafters.proof.demo import FRAMES, WEIGHTS, moving
+from crafters.scenes import LANDSCAPE
 from lhm_files import write_lhm, write_torchscript
 from PIL import Image
 

@@ -15,7 +15,8 @@ from crafters.cli.run import execute
 from crafters.host.prompt import Prompt, read_prompt
 from crafters.host.weights import needed_by, needed_by_hand
 from crafters.media.clip import read_clip
-from crafters.proof.demo import FRAMES, LANDSCAPE, PORTRAIT, WEIGHTS, moving, presenting
+from crafters.proof.demo import FRAMES, WEIGHTS, moving, presenting
+from crafters.scenes import LANDSCAPE, PORTRAIT
 from PIL import Image
 from workflow_graph import choices, input_options, input_specs
 

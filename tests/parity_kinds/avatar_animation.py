@@ -4,8 +4,9 @@ from types import SimpleNamespace
 
 import torch
 from crafters.models.avatar.animate import Animator
-from crafters.models.avatar.rig import LOWER_BODY, UPPER_BODY, Rig, blend, move, neutral_pose, template_vertices
+from crafters.models.avatar.rig import LOWER_BODY, UPPER_BODY, Rig, neutral_pose, template_vertices
 from crafters.models.body.body import Skeleton
+from crafters.models.body.skinning import blend, move
 
 POSE = ("root_pose", "body_pose", "jaw_pose", "leye_pose", "reye_pose", "lhand_pose", "rhand_pose")
 PUBLISHED = {"points": "xyz", "neutral_transforms": "transform_mat_neutral_pose"}

@@ -1,6 +1,8 @@
 import torch
 from crafters.models.anicrafter.conditions import compose
-from crafters.models.drawing.rasterize import Camera, composite, project, rasterize
+from crafters.models.drawing.camera import Camera
+from crafters.models.drawing.rasterize import composite, rasterize
+from crafters.models.drawing.rasterize import project_gaussians as project
 
 FP32_ONLY = "Gaussians are drawn in float32 at least."
 

@@ -4,7 +4,8 @@ import hashlib
 
 import torch
 from crafters.models.avatar.files import load_avatar
-from crafters.models.drawing.rasterize import composite, project, rasterize
+from crafters.models.drawing.rasterize import composite, rasterize
+from crafters.models.drawing.rasterize import project_gaussians as project
 from parity_kinds.gaussian_raster import (
     camera_of,
     compare,

@@ -5,8 +5,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import torch
-from crafters.models.body.rotation import axis_angle_to_matrix
-from crafters.models.hmr.decoder import sixd_to_matrix
+from crafters.models.body.rotation import axis_angle_to_matrix, sixd_to_matrix
 from crafters.models.hmr.hamer import (
     CROP,
     FOCAL,

@@ -1,9 +1,13 @@
 """Multi-HMR's heads, cameras and search window; in float32 within the measured noise, in float64 to 1e-9."""
 
 import torch
-from crafters.models.body.rotation import axis_angle_to_matrix, matrix_to_quaternion, quaternion_to_axis_angle
+from crafters.models.body.rotation import (
+    axis_angle_to_matrix,
+    matrix_to_quaternion,
+    quaternion_to_axis_angle,
+    sixd_to_matrix,
+)
 from crafters.models.checkpoint import assign
-from crafters.models.hmr.decoder import sixd_to_matrix
 from crafters.models.hmr.multihmr import (
     MultiHMRHeads,
     MultiHMRSize,

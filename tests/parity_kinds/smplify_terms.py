@@ -1,13 +1,24 @@
 """Temporal SMPLify: targets, terms and gradients, smoothing, and the whole fit on a linear body."""
 
 import torch
-from crafters.models.body.rotation import axis_angle_to_matrix, matrix_to_quaternion, quaternion_to_axis_angle
-from crafters.models.hmr.decoder import matrix_to_sixd, sixd_to_matrix
+from crafters.models.body.rotation import (
+    axis_angle_to_matrix,
+    matrix_to_quaternion,
+    matrix_to_sixd,
+    quaternion_to_axis_angle,
+    sixd_to_matrix,
+)
 from crafters.models.hmr.multihmr import unproject
-from crafters.preprocessors.body_motion.fit import Fit, Points, fit_motion, full_pose, placed, project
-from crafters.preprocessors.body_motion.smooth import one_euro, smooth_betas, smooth_place, smooth_pose
+from crafters.preprocessors.body_motion.fit import Fit, Points, fit_motion, full_pose, placed
+from crafters.preprocessors.body_motion.fit import project_body as project
+from crafters.preprocessors.body_motion.losses import first_stage_losses as first_stage
+from crafters.preprocessors.body_motion.losses import geman_mcclure as robust
+from crafters.preprocessors.body_motion.losses import jitter
+from crafters.preprocessors.body_motion.losses import second_stage_losses as second_stage
+from crafters.preprocessors.body_motion.smooth import one_euro_filter as one_euro
+from crafters.preprocessors.body_motion.smooth import smooth_betas, smooth_pose
+from crafters.preprocessors.body_motion.smooth import smooth_translation as smooth_place
 from crafters.preprocessors.body_motion.targets import COCO, SMPLX, TRUNK, targets
-from crafters.preprocessors.body_motion.terms import first_stage, jitter, robust, second_stage
 
 FP32_ONLY = "The fit is geometry, in float32 at least."
 LOOSE = {"fit.loss_trace_stage2", "fit.rotvec", "fit.betas", "fit.translation"}  # the original itself does not repeat

@@ -6,8 +6,8 @@ import pytest
 import torch
 from crafters.media.photo import read_photo
 from crafters.models.avatar.from_photo import project_photo
+from crafters.models.avatar.render import render_turntable
 from crafters.models.avatar.rig import rig_from_body
-from crafters.models.avatar.turntable import render_turntable
 from crafters.models.body.anny import anny_body
 from crafters.preprocessors.body_motion.estimate import estimate_motion
 from crafters.preprocessors.person.character import prepare_character

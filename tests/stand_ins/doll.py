@@ -13,8 +13,9 @@ import numpy as np
 from crafters.media.clip import write_video
 from crafters.scenes.paint import Canvas, Colour, ellipse, point, rectangle, rotate, sample, smooth
 
+from ...preprocessors.pose.keypoints import Pose
 from . import figure
-from .figure import Doll, Pose
+from .figure import Doll
 from .tea_box import TeaBox
 
 PERSON_SIZE = (576, 1024)

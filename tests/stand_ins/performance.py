@@ -8,10 +8,11 @@ from crafters.media.clip import write_video
 from crafters.models.avatar.animate import Animator
 from crafters.models.avatar.files import save_avatar
 from crafters.models.avatar.rig import rig_from_body
-from crafters.models.body.body import load_body_model
+from crafters.models.body.load import load_body_model
 from crafters.models.body.motion import BodyMotion
 from crafters.models.body.motion_files import save_motion
-from crafters.models.drawing.rasterize import Camera, rasterize
+from crafters.models.drawing.camera import Camera
+from crafters.models.drawing.rasterize import rasterize
 from crafters.scenes.paint import Canvas
 from PIL import Image
 

@@ -2,9 +2,10 @@
 
 import torch
 from crafters.models.avatar.gaussians import Avatar
-from crafters.models.avatar.rig import blend, move, neutral_pose, template_vertices
+from crafters.models.avatar.rig import neutral_pose, template_vertices
 from crafters.models.body.body import BodyModel
 from crafters.models.body.rotation import matrix_to_quaternion
+from crafters.models.body.skinning import blend, move
 
 SKIN, HAIR, EYE, SHIRT, TROUSERS, SHOES = torch.tensor([
     (0.86, 0.66, 0.54), (0.25, 0.16, 0.12), (0.12, 0.2, 0.3), (0.15, 0.45, 0.6), (0.22, 0.24, 0.35), (0.75, 0.3, 0.2),

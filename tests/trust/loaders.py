@@ -70,7 +70,7 @@ def _body(folder: Path) -> Path:
 
 
 def _load_body(path: Path):
-    from crafters.models.body.body import load_body_model
+    from crafters.models.body.load import load_body_model
 
     return load_body_model(path)
 

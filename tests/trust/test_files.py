@@ -16,7 +16,7 @@ from crafters.files import bounded
 from crafters.metrics.networks import SOURCES
 from crafters.models.avatar.lhm.convert import convert_sapiens
 from crafters.models.body import motion_files
-from crafters.models.body.body import BodyModelError
+from crafters.models.body.layout import BodyModelError
 from crafters.models.body.motion import MotionError
 from crafters.models.body.motion_files import read_motion
 from crafters.models.checkpoint import CheckpointError, read

@@ -2,8 +2,9 @@
 
 import torch
 
+from ...body.skinning import blend, move
 from ...checkpoint import CheckpointError
-from ..rig import Rig, blend, move, neutral_pose
+from ..rig import Rig, neutral_pose
 
 _BODY = "renderer.smplx_model."
 R2 = (0.7548776662466927, 0.5698402909980532)

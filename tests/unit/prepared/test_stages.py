@@ -13,7 +13,7 @@ import torch
 from crafters.cli import main
 from crafters.media.clip import read_clip, write_video
 from crafters.models.body.anny import anny_body
-from crafters.models.body.body import ANNY
+from crafters.models.body.load import ANNY
 from crafters.prepared.folder import CONDITIONS, Prepared
 from crafters.prepared.stages import Options, Tool, prepare
 from crafters.preprocessors.pose.keypoints import Pose

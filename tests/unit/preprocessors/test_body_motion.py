@@ -1,15 +1,24 @@
 """Body motion from keypoints: gaps, cameras and limits, and a whole clip against the motion it was made from."""
 
+from dataclasses import replace
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
+from crafters.models.body.layout import BodyModelError
+from crafters.models.body.load import load_body_model
 from crafters.models.body.motion import MotionError
 from crafters.models.body.rotation import axis_angle_to_matrix
+from crafters.models.body.skinning import joint_transforms, move
+from crafters.preprocessors.body_motion.body_points import BodyPoints
 from crafters.preprocessors.body_motion.estimate import estimate_motion, shaking
-from crafters.preprocessors.body_motion.start import beyond_limits
+from crafters.preprocessors.body_motion.fit import full_pose
+from crafters.preprocessors.body_motion.init_from_keypoints import joint_limit_loss
 from crafters.preprocessors.body_motion.targets import COCO, person_box, targets, wholebody
 from crafters.preprocessors.pose.dwpose import to_pose
 from crafters.preprocessors.pose.keypoints import Pose
+from stand_ins.synthetic_body import write_synthetic_body
 
 SIZE = (192, 256)
 
@@ -34,7 +43,7 @@ def test_unsure_points_and_feet_of_unsure_ankles_do_not_count():
 
 def test_elbows_and_knees_bend_one_way():
     straight = torch.eye(3).repeat(1, 53, 1, 1)
-    assert beyond_limits(straight) == 0
+    assert joint_limit_loss(straight) == 0
     quarter = torch.tensor([[0.0, 0, 1], [0, 1, 0], [-1, 0, 0]])  # +90° about y
     for joint, turn, healthy in (
         (18, quarter.T, True),
@@ -44,12 +53,12 @@ def test_elbows_and_knees_bend_one_way():
     ):
         pose = straight.clone()
         pose[:, joint] = turn
-        assert (beyond_limits(pose) < 1e-9) == healthy, joint
+        assert (joint_limit_loss(pose) < 1e-9) == healthy, joint
     about_x = torch.tensor([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])
     for turn, healthy in ((about_x, True), (about_x.T, False)):
         pose = straight.clone()
         pose[:, 4] = turn
-        assert (beyond_limits(pose) < 1e-9) == healthy
+        assert (joint_limit_loss(pose) < 1e-9) == healthy
 
 
 def test_fingers_close_but_hardly_bend_back():
@@ -57,7 +66,7 @@ def test_fingers_close_but_hardly_bend_back():
     for joint, turn, healthy in ((22, down, True), (22, down.T, False), (37, down.T, True), (37, down, False)):
         pose = torch.eye(3).repeat(1, 53, 1, 1)
         pose[:, joint] = turn
-        assert (beyond_limits(pose) < 1e-9) == healthy, joint
+        assert (joint_limit_loss(pose) < 1e-9) == healthy, joint
 
 
 def test_shaking_is_an_acceleration():
@@ -65,6 +74,32 @@ def test_shaking_is_an_acceleration():
     falling = torch.stack([t * 0, 4.905 * t * t, t], -1)[:, None]
     assert shaking([falling, falling[:4]], 30) == pytest.approx(9.81)
     assert shaking([falling[:2]], 30) == 0
+
+
+@pytest.mark.parametrize("name", ["SMPL-X", "Anny"])
+def test_points_are_those_of_the_posed_mesh(name, tmp_path):
+    generator = torch.Generator().manual_seed(0)
+    model = load_body_model("Anny" if name == "Anny" else write_synthetic_body(tmp_path))
+    if name == "SMPL-X":
+        model = replace(model, pose_dirs=1e-3 * torch.randn(model.pose_dirs.shape, generator=generator))
+    pose = 0.4 * torch.randn(2, 53, 3, generator=generator)
+    pose[:, 0] = 0
+    betas = torch.randn(2, 10, generator=generator)
+    at = BodyPoints(model)(axis_angle_to_matrix(pose[:, 1:]), betas)
+    whole = full_pose(pose)
+    rest = model.skeleton.rest(betas)
+    joints = move(joint_transforms(axis_angle_to_matrix(whole), rest, model.skeleton.parents), rest)
+    surface = torch.cat([model.vertices(whole, betas, torch.zeros(2, 3)), joints], 1)
+    fingers = [*range(24, 44), *range(45, 65)]
+    expected = model.keypoints[[*range(23), *fingers]] @ surface
+    torch.testing.assert_close(at.points, expected, rtol=0, atol=2e-5)
+    torch.testing.assert_close(at.head, joints[:, 15])
+
+
+def test_a_body_without_known_points_is_a_sentence():
+    model = SimpleNamespace(template=torch.zeros(300, 3), keypoints=None)
+    with pytest.raises(BodyModelError, match="The points of a body with 300 vertices are not known"):
+        BodyPoints(model)
 
 
 def test_nobody_is_a_sentence():

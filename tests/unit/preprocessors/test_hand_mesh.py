@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from crafters.models.drawing.rasterize import Camera
+from crafters.models.drawing.camera import Camera
 from crafters.models.hmr.multihmr import intrinsics
 from crafters.preprocessors.hand_mesh.hands import HandMeshes, fit_hands, hand_points, render_hands
 from crafters.preprocessors.pose.keypoints import Pose
@@ -135,12 +135,12 @@ def test_a_known_hand_is_found_again_within_the_limits_of_its_joints():
         angles = model.angles(free.expand(frames, 15, 3))
         turn = axis_angle_to_matrix(torch.tensor([2.4, 0.3 * sign, 1.2 * sign])).expand(frames, 3, 3)
         truth = HandPose(angles, turn, torch.tensor([0.05, 0.02, 0.6]).expand(frames, 3))
-        seen = truth.put(model.points(angles)) @ camera.T
+        seen = truth.to_camera(model.points(angles)) @ camera.T
         wanted = torch.cat([seen[..., :2] / seen[..., 2:], torch.ones(frames, 21, 1)], -1)
         wanted[2, 8, :2] += 80  # one point is wrong
         found = fit_hand(model, wanted, camera, hand_distance(model, wanted, camera))
         assert ((found.angles >= model.least - 1e-5) & (found.angles <= model.greatest + 1e-5)).all()
-        back = found.put(model.points(found.angles)) @ camera.T
+        back = found.to_camera(model.points(found.angles)) @ camera.T
         off = (back[..., :2] / back[..., 2:] - seen[..., :2] / seen[..., 2:]).norm(dim=-1)
         assert off.mean() < 1.0, f"{side}: {off.mean():.2f} px"
         degrees = torch.rad2deg(

@@ -74,7 +74,8 @@ def test_gaussians_face_outwards_in_the_colours_of_the_person(person, avatar):
 
 def test_skin_below_clothes_has_no_gaussians(person, avatar):
     """From the front, what shines through must be what the renderer shows."""
-    from crafters.models.drawing.rasterize import Camera, rasterize
+    from crafters.models.drawing.camera import Camera
+    from crafters.models.drawing.rasterize import rasterize
     from crafters.scenes.render import Mesh, render
 
     still = motion(1)

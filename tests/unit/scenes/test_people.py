@@ -3,13 +3,15 @@
 import numpy as np
 import pytest
 import torch
-from crafters.models.body.anny import anny, anny_body
-from crafters.models.body.body import JOINTS
+from crafters.models.body.anny import anny_body
+from crafters.models.body.layout import JOINTS
 from crafters.models.drawing.mesh import render_mesh
+from crafters.scenes.exercise import EXERCISES
 from crafters.scenes.grip import product_distance
 from crafters.scenes.limbs import WRIST, globals_of
-from crafters.scenes.motion import EXERCISES, PRESENTATIONS, make_motion, photo_pose
+from crafters.scenes.motion import make_motion, photo_pose
 from crafters.scenes.person import make_person
+from crafters.scenes.presenting import PRESENTATIONS
 from crafters.scenes.surface import border_edges
 
 BOX, BOTTLE = (0.13, 0.20, 0.07), (0.075, 0.22, 0.075)
@@ -76,7 +78,7 @@ def test_vertices_are_posed_as_the_body_is(person):
     """Bare hands are the body's: the same as `smplx` makes of the Anny body with these betas."""
     body = anny_body()
     pose, trans = some_pose(), torch.tensor([[0.0, 0.1, 3.0], [0.2, 0.0, 2.0]])
-    used = torch.cat([anny().hands["left"], anny().hands["right"]]).unique()
+    used = torch.cat([anny_body().hands["left"], anny_body().hands["right"]]).unique()
     wanted = body.vertices(pose, person.betas.expand(2, -1), trans)[:, used]
     vertices, faces = person.hand_mesh(pose, trans)
     torch.testing.assert_close(vertices, wanted, atol=2e-4, rtol=0)

@@ -4,8 +4,8 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from crafters.models.drawing.camera import Camera
 from crafters.models.drawing.mesh import render_mesh
-from crafters.models.drawing.rasterize import Camera
 from crafters.preprocessors.pose.keypoints import from_openpose, to_openpose
 from crafters.scenes.exercise import EXERCISES
 from crafters.scenes.label import draw_print

@@ -10,11 +10,12 @@ from crafters.cli.train import RECIPES
 from crafters.media.clip import write_video
 from crafters.models.anicrafter.checkpoint import AniCrafter
 from crafters.models.anicrafter.embedders import embed
+from crafters.models.anicrafter.names import native_name
 from crafters.models.anicrafter.transformer import load_transformer, merge_lora
 from crafters.models.anicrafter.wan import added_tokens
 from crafters.models.loaded import Loaded
 from crafters.training.anicrafter.task import AniCrafterSettings, AniCrafterTask
-from crafters.training.anicrafter.wan import TARGETS, WanSizes, native_name, new_transformer
+from crafters.training.anicrafter.wan import TARGETS, WanSizes, new_transformer
 from crafters.training.datasets import anicrafter as data
 from crafters.training.loop import train
 from crafters.training.settings import Settings, Stage, read_settings

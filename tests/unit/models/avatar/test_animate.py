@@ -5,7 +5,7 @@ import pytest
 import torch
 from crafters.models.avatar.animate import Animator, animate
 from crafters.models.avatar.rig import Rig, rig_from_body
-from crafters.models.body.body import load_body_model
+from crafters.models.body.load import load_body_model
 from crafters.models.body.motion import BodyMotion
 from crafters.models.body.rotation import axis_angle_to_quaternion, quaternion_product
 from stand_ins.synthetic_avatar import synthetic_avatar

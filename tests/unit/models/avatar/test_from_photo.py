@@ -8,8 +8,8 @@ from crafters.models.avatar.render import render_avatar
 from crafters.models.avatar.rig import rig_from_body
 from crafters.models.body.anny import anny_body
 from crafters.models.body.motion import BodyMotion, MotionError
+from crafters.models.drawing.camera import Camera
 from crafters.models.drawing.mesh import visible_surface
-from crafters.models.drawing.rasterize import Camera
 from crafters.preprocessors.body_motion.estimate import estimate_motion
 from crafters.preprocessors.person.character import prepare_character
 from crafters.preprocessors.pose.keypoints import Pose

@@ -5,8 +5,9 @@ from crafters.models.avatar.lhm.convert import convert_sapiens
 from crafters.models.avatar.lhm.network import LARGEST_UPPER
 from crafters.models.avatar.lhm.points import spread_points
 from crafters.models.avatar.lhm.system import build_networks, load_lhm, load_networks, load_sapiens
-from crafters.models.avatar.rig import UPPER_BODY, blend, move, neutral_pose, rig_from_lhm
-from crafters.models.body.body import load_body_model
+from crafters.models.avatar.rig import UPPER_BODY, neutral_pose, rig_from_lhm
+from crafters.models.body.load import load_body_model
+from crafters.models.body.skinning import blend, move
 from crafters.models.checkpoint import CheckpointError, read
 from lhm_files import GRID, lhm_state, write_lhm, write_torchscript
 from safetensors.torch import save_file

@@ -7,15 +7,15 @@ from crafters.models.avatar.animate import Animator
 from crafters.models.avatar.rig import (
     LOWER_BODY,
     UPPER_BODY,
-    blend,
-    move,
     neutral_pose,
     read_constraint,
     rig_from_body,
     rig_from_lhm,
     template_vertices,
 )
-from crafters.models.body.body import BodyModelError, load_body_model
+from crafters.models.body.layout import BodyModelError
+from crafters.models.body.load import load_body_model
+from crafters.models.body.skinning import blend, move
 from crafters.models.checkpoint import CheckpointError
 from safetensors.torch import save_file
 from stand_ins.synthetic_avatar import synthetic_avatar

@@ -6,9 +6,10 @@ import pytest
 import torch
 from crafters.models.avatar.animate import Animator
 from crafters.models.avatar.files import load_avatar, save_avatar
-from crafters.models.avatar.rig import blend, move, neutral_pose, rig_from_body
+from crafters.models.avatar.rig import neutral_pose, rig_from_body
 from crafters.models.avatar.standing import unposed
-from crafters.models.body.body import load_body_model
+from crafters.models.body.load import load_body_model
+from crafters.models.body.skinning import blend, move
 from stand_ins.synthetic_avatar import synthetic_avatar
 from stand_ins.synthetic_body import write_synthetic_body
 

@@ -7,9 +7,8 @@ import torch
 from crafters.models.avatar.animate import Animator
 from crafters.models.avatar.gaussians import Avatar
 from crafters.models.avatar.rig import rig_from_body
-from crafters.models.body.anny import PARENTS, anny, anny_body
-from crafters.models.body.body import BETAS, JOINTS, BodyModelError
-from crafters.models.body.motion import PELVIS
+from crafters.models.body.anny import anny_body
+from crafters.models.body.layout import BETAS, JOINTS, PARENTS, PELVIS_AT_REST, BodyModelError
 from stand_ins.synthetic_body import synthetic_body
 
 MIRROR = torch.tensor([-1.0, 1, 1])
@@ -31,7 +30,7 @@ def test_layout_is_smplx():
     torch.testing.assert_close(body.skinning.sum(1), torch.ones(vertices))
     assert (body.skinning >= 0).all()
     pelvis = body.skeleton.joints[0]
-    torch.testing.assert_close(pelvis, torch.tensor([0.0, *PELVIS[1:]]), atol=1e-4, rtol=0)
+    torch.testing.assert_close(pelvis, torch.tensor([0.0, *PELVIS_AT_REST[1:]]), atol=1e-4, rtol=0)
 
 
 def test_rest_is_a_symmetric_t_pose():
@@ -45,7 +44,7 @@ def test_rest_is_a_symmetric_t_pose():
         assert joints[arm, 1:].std(0).max() < 0.01, "arm, hand and fingers lie on one line along x"
     for leg in ([1, 4, 7], [2, 5, 8]):
         assert joints[leg][:, [0, 2]].std(0).max() < 1e-3, "legs stand straight"
-    assert body.template[:, 1].argmax() in body.faces[anny().parts["head"]].unique()
+    assert body.template[:, 1].argmax() in body.faces[body.parts["head"]].unique()
     assert (joints[[23, 24], 2] > joints[15, 2]).all() and joints[10, 2] > joints[7, 2], "it faces +z"
 
 
@@ -104,13 +103,13 @@ def test_its_own_posing_and_the_avatars_animation_agree():
 
 
 def test_hands_are_closed_and_apart():
-    body = anny()
+    body = anny_body()
     for side, sign in (("left", 1), ("right", -1)):
         faces = body.hands[side]
         edges = torch.cat([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]]).tolist()
         directed = {tuple(edge) for edge in edges}
         assert len(directed) == len(edges) and all((b, a) in directed for a, b in directed)
-        corners = body.model.template[faces]
+        corners = body.template[faces]
         volume = (corners[:, 0] * torch.linalg.cross(corners[:, 1], corners[:, 2])).sum() / 6
         assert 2e-4 < volume < 6e-4, "m³, outside out"
         assert (sign * corners[..., 0] > 0.6).all()
@@ -118,9 +117,9 @@ def test_hands_are_closed_and_apart():
 
 def test_without_the_package_a_sentence(monkeypatch):
     monkeypatch.setitem(sys.modules, "anny", None)
-    anny.cache_clear()
+    anny_body.cache_clear()
     try:
         with pytest.raises(BodyModelError, match="pip install anny"):
             anny_body()
     finally:
-        anny.cache_clear()
+        anny_body.cache_clear()

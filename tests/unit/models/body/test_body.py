@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 import torch
-from crafters.models.avatar.rig import move
-from crafters.models.body.body import BodyModelError, load_body_model
+from crafters.models.body.layout import BodyModelError
+from crafters.models.body.load import load_body_model
+from crafters.models.body.skinning import move
 from stand_ins.synthetic_body import FACES, VERTICES, synthetic_body, write_synthetic_body
 
 
@@ -136,6 +137,16 @@ def test_a_damaged_file_is_refused(path, tmp_path):
         (tmp_path / name).write_bytes(content)
         with pytest.raises(BodyModelError, match=f"{name} is not a whole .npz file"):
             load_body_model(tmp_path / name)
+
+
+def test_only_the_published_vertices_have_keypoints(body, tmp_path):
+    assert body.keypoints.shape == (65, VERTICES + 55)
+    assert (body.keypoints.sum(1) == 1).all() and (body.keypoints.amax(1) == 1).all()
+    joint = body.keypoints.argmax(1) - VERTICES
+    assert joint[[5, 16]].tolist() == [16, 8] and joint[0] < 0  # left shoulder, right ankle; the nose is a vertex
+    assert joint[[23, 24, 28, 44, 64]].tolist()[:4] == [20, 37, 25, 21] and joint[64] < 0  # hands' wrists first
+    np.savez(tmp_path / "SMPLX_NEUTRAL.npz", **small_body())
+    assert load_body_model(tmp_path / "SMPLX_NEUTRAL.npz").keypoints is None
 
 
 def test_pickled_extras_are_never_opened(tmp_path):

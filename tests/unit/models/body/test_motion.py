@@ -5,7 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from crafters.models.body.motion import PELVIS, BodyMotion, MotionError
+from crafters.models.body.layout import PELVIS_AT_REST
+from crafters.models.body.motion import BodyMotion, MotionError
 from crafters.models.body.motion_files import read_motion, save_motion
 from crafters.models.body.rotation import axis_angle_to_matrix
 from real_data import FOLDER
@@ -28,7 +29,7 @@ def equal(a, b):
 
 
 def pelvis_pixels(motion):
-    pelvis = motion.trans + torch.tensor(PELVIS, dtype=torch.float64)
+    pelvis = motion.trans + torch.tensor(PELVIS_AT_REST, dtype=torch.float64)
     return pelvis[:, :2] / pelvis[:, 2:] * motion.focal + motion.principal
 
 
@@ -224,7 +225,7 @@ def test_amass_walks_towards_the_default_camera(tmp_path):
     assert pelvis_pixels(motion)[0].tolist() == pytest.approx([360, 640])
     steps = motion.trans.diff(dim=0)
     assert steps.flatten().tolist() == pytest.approx([0, 0, -0.1] * 4)
-    height = 1.75 / (motion.trans[0, 2] + PELVIS[2]) * motion.focal[0, 1]
+    height = 1.75 / (motion.trans[0, 2] + PELVIS_AT_REST[2]) * motion.focal[0, 1]
     assert height == pytest.approx(0.8 * 1280)
     assert motion.focal[0, 0] == pytest.approx(640 / np.tan(np.pi / 6))
 
@@ -308,7 +309,7 @@ def test_a_turn_moves_the_whole_body_rigidly():
     """Every point of the body, not only the pelvis, goes round the same vertical axis."""
     motion = some_motion()
     turned = motion.moved(degrees=35)
-    point, pelvis = torch.tensor([0.3, 0.1, 0.05]).double(), torch.tensor(PELVIS).double()
+    point, pelvis = torch.tensor([0.3, 0.1, 0.05]).double(), torch.tensor(PELVIS_AT_REST).double()
 
     def place(m):
         return (axis_angle_to_matrix(m.pose[:, 0]) @ (point - pelvis)) + pelvis + m.trans
@@ -322,7 +323,7 @@ def test_scaling_keeps_the_pelvis_in_the_picture():
     motion = some_motion()
     near = motion.scaled(2)
     torch.testing.assert_close(pelvis_pixels(near), pelvis_pixels(motion))
-    torch.testing.assert_close(near.trans[:, 2] + PELVIS[2], (motion.trans[:, 2] + PELVIS[2]) / 2)
+    torch.testing.assert_close(near.trans[:, 2] + PELVIS_AT_REST[2], (motion.trans[:, 2] + PELVIS_AT_REST[2]) / 2)
 
 
 def test_retiming_keeps_the_duration():

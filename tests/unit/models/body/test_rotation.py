@@ -3,9 +3,12 @@ import torch
 from crafters.models.body.rotation import (
     axis_angle_to_matrix,
     axis_angle_to_quaternion,
+    frame,
+    matrix_to_axis_angle,
     matrix_to_quaternion,
     quaternion_product,
     quaternion_to_axis_angle,
+    quaternion_to_matrix,
     slerp,
 )
 
@@ -42,6 +45,16 @@ def test_quaternions_agree_with_matrices():
     assert (product[:, 0] >= 0).all()
     same(axis_angle_to_matrix(quaternion_to_axis_angle(q)), axis_angle_to_matrix(v))
     assert quaternion_to_axis_angle(q).norm(dim=1).max() <= torch.pi
+    same(quaternion_to_matrix(q), axis_angle_to_matrix(v))
+    same(matrix_to_axis_angle(axis_angle_to_matrix(v)), quaternion_to_axis_angle(q))
+
+
+def test_a_frame_lies_along_its_first_vector():
+    along, normal = vectors(), vectors().flip(0)
+    turn = frame(along, normal)
+    same(turn @ turn.mT, torch.eye(3, dtype=torch.float64).expand_as(turn))
+    same(turn[..., 0], along / along.norm(dim=1, keepdim=True))
+    assert ((turn[..., 1] * normal).sum(1) > 0).all() and (torch.linalg.det(turn) > 0).all()
 
 
 @pytest.mark.parametrize("axis", range(3))

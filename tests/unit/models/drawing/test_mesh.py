@@ -3,8 +3,9 @@ import math
 import pytest
 import torch
 from crafters.models.drawing import mesh as module
+from crafters.models.drawing.camera import Camera
 from crafters.models.drawing.mesh import render_mesh
-from crafters.models.drawing.rasterize import Camera, rasterize
+from crafters.models.drawing.rasterize import rasterize
 
 CAMERA = Camera((100, 110), (50, 40), (100, 80))
 

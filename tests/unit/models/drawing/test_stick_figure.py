@@ -1,6 +1,6 @@
 import pytest
 import torch
-from crafters.models.body.anny import PARENTS
+from crafters.models.body.layout import PARENTS
 from crafters.models.drawing.stick_figure import _REST, stick_figures
 from stand_ins.performance import waving
 

@@ -7,7 +7,7 @@ import pickle
 import pytest
 import torch
 import torch.nn.functional as F
-from crafters.models.body.body import BodyModelError
+from crafters.models.body.layout import BodyModelError
 from crafters.models.checkpoint import CheckpointError, read
 from crafters.models.hmr import hamer, multihmr
 from crafters.models.hmr.mano import load_mano

@@ -5,14 +5,13 @@ from collections.abc import Callable
 
 import torch
 
-from ...models.body.rotation import axis_angle_to_matrix
-from ...models.hmr.decoder import matrix_to_sixd, sixd_to_matrix
+from ...models.body.rotation import axis_angle_to_matrix, matrix_to_sixd, sixd_to_matrix
 from .body_points import BodyPoints
-from .fit import Fit, placed, project
-from .terms import robust, second_stage
+from .fit import Fit, placed, project_body
+from .losses import geman_mcclure, second_stage_losses
 
 STEPS, RATE = 520, 0.04
-_FAITH = 0.03  # in the standing pose, which nothing has seen
+_PRIOR_WEIGHT = 0.03  # of the standing pose, which nothing has seen
 _LIMITS = 60.0
 _SHAPE = 0.5  # without it a person becomes large and far away, as one camera cannot tell
 _BACK = 0.3  # sine of how far fingers bend back
@@ -28,7 +27,7 @@ _ARM_POINTS = [7, 9, *range(23, 43)], [8, 10, *range(43, 63)]
 _STIFF = ((5, 6), (11, 12), (5, 11), (6, 12), (5, 12), (6, 11), (11, 13), (12, 14), (13, 15), (14, 16), (3, 4))
 
 
-def standing(body: BodyPoints, wanted: torch.Tensor, camera: torch.Tensor, arms: tuple[int, int] = (0, 0)) -> Fit:
+def standing_fit(body: BodyPoints, wanted: torch.Tensor, camera: torch.Tensor, arms: tuple[int, int] = (0, 0)) -> Fit:
     """Standing in every frame: as far away as its longest stiff part looks, turned as its shoulders and nose look.
 
     wanted [F,63,3]: x, y px, confidence. arms: how the left and the right one are held, of `_ARMS`.
@@ -70,11 +69,11 @@ def standing(body: BodyPoints, wanted: torch.Tensor, camera: torch.Tensor, arms:
     return Fit(rotations, betas, head + torch.cat([shift, shift[:, :1] * 0], -1))
 
 
-def bent(
+def fit_from_keypoints(
     body: BodyPoints, wanted: torch.Tensor, height: torch.Tensor, camera: torch.Tensor,
     on_step: Callable[[int, int], None] | None = None,
 ) -> Fit:
-    """`standing`, moved in all its joints onto the points, elbows and knees only bending as they can.
+    """`standing_fit`, moved in all its joints onto the points, elbows and knees only bending as they can.
 
     Each arm starts as it comes nearer to its points. on_step(done, `STEPS`) may raise to cancel.
     """
@@ -87,18 +86,18 @@ def bent(
             on_step(done, STEPS)
 
     for how in range(len(_ARMS)):
-        tried = _moved(body, standing(body, wanted, camera, (how, how)), wanted, height, camera, _TRIAL, step)
+        tried = _optimised(body, standing_fit(body, wanted, camera, (how, how)), wanted, height, camera, _TRIAL, step)
         with torch.no_grad():
             at = body(tried.rotations[:, 1:], tried.betas)
-            seen = project(at.points, at, tried.rotations[:, 0], tried.head, camera)
-            away = (robust(seen - wanted[..., :2]).sum(-1) * wanted[..., 2]).sum(0)
+            seen = project_body(at.points, at, tried.rotations[:, 0], tried.head, camera)
+            away = (geman_mcclure(seen - wanted[..., :2]).sum(-1) * wanted[..., 2]).sum(0)
             off.append([float(away[points].sum()) for points in _ARM_POINTS])
     arms = tuple(int(off[1][side] < _CLEARLY * off[0][side]) for side in (0, 1))
-    start = standing(body, wanted, camera, arms)
-    return _moved(body, start, wanted, height, camera, STEPS - len(_ARMS) * _TRIAL, step)
+    start = standing_fit(body, wanted, camera, arms)
+    return _optimised(body, start, wanted, height, camera, STEPS - len(_ARMS) * _TRIAL, step)
 
 
-def _moved(
+def _optimised(
     body: BodyPoints, start: Fit, wanted: torch.Tensor, height: torch.Tensor, camera: torch.Tensor, steps: int,
     on_step: Callable[[], None],
 ) -> Fit:
@@ -111,9 +110,9 @@ def _moved(
         optimiser.zero_grad()
         matrix, shape = sixd_to_matrix(pose).mT, betas.expand_as(start.betas)
         at = body(matrix[:, 1:], shape)
-        seen = project(at.points, at, matrix[:, 0], place, camera)
-        terms = second_stage(seen, wanted, height, pose, before, shape, place, _FAITH)
-        (terms.total + _LIMITS * beyond_limits(matrix) + _SHAPE * betas.square().mean()).backward()
+        seen = project_body(at.points, at, matrix[:, 0], place, camera)
+        losses = second_stage_losses(seen, wanted, height, pose, before, shape, place, _PRIOR_WEIGHT)
+        (losses.total + _LIMITS * joint_limit_loss(matrix) + _SHAPE * betas.square().mean()).backward()
         optimiser.step()
         schedule.step()
         on_step()
@@ -121,7 +120,7 @@ def _moved(
         return Fit(sixd_to_matrix(pose).mT, betas.expand_as(start.betas).clone(), place.detach())
 
 
-def beyond_limits(rotations: torch.Tensor) -> torch.Tensor:
+def joint_limit_loss(rotations: torch.Tensor) -> torch.Tensor:
     """How far elbows and knees bend the wrong way or sideways; rotations [F,53,3,3]. A scalar, 0 for a healthy pose."""
     left, right, knees = rotations[:, 18, :, 0], -rotations[:, 19, :, 0], -rotations[:, [4, 5], :, 1]
     elbows = torch.stack([left, right], 1)  # where the forearms point: forwards is +z; shins may only point back

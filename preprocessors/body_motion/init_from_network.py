@@ -7,13 +7,13 @@ import torch
 from ...models.hmr.multihmr import FIELD_OF_VIEW, find_cells, find_in_window, intrinsics, unproject
 from ...models.loaded import Loaded
 from .body_points import BodyPoints
-from .fit import Fit, project
+from .fit import Fit, project_body
 from .person_crop import person_crop, search_window
 
 _SURE, _LEAST = 0.3, 0.1  # scores of people; what scores less than the second is nobody
 
 
-def seen(
+def fit_from_network(
     network: Loaded, body: BodyPoints, images: torch.Tensor, keypoints: torch.Tensor, box: torch.Tensor,
     camera: torch.Tensor, on_step: Callable[[int, int], None] | None = None,
 ) -> Fit | None:
@@ -42,7 +42,7 @@ def seen(
             place, distance = people.place.float().cpu(), people.distance.float().cpu()
             head = unproject(place, distance, crop_camera.float())
             at = body(rotations[:, 1:], betas)
-            points = project(at.points, at, rotations[:, 0], head, crop_camera.float())
+            points = project_body(at.points, at, rotations[:, 0], head, crop_camera.float())
             largest = (points.amax(1) - points.amin(1)).prod(1).argmax()
             place, distance = crop.to_picture(place, distance)
             full = unproject(place, distance * farther, camera.float())
