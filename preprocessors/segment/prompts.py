@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
 
 from ...files.bounded import parse_json
 
@@ -79,6 +80,11 @@ def as_points(prompt: Prompt) -> Prompt:
         inside.append((float(x - 1), float(y - 1)))
         cv2.circle(left, (x, y), int(APART * deepest), 0, -1)
     return replace(prompt, mask=None, box=box, inside=tuple(inside))
+
+
+def painted(mask: torch.Tensor) -> np.ndarray:
+    """A prompt's mask bool [H, W] from MASK [1, H, W]."""
+    return (mask[0] > 0.5).cpu().numpy()
 
 
 def read_points(text: str) -> tuple[Point, ...]:
