@@ -5,13 +5,16 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from ..host import folders
 from ..models.body.body import ANNY
 from .numbers import number
+
+if TYPE_CHECKING:
+    from ..prepared.stages import Tools
 
 NONE = "none"
 # Weights: what their file's name holds, its suffixes; without suffixes, a folder.
@@ -94,8 +97,10 @@ def _choice(text: str) -> tuple[str, str]:
 
 
 def _prepare(args: argparse.Namespace) -> int:
-    from ..prepared.folder import Prepared, clip_name
-    from ..prepared.stages import SYSTEMS, Options, prepare
+    from ..prepared.conditions import clip_name
+    from ..prepared.folder import Prepared
+    from ..prepared.prepare import prepare
+    from ..prepared.stages import SYSTEMS, Options
 
     named = {clip_name(clip.stem): clip for clip in args.clips}
     if len(named) < len(args.clips):
@@ -130,64 +135,77 @@ def _fail(told: str) -> bool:
     return False
 
 
-def _tools(chosen: dict[str, str]) -> dict[str, Any]:
-    """The networks to work with: those that were chosen or are there, by the names of `training.prepare`."""
+def _tools(chosen: dict[str, str]) -> Tools:
+    """The networks to work with: those that were chosen or are there."""
+    from ..prepared.stages import Tool, Tools
+
+    tools = {"body": Tool(ANNY, cache(partial(_body, ANNY)))}
+    for name, (load, weights) in LOADERS.items():
+        files = [chosen.get(what) or _likely(what) for what in weights]
+        if None not in files and NONE not in files:
+            paths = [folders.path(file, folders.OWN) for file in files]
+            tools[name] = Tool(", ".join(files), cache(partial(load, *paths)), tuple(paths))
+    return Tools(**tools)
+
+
+def _dwpose(detector: Path, pose: Path):
+    from ..preprocessors.pose.dwpose import DWPose
+
+    return DWPose(detector, pose)
+
+
+def _sam(folder: Path):
     from ..host.memory import Managed, network_dtype
-    from ..prepared.stages import Tool
+    from ..preprocessors.segment.sam import SAM, load_sam
 
-    def dwpose(detector: Path, pose: Path):
-        from ..preprocessors.pose.dwpose import DWPose
+    return SAM(Managed(load_sam(folder, network_dtype("fp32"))))
 
-        return DWPose(detector, pose)
 
-    def sam(folder: Path):
-        from ..preprocessors.segment.sam import SAM, load_sam
+def _depth(folder: Path):
+    from ..host.memory import Managed, network_dtype
+    from ..preprocessors.product.object_depth import DepthNetwork, load_depth
 
-        return SAM(Managed(load_sam(folder, network_dtype("fp32"))))
+    return DepthNetwork(Managed(load_depth(folder, network_dtype("fp32"))))
 
-    def depth(folder: Path):
-        from ..preprocessors.product.object_depth import DepthNetwork, load_depth
 
-        return DepthNetwork(Managed(load_depth(folder, network_dtype("fp32"))))
+def _hamer(network: Path, mano: Path):
+    from ..host.memory import Managed
+    from ..models.hmr.hamer import load_hamer
+    from ..models.hmr.mano import load_mano
 
-    def hamer(network: Path, mano: Path):
-        from ..models.hmr.hamer import load_hamer
-        from ..models.hmr.mano import load_mano
+    return Managed(load_hamer(network)), load_mano(mano)
 
-        return Managed(load_hamer(network)), load_mano(mano)
 
-    def multihmr(file: Path):
-        from ..models.hmr.multihmr import load_multihmr
+def _multihmr(file: Path):
+    from ..host.memory import Managed
+    from ..models.hmr.multihmr import load_multihmr
 
-        return Managed(load_multihmr(file))
+    return Managed(load_multihmr(file))
 
-    def propainter(*paths: Path):
-        from ..models.propainter.system import ProPainter
 
-        return Managed(ProPainter.from_files(*paths, network_dtype()))
+def _propainter(*paths: Path):
+    from ..host.memory import Managed, network_dtype
+    from ..models.propainter.system import ProPainter
 
-    def body(file: Path | str):
-        from ..models.body.body import load_body_model
+    return Managed(ProPainter.from_files(*paths, network_dtype()))
 
-        return load_body_model(file)
 
-    parts = {
-        "dwpose": (dwpose, ("detector", "pose")),
-        "sam": (sam, ("sam",)),
-        "depth": (depth, ("depth",)),
-        "hamer": (hamer, ("hamer", "mano")),
-        "multihmr": (multihmr, ("multihmr",)),
-        "propainter": (propainter, ("raft", "flow", "propainter")),
-        "body": (body, ("body",)),
-    }
-    tools = {"body": Tool(ANNY, cache(lambda: body(ANNY)))}
-    for tool, (load, weights) in parts.items():
-        names = [chosen.get(what) or _likely(what) for what in weights]
-        if None not in names and NONE not in names:
-            paths = [folders.path(name, folders.OWN) for name in names]
-            load_it = cache(lambda load=load, paths=paths: load(*paths))
-            tools[tool] = Tool(", ".join(names), load_it, tuple(paths))
-    return tools
+def _body(file: Path | str):
+    from ..models.body.body import load_body_model
+
+    return load_body_model(file)
+
+
+# Of each of `Tools` what loads it, and of which WEIGHTS.
+LOADERS: dict[str, tuple[Callable, tuple[str, ...]]] = {
+    "dwpose": (_dwpose, ("detector", "pose")),
+    "sam": (_sam, ("sam",)),
+    "depth": (_depth, ("depth",)),
+    "hamer": (_hamer, ("hamer", "mano")),
+    "multihmr": (_multihmr, ("multihmr",)),
+    "propainter": (_propainter, ("raft", "flow", "propainter")),
+    "body": (_body, ("body",)),
+}
 
 
 def _likely(what: str) -> str | None:

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 from crafters.cli import main
 from crafters.media.clip import read_clip, write_video
-from crafters.prepared.folder import CONDITIONS, Prepared
-from crafters.prepared.stages import Options, Tool, prepare
+from crafters.prepared.conditions import CONDITIONS
+from crafters.prepared.folder import Prepared
+from crafters.prepared.prepare import prepare
+from crafters.prepared.stages import Options, Tool, Tools
 from crafters.preprocessors.pose.keypoints import Pose
 
 
@@ -56,7 +58,7 @@ def test_a_network_is_told_by_its_content(tmp_path):
     weights, clip = tmp_path / "net.onnx", tmp_path / "a.mp4"
     write_video(clip, np.full((2, 64, 64, 3), 40, np.uint8), 15.0)
     person = Pose(*(np.full((1, points, 3), 0.5) for points in (18, 68, 21, 21)))
-    options = Options(tools={"dwpose": Tool("net.onnx", lambda: lambda image: person, (weights,))})
+    options = Options(tools=Tools(dwpose=Tool("net.onnx", lambda: lambda image: person, (weights,))))
     states = []
     for text in ("one", "one", "two"):
         weights.write_text(text)

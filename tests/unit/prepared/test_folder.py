@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from crafters.prepared.folder import CONDITIONS, LOCK, UNFINISHED, VIEWS, Prepared, clip_name
+from crafters.prepared.conditions import CONDITIONS, VIEWS, clip_name, clip_names
+from crafters.prepared.folder import LOCK, UNFINISHED, Prepared
 from crafters.training.cache import content
 
 FILE = "clips/a_b/words.txt"
@@ -239,7 +240,7 @@ def test_every_condition_comes_back(prepared):
     assert torch.equal(read["product_mask"], masks)
     for what in ("hand", "background"):
         assert (read[what] - smooth).abs().max() < 0.03
-    assert prepared.clips() == ["a_b"]
+    assert clip_names(prepared) == ["a_b"]
     photo = torch.rand(5, 7, 4, generator=generator)
     CONDITIONS["reference"].put(prepared, "a_b", 1, photo, 0)
     assert [CONDITIONS[view].of("anna_mug_2") for view in VIEWS] == [

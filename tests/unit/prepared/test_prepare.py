@@ -14,8 +14,10 @@ from crafters.cli import main
 from crafters.media.clip import read_clip, write_video
 from crafters.models.body.anny import anny_body
 from crafters.models.body.body import ANNY
-from crafters.prepared.folder import CONDITIONS, Prepared
-from crafters.prepared.stages import Options, Tool, prepare
+from crafters.prepared.conditions import CONDITIONS, clip_names
+from crafters.prepared.folder import Prepared
+from crafters.prepared.prepare import prepare
+from crafters.prepared.stages import Options, Tool, Tools
 from crafters.preprocessors.pose.keypoints import Pose
 from crafters.scenes.scene import make_scene
 from crafters.training.datasets import anchorcrafter as anchor_data
@@ -52,7 +54,7 @@ class Poses:
 
 def options(poses, **settings):
     detector = Poses(poses)
-    return Options(tools={"dwpose": Tool("poses", lambda: detector), "body": BODY}, **settings)
+    return Options(tools=Tools(dwpose=Tool("poses", lambda: detector), body=BODY), **settings)
 
 
 def run(folder, clip, chosen, name=NAME):
@@ -127,7 +129,7 @@ def test_the_trainers_find_no_fault(whole):
 def test_nothing_is_made_twice(folder, whole):
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
     _, clip, chosen = whole
-    detector = chosen.tools["dwpose"].load()
+    detector = chosen.tools.dwpose.load()
     calls = detector.calls
     assert set(run(folder, clip, chosen).values()) == {"kept"}
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()} == before
@@ -174,7 +176,7 @@ def test_a_second_clip_shares_person_and_product(folder, whole):
     assert {name: (folder / CONDITIONS[name].of(NAME)).read_bytes() for name in shared} == shared
     clips, faults = anchor_data.find_clips(folder / "anchorcrafter", 3)
     assert [clip.film.stem for clip in clips] == [NAME, f"{NAME}_2"] and not faults
-    assert Prepared(folder).clips() == [NAME, f"{NAME}_2"]
+    assert clip_names(Prepared(folder)) == [NAME, f"{NAME}_2"]
 
 
 def test_stopped_in_the_middle_it_goes_on(scene, clip, tmp_path):
@@ -238,7 +240,7 @@ def test_nobody(clip, tmp_path):
 
 def test_no_pose_network(whole, tmp_path):
     _, clip, chosen = whole
-    states = run(tmp_path, clip, Options(tools={"body": BODY}))
+    states = run(tmp_path, clip, Options(tools=Tools(body=BODY)))
     assert "crafters download dwpose" in states["keypoints"] and "keypoints.json" in states["keypoints"]
     # The user's own keypoints do as well.
     shutil.copytree(whole[0] / "clips", tmp_path / "own" / "clips", ignore=shutil.ignore_patterns("*.mp4", "*.png"))
