@@ -1,20 +1,12 @@
 """`crafters prepare`: every condition of both systems from plain clips, without ComfyUI; goes on where it stopped."""
 
-from __future__ import annotations
-
 import argparse
 import sys
 from collections.abc import Callable
-from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ..host import folders
-from ..models.body.body import ANNY
 from .numbers import number
-
-if TYPE_CHECKING:
-    from ..prepared.stages import Tools
 
 NONE = "none"
 # Weights: what their file's name holds, its suffixes; without suffixes, a folder.
@@ -101,6 +93,7 @@ def _prepare(args: argparse.Namespace) -> int:
     from ..prepared.folder import Prepared
     from ..prepared.prepare import prepare
     from ..prepared.stages import SYSTEMS, Options
+    from ..prepared.tools import find_tools
 
     named = {clip_name(clip.stem): clip for clip in args.clips}
     if len(named) < len(args.clips):
@@ -109,12 +102,15 @@ def _prepare(args: argparse.Namespace) -> int:
         raise ValueError("--click and --box belong to one clip: prepare it by itself.")
     if len(args.product) > 3:
         raise ValueError("--product takes up to three photos: front, left, right.")
+    chosen = dict(args.weights)
+    weights = {what: chosen.get(what) or _likely(what) or NONE for what in WEIGHTS}
     options = Options(
         systems=SYSTEMS if args.system == "both" else (args.system,),
         first=args.first, every=args.every, frames=args.frames, long_side=args.long_side,
         point=args.click, box=args.box, frame=args.at, product=tuple(args.product),
         person=args.person, short_side=args.short_side, avatar=args.avatar, character=args.character,
-        field_of_view=args.field_of_view, tools=_tools(dict(args.weights)),
+        field_of_view=args.field_of_view,
+        tools=find_tools({what: name for what, name in weights.items() if name != NONE}),
     )
     prepared, sound = Prepared(args.out), True
     for name, clip in named.items():
@@ -133,79 +129,6 @@ def _prepare(args: argparse.Namespace) -> int:
 def _fail(told: str) -> bool:
     print(f"error: {told}", file=sys.stderr, flush=True)
     return False
-
-
-def _tools(chosen: dict[str, str]) -> Tools:
-    """The networks to work with: those that were chosen or are there."""
-    from ..prepared.stages import Tool, Tools
-
-    tools = {"body": Tool(ANNY, cache(partial(_body, ANNY)))}
-    for name, (load, weights) in LOADERS.items():
-        files = [chosen.get(what) or _likely(what) for what in weights]
-        if None not in files and NONE not in files:
-            paths = [folders.path(file, folders.OWN) for file in files]
-            tools[name] = Tool(", ".join(files), cache(partial(load, *paths)), tuple(paths))
-    return Tools(**tools)
-
-
-def _dwpose(detector: Path, pose: Path):
-    from ..preprocessors.pose.dwpose import DWPose
-
-    return DWPose(detector, pose)
-
-
-def _sam(folder: Path):
-    from ..host.memory import Managed, network_dtype
-    from ..preprocessors.segment.sam import SAM, load_sam
-
-    return SAM(Managed(load_sam(folder, network_dtype("fp32"))))
-
-
-def _depth(folder: Path):
-    from ..host.memory import Managed, network_dtype
-    from ..preprocessors.product.object_depth import DepthNetwork, load_depth
-
-    return DepthNetwork(Managed(load_depth(folder, network_dtype("fp32"))))
-
-
-def _hamer(network: Path, mano: Path):
-    from ..host.memory import Managed
-    from ..models.hmr.hamer import load_hamer
-    from ..models.hmr.mano import load_mano
-
-    return Managed(load_hamer(network)), load_mano(mano)
-
-
-def _multihmr(file: Path):
-    from ..host.memory import Managed
-    from ..models.hmr.multihmr import load_multihmr
-
-    return Managed(load_multihmr(file))
-
-
-def _propainter(*paths: Path):
-    from ..host.memory import Managed, network_dtype
-    from ..models.propainter.system import ProPainter
-
-    return Managed(ProPainter.from_files(*paths, network_dtype()))
-
-
-def _body(file: Path | str):
-    from ..models.body.body import load_body_model
-
-    return load_body_model(file)
-
-
-# Of each of `Tools` what loads it, and of which WEIGHTS.
-LOADERS: dict[str, tuple[Callable, tuple[str, ...]]] = {
-    "dwpose": (_dwpose, ("detector", "pose")),
-    "sam": (_sam, ("sam",)),
-    "depth": (_depth, ("depth",)),
-    "hamer": (_hamer, ("hamer", "mano")),
-    "multihmr": (_multihmr, ("multihmr",)),
-    "propainter": (_propainter, ("raft", "flow", "propainter")),
-    "body": (_body, ("body",)),
-}
 
 
 def _likely(what: str) -> str | None:

@@ -7,8 +7,7 @@ from ..host.memory import DTYPE_CHOICES, Managed, network_dtype, to_output
 from ..host.progress import Progress
 from ..preprocessors.pose.follow import follow_person
 from ..preprocessors.pose.keypoints import from_openpose
-from ..preprocessors.segment.prompts import Prompt, painted, read_box, read_points
-from ..preprocessors.segment.video import FINDERS, all_objects, segment_video, tinted
+from ..preprocessors.segment.prompts import FINDERS, Prompt, painted, read_box, read_points
 from .previews import stills
 from .types import PoseKeypoint, Segmenter, SegmentPrompts
 
@@ -113,13 +112,13 @@ class CraftersSegmentVideo(io.ComfyNode):
 
     @classmethod
     def execute(cls, images, find, grow=0, prompts=(), keypoints=None, segmenter=None):
-        if segmenter is None:
-            from ..preprocessors.segment.flow import FlowTracker
+        from ..preprocessors.segment.flow import FlowTracker
+        from ..preprocessors.segment.video import all_objects, segment_video, tinted
 
-            segmenter = FlowTracker()
         poses = None if keypoints is None else follow_person(from_openpose(keypoints)[0])
         by_pose = None if find == PROMPTED else find
-        masks, reports = segment_video(segmenter, images, prompts, poses, by_pose, grow, Progress("Segment Video"))
+        tracker, progress = segmenter or FlowTracker(), Progress("Segment Video")
+        masks, reports = segment_video(tracker, images, prompts, poses, by_pose, grow, progress)
         together = all_objects(masks)
         overlay = tinted(images, together)
         told = "\n".join(f"Object {number}: {report}" for number, report in reports.items())

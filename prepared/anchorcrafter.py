@@ -2,10 +2,19 @@
 
 import torch
 
+from ..media.clip import read_clip
 from ..media.photo import read_photo
+from ..preprocessors.hand_mesh.hands import fit_hands, render_hands
+from ..preprocessors.hand_mesh.recover import recover_hands
+from ..preprocessors.person.size import fit_person
 from ..preprocessors.pose.draw_pose import draw_poses
+from ..preprocessors.pose.extract import extract_poses
 from ..preprocessors.pose.keypoints import Pose
-from ..preprocessors.segment.prompts import Prompt
+from ..preprocessors.pose.placement import fit_placement, place_pose, place_video
+from ..preprocessors.product.from_clip import views_from_clip
+from ..preprocessors.product.object_depth import object_depth
+from ..preprocessors.product.views import product_views
+from ..preprocessors.segment.prompts import HELD, Prompt
 from .common import best_frame, segment
 from .conditions import VIEWS
 from .stages import Clip, Stage
@@ -17,14 +26,12 @@ def _anchor_film(clip: Clip) -> dict:
 
 def _product_mask(clip: Clip, sam) -> dict:
     prompts = _prompts(clip)
-    find = None if prompts else "what the hands hold"
+    find = None if prompts else HELD
     return {"product_mask": segment(clip, "product_mask", sam, prompts=prompts, poses=clip.poses(), find=find)}
 
 
 def _prompts(clip: Clip) -> tuple[Prompt, ...]:
     """What the user pointed at, in the film's pixels and frames."""
-    from ..media.clip import read_clip
-
     told = clip.options
     if told.point is None and told.box is None:
         return ()
@@ -41,16 +48,11 @@ def _prompts(clip: Clip) -> tuple[Prompt, ...]:
 
 
 def _object_depth(clip: Clip, depth) -> dict:
-    from ..preprocessors.product.object_depth import object_depth
-
     on_step = clip.progress("object_depth")
     return {"object_depth": object_depth(clip.images, clip.read("product_mask"), depth, on_step)}
 
 
 def _hand(clip: Clip, hamer) -> dict:
-    from ..preprocessors.hand_mesh.hands import fit_hands, render_hands
-    from ..preprocessors.hand_mesh.recover import recover_hands
-
     poses, on_step = clip.poses(), clip.progress("hand")
     if hamer is None:
         meshes = fit_hands(poses, clip.size, clip.fps, clip.options.field_of_view, on_step)
@@ -74,9 +76,6 @@ def _person(clip: Clip) -> dict:
 
 
 def _views(clip: Clip) -> dict:
-    from ..preprocessors.product.from_clip import views_from_clip
-    from ..preprocessors.product.views import product_views
-
     if clip.options.product:
         photos = {}
         for name, path in zip(("front", "left", "right"), clip.options.product, strict=False):
@@ -89,10 +88,6 @@ def _views(clip: Clip) -> dict:
 
 
 def _placed(clip: Clip, dwpose) -> dict:
-    from ..preprocessors.person.size import fit_person
-    from ..preprocessors.pose.extract import extract_poses
-    from ..preprocessors.pose.placement import fit_placement, place_pose, place_video
-
     photo = fit_person(read_photo(clip.options.person)[0], clip.options.short_side)
     size = photo.shape[2], photo.shape[1]
     poses, (own,) = clip.poses(), extract_poses(dwpose, photo)

@@ -2,7 +2,16 @@
 
 import torch
 
+from ..host.memory import compute_device
 from ..media.photo import read_photo
+from ..models.anicrafter.conditions import compose
+from ..models.avatar.gaussians import load_avatar
+from ..models.avatar.render import render_avatar, render_body
+from ..models.avatar.rig import rig_from_body
+from ..models.avatar.standing import unposed
+from ..preprocessors.background.remove import remove_person
+from ..preprocessors.body_motion.estimate import estimate_motion
+from ..preprocessors.segment.prompts import PERSON
 from .common import best_frame, segment
 from .stages import Clip, Stage
 
@@ -12,27 +21,21 @@ def _source(clip: Clip) -> dict:
 
 
 def _person_mask(clip: Clip, sam) -> dict:
-    return {"person_mask": segment(clip, "person_mask", sam, poses=clip.poses(), find="person")}
+    return {"person_mask": segment(clip, "person_mask", sam, poses=clip.poses(), find=PERSON)}
 
 
 def _background(clip: Clip, propainter) -> dict:
-    from ..preprocessors.background.remove import remove_person
-
     on_step = clip.progress("background")
     return {"background": remove_person(clip.images, clip.read("person_mask"), propainter, on_step=on_step)}
 
 
 def _motion(clip: Clip, body, multihmr) -> dict:
-    from ..preprocessors.body_motion.estimate import estimate_motion
-
     degrees, on_step = clip.options.field_of_view or None, clip.progress("motion")
     found, _ = estimate_motion(body, clip.poses(), clip.size, clip.fps, degrees, multihmr, clip.images, on_step)
     return {"motion": found}
 
 
 def _mesh(clip: Clip, body) -> dict:
-    from ..models.avatar.render import render_body
-
     drawn, mask = render_body(body, clip.read("motion"), *clip.size, clip.progress("mesh"), length=len(clip.images))
     return {"mesh": drawn, "mesh_mask": mask}
 
@@ -47,13 +50,6 @@ def _reference(clip: Clip) -> dict:
 
 
 def _blend(clip: Clip, body) -> dict:
-    from ..host.memory import compute_device
-    from ..models.anicrafter.conditions import compose
-    from ..models.avatar.gaussians import load_avatar
-    from ..models.avatar.render import render_avatar
-    from ..models.avatar.rig import rig_from_body
-    from ..models.avatar.standing import unposed
-
     avatar = load_avatar(clip.options.avatar)
     rig = rig_from_body(body, avatar.points, unposed(avatar, body.skeleton))
     drawn = render_avatar(

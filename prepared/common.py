@@ -5,16 +5,18 @@ from typing import Any
 import numpy as np
 import torch
 
+from ..media.clip import read_clip
 from ..models.anicrafter.conditions import GRID
+from ..preprocessors.pose.extract import extract_poses
 from ..preprocessors.pose.keypoints import VISIBLE, Pose, to_openpose
+from ..preprocessors.segment.flow import FlowTracker
+from ..preprocessors.segment.video import all_objects, segment_video
 from .stages import Clip, Stage
 
 AS_GOOD = 0.9  # of what is seen of the person in the best frame: serves as a photo as well
 
 
 def _film(clip: Clip) -> dict:
-    from ..media.clip import read_clip
-
     cut = clip.options
     images, fps = read_clip(clip.source, cut.first, cut.every, cut.frames, cut.long_side, clip.progress("film"))
     height, width = (side // GRID * GRID for side in images.shape[1:3])
@@ -25,8 +27,6 @@ def _film(clip: Clip) -> dict:
 
 
 def _keypoints(clip: Clip, dwpose) -> dict:
-    from ..preprocessors.pose.extract import extract_poses
-
     if dwpose is None:
         raise ValueError(
             f"DWPose is not there: `crafters download dwpose`, or put the poses (OpenPose's JSON, a list with a frame "
@@ -44,9 +44,6 @@ STAGES = (
 
 def segment(clip: Clip, what: str, sam, **options: Any) -> torch.Tensor:
     """The mask bool [F, H, W] of the condition `what`; options: of `segment_video`."""
-    from ..preprocessors.segment.flow import FlowTracker
-    from ..preprocessors.segment.video import all_objects, segment_video
-
     masks, _ = segment_video(sam or FlowTracker(), clip.images, on_step=clip.progress(what), **options)
     return all_objects(masks)
 

@@ -16,38 +16,9 @@ from ..preprocessors.pose.keypoints import Pose, from_openpose
 from ..training.cache import content
 from .conditions import CONDITIONS, read_fps
 from .folder import Prepared
+from .tools import Tools
 
 SYSTEMS = ("anchorcrafter", "anicrafter")
-
-
-@dataclass(frozen=True)
-class Tool:
-    """A network: a name, what loads it when a stage first needs it, and the files that it is loaded from."""
-
-    name: str
-    load: Callable[[], Any]
-    paths: tuple[Path, ...] = ()
-
-    def told(self) -> str:
-        """What the manifest notes: by the content of the files, as another network may come under the same name."""
-        return " ".join([self.name, *map(content, self.paths)])
-
-
-@dataclass(frozen=True, kw_only=True)
-class Tools:
-    """The networks that there are; stages do without the others, but for the pose, which only DWPose finds.
-
-    They load: dwpose a DWPose, sam a Tracker, depth a DepthNetwork, hamer a network and its Mano, body a BodyModel,
-    multihmr and propainter networks.
-    """
-
-    dwpose: Tool | None = None
-    sam: Tool | None = None
-    depth: Tool | None = None
-    hamer: Tool | None = None
-    body: Tool | None = None
-    multihmr: Tool | None = None
-    propainter: Tool | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import cv2
 import numpy as np
 
 from ..background.camera import Camera
@@ -37,8 +38,6 @@ class BackgroundModel:
     def compare(self, t: int) -> tuple[np.ndarray, np.ndarray]:
         """Where frame t surely differs from the background, and where it is like it: bool [H, W] each; where neither,
         nobody knows."""
-        import cv2
-
         middle, spread, known = self._seen_from(t) if self.still is None else self.still
         frame = self.frames[t].astype(np.float32)
         # The nearest within reach, so that an edge that lies a little off is no difference.
@@ -49,8 +48,6 @@ class BackgroundModel:
         return known & (off > UNLIKE + 2 * spread), known & (off < ALIKE) & (spread < ALIKE)
 
     def _seen_from(self, t: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        import cv2
-
         height, width = self.hidden.shape[1:]
         sources = [t + side * offset for offset in OFFSETS for side in (-1, 1)]
         sources = [s for s in sources if 0 <= s < len(self.frames) and self.take[s] == self.take[t]]

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 
 from ..pose.keypoints import VISIBLE, Pose
@@ -52,8 +53,6 @@ def draw_body(pose: Pose, size: tuple[int, int]) -> np.ndarray | None:
 
     pose: of one person; size: (width, height) to draw at.
     """
-    import cv2
-
     found = find_parts(pose, size)
     if found is None:
         return None

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+import cv2
 import numpy as np
 
 from ...media.frames import frame_ranges
@@ -48,8 +49,6 @@ def clean_masks(masks: np.ndarray, grow: int = 0) -> tuple[np.ndarray, Report]:
     A frame that overlaps neither of two neighbours which agree is a flicker: it takes what they share. grow: pixels to
     widen the finished mask by, or narrow it if negative.
     """
-    import cv2
-
     cleaned = masks.copy()
     report = Report(len(masks))
     for t in range(1, len(masks) - 1):

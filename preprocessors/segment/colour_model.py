@@ -7,6 +7,7 @@ outline.
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import cv2
 import numpy as np
 
 from .colours import colour_bins, histogram, share
@@ -94,8 +95,6 @@ def segment_by_colour(views: Sequence[View], unit: float, more: float = 2.0) -> 
 
 def to_labels(view: View, unit: float) -> np.ndarray:
     """GrabCut's labels uint8 [h, w] for the last word on the outline."""
-    import cv2
-
     labels = np.full(view.mask.shape, cv2.GC_BGD, np.uint8)
     labels[grow(view.spanned, disc(SPARE * unit))] = cv2.GC_PR_BGD
     labels[view.spanned] = cv2.GC_PR_FGD
@@ -111,8 +110,6 @@ def log_odds(own: np.ndarray, rival: np.ndarray) -> np.ndarray:
 
 def hull_of(mask: np.ndarray) -> np.ndarray:
     """What its pixels span, bool [h, w]."""
-    import cv2
-
     points, hull = cv2.findNonZero(mask.astype(np.uint8)), np.zeros(mask.shape, np.uint8)
     if points is not None:
         cv2.fillConvexPoly(hull, cv2.convexHull(points), 1)
@@ -121,8 +118,6 @@ def hull_of(mask: np.ndarray) -> np.ndarray:
 
 def smooth(odds: np.ndarray, picture: np.ndarray, reach: float) -> np.ndarray:
     """Odds smoothed up to the picture's edges: a guided filter (He et al., 2010)."""
-    import cv2
-
     size = (2 * max(1, round(reach)) + 1,) * 2
     guide, odds = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY).astype(np.float32) / 255, odds.astype(np.float32)
     mean, level = cv2.blur(guide, size), cv2.blur(odds, size)

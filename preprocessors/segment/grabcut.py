@@ -1,5 +1,6 @@
 """A mask cut out by GrabCut (Rother et al., 2004), and one that is carried to the next frame by optical flow."""
 
+import cv2
 import numpy as np
 
 from .masks import pieces
@@ -18,8 +19,6 @@ def cut(picture: np.ndarray, labels: np.ndarray, rounds: int, context: float) ->
 
     context: bands around what is not surely background that are looked at.
     """
-    import cv2
-
     possible = np.argwhere(labels != cv2.GC_BGD)
     if not len(possible):
         return np.zeros(labels.shape, bool)
@@ -53,8 +52,6 @@ def band(mask: np.ndarray, bands: float = 1.0) -> int:
 
 def carry(before: np.ndarray, after: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """The mask as the motion between two pictures uint8 [h, w, 3] takes it along."""
-    import cv2
-
     grey = [cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) for picture in (after, before)]
     flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST).calc(*grey, None)
     y, x = np.mgrid[: mask.shape[0], : mask.shape[1]].astype(np.float32)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+import cv2
 import numpy as np
 
 from ..pose.keypoints import VISIBLE
@@ -22,8 +23,6 @@ def motion_agreement(
 
     Each frame is compared with that to which the hands have gone furthest. length: of a hand, px.
     """
-    import cv2
-
     frames = [f for f in frames if f.number in views and views[f.number].mask.any() and f.hands.keys() >= set(sides)]
     pictures = [cv2.GaussianBlur(frame.picture.astype(np.float32), (0, 0), BLUR) for frame in frames]
     palms = [_palms(frame, sides) for frame in frames]
@@ -75,8 +74,6 @@ def _similarity(before: np.ndarray, after: np.ndarray) -> np.ndarray:
 
 def _difference(here: np.ndarray, there: np.ndarray, way: np.ndarray) -> np.ndarray:
     """By how many levels [h, w] a picture differs from another at the place that each of its pixels went to."""
-    import cv2
-
     how = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     taken = cv2.warpAffine(there, np.float32(way), here.shape[1::-1], flags=how, borderMode=cv2.BORDER_REPLICATE)
     return np.minimum(np.abs(here - taken).mean(-1), MOST)

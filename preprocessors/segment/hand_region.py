@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 
 from ..pose.keypoints import VISIBLE, Pose
@@ -49,8 +50,6 @@ def confidence(pose: Pose) -> float:
 
 def read_frame(frame: np.ndarray, pose: Pose, size: tuple[int, int], number: int) -> HandFrame:
     """A frame at `size` (width, height), px."""
-    import cv2
-
     hands = {}
     for side, hand in (("left", pose.left_hand[0]), ("right", pose.right_hand[0])):
         if is_seen(hand):
@@ -77,8 +76,6 @@ def hand_length(poses: Sequence[Pose], pixels: np.ndarray) -> float:
 
 def view_of(frame: HandFrame, length: float, tried: Hypothesis) -> View | None:
     """Where the thing, and where skin, clothes and room are; None where not all of these hands are seen together."""
-    import cv2
-
     hands = [frame.hands[side][0] for side in tried.hands if side in frame.hands]
     palms = [hand[PALM].mean(0) for hand in hands]
     if len(hands) < len(tried.hands) or np.linalg.norm(palms[0] - palms[-1]) > TOGETHER * length:
@@ -122,7 +119,5 @@ def view_of(frame: HandFrame, length: float, tried: Hypothesis) -> View | None:
 
 
 def _line(picture: np.ndarray, start: np.ndarray, end: np.ndarray, width: float, value: int = 1) -> None:
-    import cv2
-
     points = [tuple(int(v) for v in np.clip(point, -10_000, 10_000)) for point in (start, end)]
     cv2.line(picture, *points, value, max(2, round(width)))

@@ -7,6 +7,7 @@ with the hands if they move, is taken for all frames.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 
 from ..pose.keypoints import Pose
@@ -182,8 +183,6 @@ def _score(view: View, length: float) -> float:
 
 def _at_full_size(frame: np.ndarray, view: View, size: float) -> np.ndarray:
     """The view's mask at the frame's own size, its outline cut anew."""
-    import cv2
-
     zoom = min(1, LONGEST / max(frame.shape[:2]))
     middle = cv2.resize(frame, None, fx=zoom, fy=zoom, interpolation=cv2.INTER_AREA) if zoom < 1 else frame
     labels = cv2.resize(to_labels(view, size), middle.shape[1::-1], interpolation=cv2.INTER_NEAREST)

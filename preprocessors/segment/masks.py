@@ -2,13 +2,12 @@
 
 from collections.abc import Sequence
 
+import cv2
 import numpy as np
 
 
 def disc(radius: float) -> np.ndarray:
     """What `grow` and `shrink` go by: at least 1 px."""
-    import cv2
-
     return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * max(1, int(radius)) + 1,) * 2)
 
 
@@ -17,28 +16,20 @@ def square(radius: int) -> np.ndarray:
 
 
 def grow(mask: np.ndarray, kernel: np.ndarray) -> np.ndarray:
-    import cv2
-
     return cv2.dilate(mask.astype(np.uint8), kernel) > 0
 
 
 def shrink(mask: np.ndarray, kernel: np.ndarray) -> np.ndarray:
-    import cv2
-
     return cv2.erode(mask.astype(np.uint8), kernel) > 0
 
 
 def upscale(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """The mask at `size` (width, height), its outline smooth."""
-    import cv2
-
     return cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_LINEAR) > 0.5
 
 
 def downscale(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """The mask at a smaller `size` (width, height)."""
-    import cv2
-
     return cv2.resize(mask.astype(np.uint8), size, interpolation=cv2.INTER_AREA) > 0
 
 
@@ -53,8 +44,6 @@ def fill_box(shape: tuple[int, int], box: Sequence[float]) -> np.ndarray:
 def pieces(mask: np.ndarray, connectivity: int = 8) -> tuple[np.ndarray, np.ndarray]:
     """Of every pixel the number of its connected piece, [h, w], 0 outside; and by number their areas, px, that of the
     outside as 0."""
-    import cv2
-
     _, piece, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=connectivity)
     areas = stats[:, cv2.CC_STAT_AREA].copy()
     areas[0] = 0

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import cv2
 import numpy as np
 
 from .colour_model import View, hull_of, segment_by_colour, smooth, to_labels
@@ -70,8 +71,6 @@ class ObjectTrack(Track):
 
     def _carried(self, before: np.ndarray, after: np.ndarray, mask: np.ndarray) -> np.ndarray:
         """What lies about where the motion took the thing and has its colours."""
-        import cv2
-
         if not mask.any():
             return mask
         moved = carry(before, after, mask)
@@ -94,8 +93,6 @@ def in_box(picture: np.ndarray, box: np.ndarray, away: np.ndarray) -> np.ndarray
 
     away: px from points that are not the thing.
     """
-    import cv2
-
     left, top, right, bottom = box.round().astype(int)
     size = float(np.sqrt(max((right - left) * (bottom - top), 1)))
     inside, ellipse = fill_box(away.shape, box), np.zeros(away.shape, np.uint8)
@@ -159,8 +156,6 @@ def _gap(mask: np.ndarray, box: np.ndarray) -> float:
 
 def _distance(points: Sequence[tuple[int, int]], shape: tuple[int, int]) -> np.ndarray:
     """Of every pixel [h, w] from the nearest of the points; infinite without any."""
-    import cv2
-
     others = np.ones(shape, np.uint8)
     for x, y in points:
         others[y, x] = 0
@@ -174,8 +169,6 @@ def _at_points(distance: np.ndarray) -> np.ndarray:
 
 def _inside(mask: np.ndarray) -> np.ndarray:
     """How far inside the outline every pixel lies, in the mask's size (root of its area); negative outside."""
-    import cv2
-
     padded = np.pad(mask.astype(np.uint8), 1)
     within, beyond = (cv2.distanceTransform(part, cv2.DIST_L2, 5)[1:-1, 1:-1] for part in (padded, 1 - padded))
     return (within - beyond) / max(float(np.sqrt(mask.sum())), 1)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
+import cv2
 import numpy as np
 
 from ..pose.keypoints import Pose
@@ -73,8 +74,6 @@ class _PersonTrack(Track):
 
     def _labels(self, t: int) -> np.ndarray:
         """GrabCut's, by body and colours."""
-        import cv2
-
         body = self.prompts[t]
         labels = np.choose(body, (cv2.GC_BGD, cv2.GC_PR_BGD, cv2.GC_PR_FGD, cv2.GC_FGD)).astype(np.uint8)
         surroundings, person = self._likelihoods(self.pictures[t])
@@ -86,8 +85,6 @@ class _PersonTrack(Track):
         return self._prompted(t, after, mask) if t in self.prompts else self._carried(before, after, mask)
 
     def _prompted(self, t: int, picture: np.ndarray, carried: np.ndarray) -> np.ndarray:
-        import cv2
-
         body, labels = self.prompts[t], self._labels(t)
         differs, alike = self.background.compare(t)
         labels[differs & (body >= NEAR)] = cv2.GC_FGD

@@ -12,6 +12,8 @@ from ...files.bounded import parse_json
 
 Point = tuple[float, float]
 Box = tuple[float, float, float, float]
+PERSON, HELD = "person", "what the hands hold"
+FINDERS = (PERSON, HELD)  # what is found by the pose, without any prompt
 POINTS, APART = 3, 1.5  # that stand for a mask; how far apart, in distances of the first from the edge
 
 

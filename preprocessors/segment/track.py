@@ -6,6 +6,7 @@ in the prompted frames decide what inside the outline may be something in front 
 
 from collections.abc import Callable, Sequence
 
+import cv2
 import numpy as np
 
 from .colours import BINS, colour_bins, histogram, share
@@ -52,14 +53,10 @@ class Track:
 
     def corrected(self, t: int, mask: np.ndarray) -> np.ndarray:
         """The mask bool [H, W] of frame t as its prompts want it."""
-        import cv2
-
         small = cv2.resize(mask.astype(np.float32), self.small, interpolation=cv2.INTER_AREA) > 0.5
         return upscale(self._prompted(t, self._picture(t), small), (self.width, self.height))
 
     def _picture(self, t: int) -> np.ndarray:
-        import cv2
-
         return cv2.resize(np.ascontiguousarray(self.frames[t]), self.small, interpolation=cv2.INTER_AREA)
 
     def _next(self, t: int, before: np.ndarray, after: np.ndarray, mask: np.ndarray) -> np.ndarray:
@@ -68,8 +65,6 @@ class Track:
 
     def _prompted(self, t: int, picture: np.ndarray, carried: np.ndarray) -> np.ndarray:
         """The mask of a prompted frame; its colours are remembered."""
-        import cv2
-
         labels = np.where(carried, cv2.GC_PR_FGD, cv2.GC_PR_BGD).astype(np.uint8)
         radius = max(1, round(POINT * max(carried.shape)))
         for prompt in self.prompts[t]:
@@ -104,8 +99,6 @@ class Track:
 
     def _carried(self, before: np.ndarray, after: np.ndarray, mask: np.ndarray) -> np.ndarray:
         """The mask of the next picture."""
-        import cv2
-
         if not mask.any():
             return mask
         moved = carry(before, after, mask)

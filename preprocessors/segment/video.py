@@ -7,19 +7,16 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from ...media.frames import frame_ranges
-from ..background.hole import levels
+from ...media.frames import frame_ranges, levels
 from ..pose.keypoints import Pose
 from .clean import Report, clean_masks
 from .flow import FlowTracker
 from .from_pose import prompts_from_pose
 from .held_object import prompts_from_hands
 from .person_track import cut_person
-from .prompts import Prompt, as_points, check_prompts
+from .prompts import HELD, PERSON, Prompt, as_points, check_prompts
 from .tracker import Tracker
 
-PERSON, HELD = "person", "what the hands hold"
-FINDERS = (PERSON, HELD)
 TINT = (1.0, 0.0, 1.0)
 
 logger = logging.getLogger(__name__)
@@ -36,10 +33,10 @@ def segment_video(
 ) -> tuple[dict[int, torch.Tensor], dict[int, Report]]:
     """Masks bool [T, H, W] of every prompted object, by its number, and what was cleaned in them.
 
-    images: float [T, H, W, 3] in 0…1. find: one of `FINDERS`, which object 1 is looked for by in `poses` (one per
-    frame, with one person or none); `prompts` for object 1 then correct it. A click on what the hands hold finds it by
-    the poses too, if there are any. grow: pixels. on_step(done, total) may raise to cancel. Raises ValueError for a
-    prompt that cannot be followed and for an object that is never visible.
+    images: float [T, H, W, 3] in 0…1. find: PERSON or HELD, which object 1 is looked for by in `poses` (one per frame,
+    with one person or none); `prompts` for object 1 then correct it. A click on what the hands hold finds it by the
+    poses too, if there are any. grow: pixels. on_step(done, total) may raise to cancel. Raises ValueError for a prompt
+    that cannot be followed and for an object that is never visible.
     """
     count, height, width = images.shape[:3]
     given, prompts, doubt = tuple(prompts), list(prompts), ""
@@ -136,7 +133,7 @@ class _Levels(Sequence):
         self.images = images
 
     def __getitem__(self, frame: int) -> np.ndarray:
-        return levels(self.images[frame])
+        return levels(self.images[frame, ..., :3])
 
     def __len__(self) -> int:
         return len(self.images)

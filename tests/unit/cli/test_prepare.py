@@ -7,7 +7,8 @@ from crafters.media.clip import read_clip, write_video
 from crafters.prepared.conditions import CONDITIONS
 from crafters.prepared.folder import Prepared
 from crafters.prepared.prepare import prepare
-from crafters.prepared.stages import Options, Tool, Tools
+from crafters.prepared.stages import Options
+from crafters.prepared.tools import Tool, Tools
 from crafters.preprocessors.pose.keypoints import Pose
 
 

@@ -17,7 +17,8 @@ from crafters.models.body.body import ANNY
 from crafters.prepared.conditions import CONDITIONS, clip_names
 from crafters.prepared.folder import Prepared
 from crafters.prepared.prepare import prepare
-from crafters.prepared.stages import Options, Tool, Tools
+from crafters.prepared.stages import Options
+from crafters.prepared.tools import Tool, Tools
 from crafters.preprocessors.pose.keypoints import Pose
 from crafters.scenes.scene import make_scene
 from crafters.training.datasets import anchorcrafter as anchor_data
