@@ -12,9 +12,9 @@ from crafters.preprocessors.pose.keypoints import Pose, from_openpose
 from crafters.preprocessors.segment.background_model import BackgroundModel
 from crafters.preprocessors.segment.clean import clean_masks
 from crafters.preprocessors.segment.flow import FlowTracker
-from crafters.preprocessors.segment.prompts import Prompt, check_prompts, read_box, read_points
+from crafters.preprocessors.segment.prompts import Prompt, check_prompts, painted, read_box, read_points
 from crafters.preprocessors.segment.tracker import Tracker
-from crafters.preprocessors.segment.video import segment_video
+from crafters.preprocessors.segment.video import all_objects, segment_video, tinted
 from poses import standing
 from real_data import real_file
 
@@ -70,6 +70,16 @@ def test_two_objects_are_kept_apart_and_progress_counts_both():
     square = np.zeros_like(truth)
     square[:, 5:20, 100:120] = True
     assert iou(masks[1], truth) > 0.9 and iou(masks[7], square) > 0.9
+
+
+def test_objects_together_and_laid_over_the_clip():
+    masks = {1: torch.zeros(1, 2, 2, dtype=torch.bool), 2: torch.zeros(1, 2, 2, dtype=torch.bool)}
+    masks[1][0, 0, 0] = masks[2][0, 1, 1] = True
+    assert all_objects(masks)[0].tolist() == [[True, False], [False, True]]
+    images = torch.full((1, 2, 2, 4), 0.5)
+    assert tinted(images, all_objects(masks))[0, :, 0].tolist() == [[0.75, 0.25, 0.75], [0.5, 0.5, 0.5]]
+    assert (images == 0.5).all()
+    assert painted(torch.tensor([[[0.0, 0.5], [0.6, 1.0]]])).tolist() == [[False, False], [True, True]]
 
 
 def test_a_later_prompt_corrects():
