@@ -43,6 +43,7 @@ class _PersonTrack(Track):
 
     def __init__(self, frames: Sequence[np.ndarray], poses: Sequence[Pose]):
         super().__init__(frames, ())
+        # In the place of prompts, by frame: the levels of the body.
         drawn = ((t, draw_body(pose, self.small)) for t, pose in enumerate(poses) if pose.people)
         self.prompts = {t: body for t, body in drawn if body is not None}
         self.doubtful: list[int] = []

@@ -117,5 +117,5 @@ class Track:
 
 
 def counted(bins: np.ndarray) -> np.ndarray:
-    """Counts of colours; blurred as if the brightest were the darkest one's neighbour."""
+    """Counts of colours, blurred round from the brightest to the darkest, as the limits above were found with."""
     return histogram(bins, "wrap")
