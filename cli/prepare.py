@@ -1,16 +1,11 @@
 """`crafters prepare`: every condition of both systems from plain clips, without ComfyUI; goes on where it stopped."""
 
-from __future__ import annotations
-
 import argparse
 import sys
 from collections.abc import Callable
-from functools import cache
 from pathlib import Path
-from typing import Any
 
 from ..host import folders
-from ..models.body.load import ANNY
 from .numbers import number
 
 NONE = "none"
@@ -94,8 +89,11 @@ def _choice(text: str) -> tuple[str, str]:
 
 
 def _prepare(args: argparse.Namespace) -> int:
-    from ..prepared.folder import Prepared, clip_name
-    from ..prepared.stages import SYSTEMS, Options, prepare
+    from ..prepared.conditions import clip_name
+    from ..prepared.folder import Prepared
+    from ..prepared.prepare import prepare
+    from ..prepared.stages import SYSTEMS, Options
+    from ..prepared.tools import find_tools
 
     named = {clip_name(clip.stem): clip for clip in args.clips}
     if len(named) < len(args.clips):
@@ -104,12 +102,15 @@ def _prepare(args: argparse.Namespace) -> int:
         raise ValueError("--click and --box belong to one clip: prepare it by itself.")
     if len(args.product) > 3:
         raise ValueError("--product takes up to three photos: front, left, right.")
+    chosen = dict(args.weights)
+    weights = {what: chosen.get(what) or _likely(what) or NONE for what in WEIGHTS}
     options = Options(
         systems=SYSTEMS if args.system == "both" else (args.system,),
         first=args.first, every=args.every, frames=args.frames, long_side=args.long_side,
         point=args.click, box=args.box, frame=args.at, product=tuple(args.product),
         person=args.person, short_side=args.short_side, avatar=args.avatar, character=args.character,
-        field_of_view=args.field_of_view, tools=_tools(dict(args.weights)),
+        field_of_view=args.field_of_view,
+        tools=find_tools({what: name for what, name in weights.items() if name != NONE}),
     )
     prepared, sound = Prepared(args.out), True
     for name, clip in named.items():
@@ -128,66 +129,6 @@ def _prepare(args: argparse.Namespace) -> int:
 def _fail(told: str) -> bool:
     print(f"error: {told}", file=sys.stderr, flush=True)
     return False
-
-
-def _tools(chosen: dict[str, str]) -> dict[str, Any]:
-    """The networks to work with: those that were chosen or are there, by the names of `training.prepare`."""
-    from ..host.memory import Managed, network_dtype
-    from ..prepared.stages import Tool
-
-    def dwpose(detector: Path, pose: Path):
-        from ..preprocessors.pose.dwpose import DWPose
-
-        return DWPose(detector, pose)
-
-    def sam(folder: Path):
-        from ..preprocessors.segment.sam import SAM, load_sam
-
-        return SAM(Managed(load_sam(folder, network_dtype("fp32"))))
-
-    def depth(folder: Path):
-        from ..preprocessors.product.object_depth import DepthNetwork, load_depth
-
-        return DepthNetwork(Managed(load_depth(folder, network_dtype("fp32"))))
-
-    def hamer(network: Path, mano: Path):
-        from ..models.hmr.hamer import load_hamer
-        from ..models.hmr.mano import load_mano
-
-        return Managed(load_hamer(network)), load_mano(mano)
-
-    def multihmr(file: Path):
-        from ..models.hmr.multihmr import load_multihmr
-
-        return Managed(load_multihmr(file))
-
-    def propainter(*paths: Path):
-        from ..models.propainter.system import ProPainter
-
-        return Managed(ProPainter.from_files(*paths, network_dtype()))
-
-    def body(file: Path | str):
-        from ..models.body.load import load_body_model
-
-        return load_body_model(file)
-
-    parts = {
-        "dwpose": (dwpose, ("detector", "pose")),
-        "sam": (sam, ("sam",)),
-        "depth": (depth, ("depth",)),
-        "hamer": (hamer, ("hamer", "mano")),
-        "multihmr": (multihmr, ("multihmr",)),
-        "propainter": (propainter, ("raft", "flow", "propainter")),
-        "body": (body, ("body",)),
-    }
-    tools = {"body": Tool(ANNY, cache(lambda: body(ANNY)))}
-    for tool, (load, weights) in parts.items():
-        names = [chosen.get(what) or _likely(what) for what in weights]
-        if None not in names and NONE not in names:
-            paths = [folders.path(name, folders.OWN) for name in names]
-            load_it = cache(lambda load=load, paths=paths: load(*paths))
-            tools[tool] = Tool(", ".join(names), load_it, tuple(paths))
-    return tools
 
 
 def _likely(what: str) -> str | None:

@@ -3,6 +3,7 @@
 import sys
 from types import ModuleType
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -50,10 +51,10 @@ def vae_dtype(choice: str = "auto") -> torch.dtype:
     return torch.bfloat16 if choice == "auto" and dtype == torch.float16 else dtype
 
 
-def to_output(tensor: torch.Tensor) -> torch.Tensor:
+def to_output(tensor: torch.Tensor | np.ndarray) -> torch.Tensor:
     """A node's result on the device where ComfyUI wants results, float32."""
     host = _management()
-    return tensor.to(host.intermediate_device() if host else "cpu", torch.float32)
+    return torch.as_tensor(tensor).to(host.intermediate_device() if host else "cpu", torch.float32)
 
 
 class Managed(Loaded):

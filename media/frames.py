@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 
@@ -32,6 +33,11 @@ def resize(frame: torch.Tensor, width: int, height: int) -> torch.Tensor:
     planes = frame.permute(2, 0, 1)[None].float()
     resized = F.interpolate(planes, (height, width), mode="bilinear", antialias=True)[0].permute(1, 2, 0)
     return (resized if frame.is_floating_point() else resized.round()).to(frame.dtype)
+
+
+def levels(images: torch.Tensor) -> np.ndarray:
+    """uint8 of the same shape, of IMAGE or MASK in 0…1."""
+    return (images * 255).round().clamp(0, 255).byte().cpu().numpy()
 
 
 def frame_ranges(frames: list[int]) -> str:

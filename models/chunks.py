@@ -9,6 +9,7 @@ import torch
 T = TypeVar("T")
 SAID = ("out of memory", "can't allocate memory", "not enough memory")  # by CUDA, ROCm, MPS; by the CPU's allocators
 
+OutOfMemoryError = torch.cuda.OutOfMemoryError  # the one that ComfyUI makes room on, whatever the device
 OUT_OF_MEMORY = (
     "Out of memory, with the smallest pieces that there are: choose a smaller size or fewer frames, bf16 or fp16, or "
     "end other programs."
@@ -17,7 +18,7 @@ OUT_OF_MEMORY = (
 
 def out_of_memory(error: BaseException) -> bool:
     """Whether it says that the memory of a device, or main memory, is used up."""
-    if isinstance(error, torch.cuda.OutOfMemoryError | MemoryError):
+    if isinstance(error, OutOfMemoryError | MemoryError):
         return True
     return isinstance(error, RuntimeError) and any(words in str(error) for words in SAID)
 

@@ -18,12 +18,13 @@ from . import (
     pose,
     product,
     segment,
+    wan,
 )
 from .guard import guarded
 
 # In the order of the work: a clip's conditions, the two systems, and what is around them.
 ROOMS = (clips, pose, segment, product, object_depth, motion_capture, background, keep, anchorcrafter, avatar, lhm,
-         anicrafter, evaluate, demo)
+         anicrafter, wan, evaluate, demo)
 
 
 class CraftersExtension(ComfyExtension):

@@ -6,9 +6,9 @@ from ..host import folders
 from ..host.memory import DTYPE_CHOICES, Managed, network_dtype, to_output
 from ..host.progress import Progress
 from .previews import stills
+from .types import Painter
 
 CATEGORY = "Crafters/Background"
-Painter = io.Custom("CRAFTERS_PROPAINTER")
 PRESETS = ["fast", "published"]
 
 

@@ -1,7 +1,5 @@
 """Made-up input, so that every graph can be tried without a file; drawn, hence with every condition known exactly."""
 
-import numpy as np
-import torch
 from comfy_api.latest import io
 
 from ..host.memory import to_output
@@ -14,13 +12,9 @@ CATEGORY = "Crafters/Demo"
 ANY = "any"
 
 
-def _image(pictures: np.ndarray) -> torch.Tensor:
+def _image(pictures):
     """IMAGE [F, H, W, 3] of uint8 pictures [(F,) H, W, 3]."""
-    return to_output(torch.from_numpy(np.atleast_3d(pictures).reshape(-1, *pictures.shape[-3:])) / 255)
-
-
-def _mask(mask: np.ndarray) -> torch.Tensor:
-    return to_output(torch.from_numpy(mask))
+    return to_output(pictures.reshape(-1, *pictures.shape[-3:])) / 255
 
 
 def _inputs(kinds: tuple[str, ...], what: str, width: int, height: int) -> list:
@@ -84,8 +78,8 @@ class CraftersDemoScene(io.ComfyNode):
             to_openpose([scene.person_pose], width, height),
             _image(scene.hand_mesh),
             _image(scene.object_depth),
-            _mask(scene.product_mask),
-            _mask(scene.person_mask),
+            to_output(scene.product_mask),
+            to_output(scene.person_mask),
             _image(scene.background),
             fps,
         )
@@ -124,15 +118,14 @@ class CraftersDemoMotionScene(io.ComfyNode):
     def execute(cls, seed, split, kind, width, height, frames, fps=15.0, gaussians=20_000, flaws=1.0):
         from ..models.body.anny import anny_body
         from ..scenes.anicrafter_data import character_photo
-        from ..scenes.avatar import degrade, misjudge, scene_avatar
+        from ..scenes.avatar import estimated, scene_avatar
         from ..scenes.scene import make_scene
 
         kind = EXERCISES[seed % len(EXERCISES)] if kind == ANY else kind
         scene = make_scene(seed, split, (width, height), frames, fps, kind, Progress("Demo Scene"))
         avatar, motion = scene_avatar(scene.person, gaussians, seed), scene.motion
         if flaws:
-            draw = np.random.default_rng(seed)
-            avatar, motion = degrade(avatar, draw, strength=flaws), misjudge(motion, draw, flaws)
+            avatar, motion = estimated(avatar, motion, seed, flaws)
         return io.NodeOutput(
             _image(scene.frames),
             _image(scene.background),
@@ -140,7 +133,7 @@ class CraftersDemoMotionScene(io.ComfyNode):
             motion,
             anny_body(),
             avatar,
-            _mask(scene.person_mask),
+            to_output(scene.person_mask),
             fps,
         )
 

@@ -5,8 +5,9 @@ import sys
 from comfy_api.latest import io, ui
 
 from ..host import folders
-from ..host.memory import Managed
+from ..host.memory import Managed, to_output
 from ..host.progress import Progress
+from ..media.frames import levels
 from ..metrics import CLEAN, METRICS
 from .types import PoseKeypoint
 
@@ -57,35 +58,28 @@ class CraftersEvaluateClips(io.ComfyNode):
     @classmethod
     def execute(cls, truth, result, truth_mask=None, result_mask=None, truth_pose=None, result_pose=None, person=None,
                 person_pose=None, clip_vision=None, metrics="", threshold=CLEAN):
-        import torch
-
         from ..metrics.evaluate import evaluate
         from ..metrics.networks import Networks
         from ..metrics.pair import Pair
         from ..metrics.plot import plot
 
         pair = Pair(
-            _levels(truth[..., :3]),
-            _levels(result[..., :3]),
-            _levels(truth_mask),
-            _levels(result_mask),
+            levels(truth[..., :3]),
+            levels(result[..., :3]),
+            None if truth_mask is None else levels(truth_mask),
+            None if result_mask is None else levels(result_mask),
             _poses(truth_pose),
             _poses(result_pose),
-            None if person is None else _levels(person[0, ..., :3]),
+            None if person is None else levels(person[0, ..., :3]),
             None if person_pose is None else _poses(person_pose)[0],
         )
         chosen = [name.strip() for name in metrics.split(",") if name.strip()]
         networks = Networks(folders.path, Managed, clip_vision)
         report = evaluate({"clip": lambda: pair}, networks, chosen, threshold, Progress("Evaluate Clips"))
-        table, picture = report.markdown(), torch.from_numpy(plot(report)).float()[None] / 255
+        table, picture = report.markdown(), to_output(plot(report))[None] / 255
         _show_below(getattr(cls.hidden, "unique_id", None), table)
         shown = {**ui.PreviewText(table).as_dict(), **ui.PreviewImage(picture, cls=cls).as_dict()}
         return io.NodeOutput(table, report.json(), picture, ui=shown)
-
-
-def _levels(images):
-    """uint8 levels of IMAGE or MASK, as an array; None stays None."""
-    return None if images is None else (images * 255).round().clamp(0, 255).byte().cpu().numpy()
 
 
 def _poses(keypoints):

@@ -4,11 +4,10 @@ import functools
 import math
 import sys
 
-import torch
 from comfy_api.latest import io
 
 from ..host.progress import cancellable
-from ..models.chunks import OUT_OF_MEMORY, out_of_memory
+from ..models.chunks import OUT_OF_MEMORY, OutOfMemoryError, out_of_memory
 
 
 class _Bound(float):
@@ -50,7 +49,7 @@ def guarded(node: type[io.ComfyNode]) -> type[io.ComfyNode]:
         except (RuntimeError, MemoryError) as error:
             if not out_of_memory(error):
                 raise
-            raise torch.cuda.OutOfMemoryError(OUT_OF_MEMORY) from error
+            raise OutOfMemoryError(OUT_OF_MEMORY) from error
 
     node.define_schema, node.execute = classmethod(define_schema), classmethod(guarded_execute)
     return node

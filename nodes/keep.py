@@ -5,13 +5,12 @@ import logging
 from comfy_api.latest import io
 from comfy_execution.graph_utils import ExecutionBlocker
 
-from ..files import names
 from ..host import folders, notes
-from ..prepared.folder import CONDITIONS, MANIFEST, VIEWS, Prepared, read_fps
-from ..prepared.recipes import Graph, digest, is_link
-from ..training.cache import content
+from ..prepared.conditions import CONDITIONS, VIEWS, clip_names, contents, read_condition, read_fps
+from ..prepared.folder import MANIFEST, Prepared
+from ..prepared.recipes import connected, open_folder
+from ..preprocessors.product.views import on_black
 from .previews import stills
-from .product import ProductViews
 from .types import BodyMotion, PoseKeypoint, Product
 
 CATEGORY = "Crafters/Clips"
@@ -58,15 +57,15 @@ class CraftersKeepConditions(io.ComfyNode):
 
     @classmethod
     def check_lazy_status(cls, folder, clip, **given):
-        prepared = _prepared(folder, clip)
-        recipes, _ = _connected(cls.hidden, prepared, clip)
+        prepared = open_folder(folder, clip)
+        recipes, _ = connected(cls.hidden.prompt, cls.hidden.unique_id, [*KEPT], prepared, clip)
         return [what for what, recipe in recipes.items()
                 if given.get(what) is None and not prepared.holds(CONDITIONS[what].of(clip), recipe)]
 
     @classmethod
     def execute(cls, folder, clip, fps=15.0, **given):
-        prepared = _prepared(folder, clip)
-        recipes, sources = _connected(cls.hidden, prepared, clip)
+        prepared = open_folder(folder, clip)
+        recipes, sources = connected(cls.hidden.prompt, cls.hidden.unique_id, [*KEPT], prepared, clip)
         outputs, report = {}, {}
         for what in KEPT:
             if what not in recipes:
@@ -90,8 +89,7 @@ class CraftersKeepConditions(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, folder, clip, **_):
-        prepared = _prepared(folder, clip)
-        return [content(prepared.path(file)) for file in _files(clip) if prepared.is_own(file)]
+        return contents(open_folder(folder, clip), clip, own=True)
 
 
 class CraftersLoadAnchorConditions(io.ComfyNode):
@@ -121,7 +119,7 @@ class CraftersLoadAnchorConditions(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, clip):
-        return _stamp(clip)
+        return contents(*_chosen(clip))
 
 
 class CraftersLoadAniConditions(io.ComfyNode):
@@ -150,84 +148,39 @@ class CraftersLoadAniConditions(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, clip):
-        return _stamp(clip)
+        return contents(*_chosen(clip))
 
 
 def _clip_input():
     found = [f"{folder}/{clip}" for folder in folders.output_folders(MANIFEST)
-             for clip in Prepared(folders.output_folder(folder)).clips()]
+             for clip in clip_names(Prepared(folders.output_folder(folder)))]
     return io.Combo.Input("clip", options=found, tooltip="Folder below ComfyUI's output folder, and clip.")
-
-
-def _prepared(folder: str, clip: str) -> Prepared:
-    if names.plain(clip).startswith("."):
-        raise ValueError(f"{clip!r} would be a hidden file: give the clip a plain name, as in anna_mug.")
-    return Prepared(folders.output_folder(folder))
 
 
 def _chosen(choice: str) -> tuple[Prepared, str]:
     folder, _, clip = choice.rpartition("/")
-    return _prepared(folder, clip), clip
-
-
-def _files(clip: str) -> list[str]:
-    return [condition.of(clip) for condition in CONDITIONS.values()]
+    return open_folder(folder, clip), clip
 
 
 def _load(choice: str, whats: tuple[str, ...]) -> list:
-    prepared, clip = _chosen(choice)
-    paths = {what: prepared.path(CONDITIONS[what].of(clip)) for what in whats}
-    return [CONDITIONS[what].read(path) if path.is_file() else _absent(what, choice) for what, path in paths.items()]
+    return [_there(read_condition(*_chosen(choice), what), what, choice) for what in whats]
 
 
-def _product(choice: str) -> ProductViews | ExecutionBlocker:
-    import torch
-
-    views = _load(choice, VIEWS)
-    if any(isinstance(view, ExecutionBlocker) for view in views):
-        return _absent("product views", choice)
-    views = torch.cat(views)
-    return ProductViews(views, (views > 0).any(-1).float())
+def _product(choice: str):
+    views = [read_condition(*_chosen(choice), view) for view in VIEWS]
+    return _there(None if any(view is None for view in views) else on_black(views), "product views", choice)
 
 
-def _fps(choice: str, whats: tuple[str, ...]) -> float | ExecutionBlocker:
+def _fps(choice: str, whats: tuple[str, ...]):
     prepared, clip = _chosen(choice)
     paths = (prepared.path(CONDITIONS[what].of(clip)) for what in whats)
-    return next((read_fps(path) for path in paths if path.is_file()), _absent("video", choice))
+    return _there(next((read_fps(path) for path in paths if path.is_file()), None), "video", choice)
 
 
-def _absent(what: str, choice: str) -> ExecutionBlocker:
+def _there(value, what: str, choice: str):
+    """The value; where there is none, what stops the nodes behind with a sentence."""
     told = f"{choice} has no {what.replace('_', ' ')}: make it with Keep Conditions or `crafters prepare`."
-    return ExecutionBlocker(told)
-
-
-def _stamp(choice: str) -> list[str]:
-    prepared, clip = _chosen(choice)
-    return [content(path) for file in _files(clip) if (path := prepared.path(file)).is_file()]
-
-
-def _graph(hidden) -> Graph:
-    def own(inputs: dict, slot: int) -> str | None:
-        prepared = _prepared(inputs["folder"], inputs["clip"])
-        file = CONDITIONS[[*KEPT][slot]].of(inputs["clip"]) if slot < len(KEPT) else None
-        return content(prepared.path(file)) if file and prepared.is_own(file) else None
-
-    return Graph(hidden.prompt, "CraftersKeepConditions", own)
-
-
-def _connected(hidden, prepared: Prepared, clip: str) -> tuple[dict[str, str], dict[str, list[str]]]:
-    """Of every connected condition its recipe, and what tells its clip.
-
-    Raises ValueError where a file of another clip that the user has made would be used.
-    """
-    graph, inputs = _graph(hidden), hidden.prompt[hidden.unique_id]["inputs"]
-    links = {what: inputs[what] for what in KEPT if is_link(inputs.get(what))}
-    sources = {what: graph.sources(link) for what, link in links.items()}
-    prepared.claim({CONDITIONS[what].of(clip): sources.get(what, ()) for what in KEPT})
-    for what, words in sources.items():
-        if question := prepared.question(CONDITIONS[what].of(clip), words):
-            raise ValueError(question)
-    return {what: digest(graph.recipe(link)) for what, link in links.items()}, sources
+    return ExecutionBlocker(told) if value is None else value
 
 
 NODES = [CraftersKeepConditions, CraftersLoadAnchorConditions, CraftersLoadAniConditions]

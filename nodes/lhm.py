@@ -7,11 +7,9 @@ from ..host.memory import Managed
 from ..host.progress import Progress
 from ..models.avatar.lhm.precision import CHOICES
 from .previews import stills
-from .types import Avatar, BodyModel, BodyMotion, PoseKeypoint
+from .types import Avatar, BodyModel, BodyMotion, Character, LHMModel, PoseKeypoint
 
 CATEGORY = "Crafters/Avatar"
-LHMModel = io.Custom("CRAFTERS_LHM")
-Character = io.Custom("CRAFTERS_CHARACTER")
 FOLDERS = (folders.OWN, "diffusion_models")
 SPREAD = "spread anew"
 KEPT = "crafters/avatars"  # below the output folder
@@ -91,15 +89,13 @@ class CraftersPrepareCharacter(io.ComfyNode):
 
     @classmethod
     def execute(cls, image, keypoints, mask=None, mask_shows="person", head=True):
-        import torch
-
         from ..media.photo import mask_of
         from ..preprocessors.person.character import HEAD_SIDE, prepare_character
         from ..preprocessors.pose.keypoints import from_openpose
 
         poses, _ = from_openpose(keypoints)
         character = prepare_character(image, poses, mask_of("person", mask, mask_shows, "mask"), head)
-        close = torch.zeros(1, HEAD_SIDE, HEAD_SIDE, 3) if character.head is None else character.head
+        close = image.new_zeros(1, HEAD_SIDE, HEAD_SIDE, 3) if character.head is None else character.head
         close_up = "with" if head else "without"
         report = f"{character.visible_ratio:.0%} of the body visible, {close_up} the head's close-up."
         report = "\n".join([report, *character.notes])

@@ -8,11 +8,9 @@ from ..host.progress import Progress
 from ..preprocessors.pose.follow import follow_person
 from ..preprocessors.pose.keypoints import from_openpose
 from .previews import stills
-from .types import BodyModel, BodyMotion, PoseKeypoint
+from .types import BodyModel, BodyMotion, HaMeRModel, MultiHMRModel, PoseKeypoint
 
 CATEGORY = "Crafters/Motion Capture"
-HaMeRModel = io.Custom("CRAFTERS_HAMER")
-MultiHMRModel = io.Custom("CRAFTERS_MULTIHMR")
 
 
 def _weights(mark: str, suffixes: set[str]) -> list[str]:
@@ -80,8 +78,7 @@ class CraftersHandMesh(io.ComfyNode):
 
     @classmethod
     def execute(cls, images, keypoints, product=None, hamer=None, fps=30.0, field_of_view=60.0):
-        from ..media.frames import resize
-        from ..preprocessors.hand_mesh.hands import fit_hands, render_hands
+        from ..preprocessors.hand_mesh.hands import fit_hands, masks_at, render_hands
 
         height, width = images.shape[1:3]
         poses = _one_person(keypoints, len(images))
@@ -92,14 +89,8 @@ class CraftersHandMesh(io.ComfyNode):
             from ..preprocessors.hand_mesh.recover import recover_hands
 
             meshes = recover_hands(*hamer, images, poses, fps, progress)
-        if product is not None:
-            if len(product) not in (1, len(images)):
-                raise ValueError(
-                    f"There are {len(images)} frames but {len(product)} product masks: give one or as many."
-                )
-            product = product.cpu().expand(len(images), -1, -1)
-            product = resize(product.permute(1, 2, 0), width, height).permute(2, 0, 1)
-        drawn = to_output(render_hands(meshes, product, Progress("Hand Mesh, drawing")).float() / 255)
+        product = None if product is None else masks_at(product, len(images), width, height)
+        drawn = to_output(render_hands(meshes, product, Progress("Hand Mesh, drawing"))) / 255
         return io.NodeOutput(drawn, str(meshes), ui=stills(drawn))
 
 

@@ -6,10 +6,8 @@ from ..host import folders
 from ..host.memory import DTYPE_CHOICES, Managed, network_dtype, to_output
 from ..host.progress import Progress
 from .previews import stills
-from .product import CATEGORY, ProductViews
-from .types import Product
-
-DepthNetwork = io.Custom("CRAFTERS_DEPTH_NETWORK")
+from .product import CATEGORY
+from .types import DepthNetwork, Product
 
 
 class CraftersLoadDepth(io.ComfyNode):
@@ -126,11 +124,11 @@ class CraftersProductViewsFromClip(io.ComfyNode):
     @classmethod
     def execute(cls, images, mask, front=-1):
         from ..preprocessors.product.from_clip import views_from_clip
+        from ..preprocessors.product.views import ProductViews
 
         views, masks, frames = views_from_clip(images, mask, front, Progress("Product Views from Clip"))
-        views = to_output(views)
-        told = ", ".join(map(str, frames))
-        return io.NodeOutput(ProductViews(views, masks), views, told, ui=stills(views))
+        product, views = ProductViews(views, masks), to_output(views)
+        return io.NodeOutput(product, views, ", ".join(map(str, frames)), ui=stills(views))
 
 
 NODES = [CraftersLoadDepth, CraftersObjectDepth, CraftersFitStandIn, CraftersProductViewsFromClip]

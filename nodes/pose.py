@@ -3,8 +3,8 @@
 from comfy_api.latest import io
 
 from ..host import folders
+from ..host.memory import to_output
 from ..host.progress import Progress
-from ..media.frames import each_frame
 from ..preprocessors.pose.extract import extract_poses
 from ..preprocessors.pose.follow import follow_person
 from ..preprocessors.pose.keypoints import from_openpose, to_openpose
@@ -137,14 +137,10 @@ class CraftersDrawPose(io.ComfyNode):
 
     @classmethod
     def execute(cls, keypoints, antialias=False):
-        import numpy as np
-        import torch
-
-        from ..preprocessors.pose.draw_pose import draw_pose
+        from ..preprocessors.pose.draw_pose import draw_poses
 
         poses, size = from_openpose(keypoints)
-        frames = each_frame(poses, lambda pose: draw_pose(pose, *size, antialias), Progress("Draw Pose"))
-        return io.NodeOutput(torch.from_numpy(np.stack(frames)).float() / 255)
+        return io.NodeOutput(to_output(draw_poses(poses, *size, antialias, Progress("Draw Pose"))) / 255)
 
 
 class CraftersPlaceVideo(io.ComfyNode):

@@ -2,18 +2,18 @@
 
 import logging
 
-import torch
 from comfy_api.latest import ui
 
 STILLS = 4  # enough to see that it is right, and no burden for a long clip
 
 
-def stills(images: torch.Tensor) -> ui.PreviewImage | None:
+def stills(images) -> ui.PreviewImage | None:
     """A few frames of IMAGE, from the first to the last, as a node's `ui`; None, with a word, if they cannot be kept.
 
     ComfyUI writes them into its temporary folder; what the node has made must not be lost because that one is full.
     """
-    chosen = torch.linspace(0, len(images) - 1, min(STILLS, len(images))).round().long()
+    count = min(STILLS, len(images))
+    chosen = [round(i * (len(images) - 1) / max(count - 1, 1)) for i in range(count)]
     try:
         return ui.PreviewImage(images[chosen].cpu())
     except OSError as error:

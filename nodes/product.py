@@ -1,8 +1,5 @@
 """The product: views on black, and what DINOv2 sees in them (multi-view object encoding)."""
 
-from dataclasses import dataclass
-
-import torch
 from comfy_api.latest import io
 
 from ..host import folders
@@ -14,14 +11,6 @@ from .types import DINOv2Model, Product, ProductTokens
 
 CATEGORY = "Crafters/Product"
 DINOV2_FOLDERS = ("clip_vision", folders.OWN)
-
-
-@dataclass(frozen=True)
-class ProductViews:
-    """views: [3, 518, 518, 3] in 0…1 on black (left, front, right); masks: [3, 518, 518], 1 on the product."""
-
-    views: torch.Tensor
-    masks: torch.Tensor
 
 
 class CraftersProductViews(io.ComfyNode):
@@ -73,8 +62,8 @@ class CraftersProductViews(io.ComfyNode):
             arguments["more"] = [photo[..., :3].cpu() for photo in more]
             mask = mask_of("product", more_mask, masks_show, "more_mask")
             arguments["more_masks"] = None if mask is None else [m.cpu() for m in mask]
-        views, masks = product_views(**arguments)
-        return io.NodeOutput(ProductViews(views, masks), to_output(views), ui=stills(views))
+        product = product_views(**arguments)
+        return io.NodeOutput(product, to_output(product.views), ui=stills(product.views))
 
 
 class CraftersLoadDINOv2(io.ComfyNode):

@@ -1,6 +1,5 @@
 """Masks of a clip: what to look for, what looks for it, and the result."""
 
-import torch
 from comfy_api.latest import io
 
 from ..host import folders
@@ -8,17 +7,12 @@ from ..host.memory import DTYPE_CHOICES, Managed, network_dtype, to_output
 from ..host.progress import Progress
 from ..preprocessors.pose.follow import follow_person
 from ..preprocessors.pose.keypoints import from_openpose
-from ..preprocessors.segment.prompts import Prompt, read_box, read_points
-from ..preprocessors.segment.video import FINDERS, segment_video
+from ..preprocessors.segment.prompts import FINDERS, Prompt, painted, read_box, read_points
 from .previews import stills
-from .types import PoseKeypoint
+from .types import PoseKeypoint, Segmenter, SegmentPrompts
 
 CATEGORY = "Crafters/Masks"
 PROMPTED = "what the prompt shows"
-TINT = (1.0, 0.0, 1.0)
-
-Segmenter = io.Custom("CRAFTERS_SEGMENTER")
-SegmentPrompts = io.Custom("CRAFTERS_SEGMENT_PROMPTS")
 
 
 class CraftersLoadSegmenter(io.ComfyNode):
@@ -75,8 +69,8 @@ class CraftersSegmentPrompt(io.ComfyNode):
 
     @classmethod
     def execute(cls, frame, inside, outside, box, object=1, mask=None, prompts=()):
-        painted = None if mask is None else (mask[0] > 0.5).cpu().numpy()
-        prompt = Prompt(frame, read_points(inside), read_points(outside), read_box(box), painted, object)
+        mask = None if mask is None else painted(mask)
+        prompt = Prompt(frame, read_points(inside), read_points(outside), read_box(box), mask, object)
         return io.NodeOutput((*prompts, prompt))
 
 
@@ -118,16 +112,15 @@ class CraftersSegmentVideo(io.ComfyNode):
 
     @classmethod
     def execute(cls, images, find, grow=0, prompts=(), keypoints=None, segmenter=None):
-        if segmenter is None:
-            from ..preprocessors.segment.flow import FlowTracker
+        from ..preprocessors.segment.flow import FlowTracker
+        from ..preprocessors.segment.video import all_objects, segment_video, tinted
 
-            segmenter = FlowTracker()
         poses = None if keypoints is None else follow_person(from_openpose(keypoints)[0])
         by_pose = None if find == PROMPTED else find
-        masks, reports = segment_video(segmenter, images, prompts, poses, by_pose, grow, Progress("Segment Video"))
-        together = torch.stack(list(masks.values())).any(0)
-        overlay = images[..., :3].clone()
-        overlay[together] = (overlay[together] + overlay.new_tensor(TINT)) / 2
+        tracker, progress = segmenter or FlowTracker(), Progress("Segment Video")
+        masks, reports = segment_video(tracker, images, prompts, poses, by_pose, grow, progress)
+        together = all_objects(masks)
+        overlay = tinted(images, together)
         told = "\n".join(f"Object {number}: {report}" for number, report in reports.items())
         singles = [to_output(mask) for mask in masks.values()]
         return io.NodeOutput(to_output(together), singles, to_output(overlay), told, ui=stills(overlay))

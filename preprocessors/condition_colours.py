@@ -10,7 +10,6 @@ from collections.abc import Callable
 import torch
 import torch.nn.functional as F
 
-from ..media.frames import each_frame
 from ..models.drawing.camera import Camera
 from ..models.drawing.mesh import vertex_normals, visible_surface
 
@@ -68,13 +67,12 @@ def depth_condition(
     how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
     colours = inferno(depth_levels(inverse_depth)).cpu().numpy()
     placed = torch.zeros(*mask.shape, 3, dtype=torch.uint8, device=mask.device)
-
-    def place(frame: int) -> None:
+    for frame, picture in enumerate(colours):
         visible = mask[frame] >= 0.5
-        resized = torch.from_numpy(cv2.resize(colours[frame], (width, height), interpolation=how))
+        resized = torch.from_numpy(cv2.resize(picture, (width, height), interpolation=how))
         placed[frame][visible] = resized.to(mask.device)[visible]
-
-    each_frame(range(len(mask)), place, on_step)
+        if on_step is not None:
+            on_step(frame + 1, len(colours))
     return placed
 
 

@@ -123,6 +123,12 @@ def misjudge(motion: BodyMotion, draw: np.random.Generator, strength: float = 1.
     return replace(motion, pose=pose, trans=motion.trans + strength * metres * _drift(draw, frames, (3,)))
 
 
+def estimated(avatar: Avatar, motion: BodyMotion, seed: int, strength: float = 1.0) -> tuple[Avatar, BodyMotion]:
+    """Both as wrong as they are when found from a photo and a film."""
+    draw = np.random.default_rng(seed)
+    return degrade(avatar, draw, strength=strength), misjudge(motion, draw, strength)
+
+
 def _drift(draw: np.random.Generator, frames: int, shape: tuple[int, ...]) -> torch.Tensor:
     """[frames, …] of unit variance, half of it constant, half a slow wave."""
     constant, sine, cosine = torch.from_numpy(draw.standard_normal((3, *shape)))

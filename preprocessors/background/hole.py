@@ -3,6 +3,8 @@
 import numpy as np
 import torch
 
+from ...media.frames import levels
+
 THRESHOLD = 0.5  # of a mask; traces of video compression are no mask
 MULTIPLE, SHORTEST, LONGEST = 8, 128, 1280  # px of a side; RAFT knows no shorter, its memory grows with area squared
 
@@ -49,7 +51,7 @@ def shrink(images: torch.Tensor, hole: torch.Tensor, size: tuple[int, int], dila
     frames = np.empty((len(images), *size, 3), np.uint8)
     holes = np.empty((len(images), *size), bool)
     for t, (image, mask) in enumerate(zip(images, hole, strict=True)):
-        pixels = Image.fromarray(levels(image))
+        pixels = Image.fromarray(levels(image[..., :3]))
         frames[t] = np.asarray(pixels.resize(size[::-1], Image.BICUBIC))
         small = Image.fromarray(mask.numpy().astype(np.uint8) * 255).resize(size[::-1], Image.NEAREST)
         holes[t] = cv2.dilate(np.asarray(small), cross, iterations=dilation) > 0 if dilation else np.asarray(small) > 0
@@ -70,8 +72,3 @@ def paste(image: torch.Tensor, filled: np.ndarray, hole: np.ndarray) -> torch.Te
         alpha = cv2.resize(alpha, (width, height), interpolation=cv2.INTER_LINEAR)
     alpha = torch.from_numpy(alpha)[..., None]
     return image * (1 - alpha) + torch.from_numpy(large).float() / 255 * alpha
-
-
-def levels(image: torch.Tensor) -> np.ndarray:
-    """[H,W,3] in 0…1 as uint8."""
-    return (image[..., :3].clamp(0, 1) * 255).round().byte().cpu().numpy()

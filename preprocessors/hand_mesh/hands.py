@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from ...media.frames import each_frame, frame_ranges
+from ...media.frames import each_frame, frame_ranges, resize
 from ...models.body.layout import SIDES
 from ...models.drawing.camera import Camera
 from ...models.hmr.multihmr import intrinsics
@@ -162,6 +162,17 @@ def render_hands(
             missing = frame_ranges(torch.nonzero(~seen)[:, 0].tolist())
             logging.getLogger(__name__).warning("The %s hand is not drawn in frames %s.", side, missing)
     return render if product is None else hand_condition(render, product)
+
+
+def masks_at(product: torch.Tensor, count: int, width: int, height: int) -> torch.Tensor:
+    """The product's masks [count,height,width] for `render_hands`, of [count,h,w], or of one for all frames.
+
+    Raises ValueError for another number.
+    """
+    if len(product) not in (1, count):
+        raise ValueError(f"There are {count} frames but {len(product)} product masks: give one or as many.")
+    product = product.cpu().expand(count, -1, -1)
+    return resize(product.permute(1, 2, 0), width, height).permute(2, 0, 1)
 
 
 def stretches(seen: torch.Tensor, longest_gap: int) -> list[slice]:

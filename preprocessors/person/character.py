@@ -12,7 +12,8 @@ import torch
 from ..plain_background import TOLERANCE, find_on_plain_background
 from ..pose.keypoints import VISIBLE, Pose
 from ..segment.body import AWAY, NEAR, SURE, draw_body
-from ..segment.flow import ROUNDS, WIDE, FlowTracker, cut
+from ..segment.flow import FlowTracker
+from ..segment.grabcut import ROUNDS, WIDE, cut
 from ..segment.video import segment_video
 
 WIDTH, HEIGHT = 1022, 1694  # what LHM sees of the body

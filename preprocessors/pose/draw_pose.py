@@ -2,9 +2,11 @@
 
 import colorsys
 import math
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from ...media.frames import each_frame
 from .keypoints import VISIBLE, Pose
 
 SHORT_SIDE = 2160  # of the canvas that is drawn on before it is resized
@@ -37,6 +39,14 @@ def draw_pose(pose: Pose, width: int, height: int, antialias: bool = False) -> n
     for face in pose.face:
         _draw_face(canvas, face)
     return cv2.resize(canvas, (width, height), interpolation=cv2.INTER_AREA if antialias else cv2.INTER_LINEAR)
+
+
+def draw_poses(
+    poses: Sequence[Pose], width: int, height: int, antialias: bool = False,
+    on_step: Callable[[int, int], None] | None = None,
+) -> np.ndarray:
+    """A clip of `draw_pose`, uint8 [F,height,width,3]."""
+    return np.stack(each_frame(poses, lambda pose: draw_pose(pose, width, height, antialias), on_step))
 
 
 def _draw_bodies(canvas: np.ndarray, bodies: np.ndarray) -> None:

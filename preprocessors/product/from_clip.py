@@ -7,8 +7,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from ...media.frames import each_frame
-from ..background.hole import levels
+from ...media.frames import each_frame, levels
 from .views import product_views
 
 THUMBNAIL = 16
@@ -63,7 +62,7 @@ def _judge(number: int, image: torch.Tensor, product: torch.Tensor) -> _Frame:
     import cv2
 
     mask = product.cpu().numpy()
-    picture = levels(image)
+    picture = levels(image[..., :3])
     inner = cv2.erode(mask.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
     grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
     sharpness = float(cv2.Laplacian(grey, cv2.CV_32F)[inner].std()) if inner.any() else 0.0

@@ -7,12 +7,11 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from ...media.frames import each_frame
+from ...media.frames import each_frame, levels
 from ...models.checkpoint import CheckpointError
 from ...models.loaded import Loaded
 from ...models.normalise import IMAGENET
 from ...models.pretrained import from_folder, read_config
-from ..background.hole import levels
 from ..condition_colours import depth_condition, inferno
 
 # model_type of config.json: transformers' class; shorter side; what both sides are multiples of, None for a square
@@ -86,7 +85,7 @@ def object_depth(
     steady = Steady()
 
     def measure(frame: int) -> torch.Tensor:
-        return steady(network(levels(images[frame])), visible[frame]).half()
+        return steady(network(levels(images[frame, ..., :3])), visible[frame]).half()
 
     depth = torch.stack(each_frame(range(len(images)), measure, on_step))
     return depth_condition(depth, visible)

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -17,6 +18,19 @@ THUMBNAIL = 16
 logger = logging.getLogger(__name__)
 
 
+class ProductViews(NamedTuple):
+    """views: [3,518,518,3] in 0…1 on black (left, front, right); masks: [3,518,518], 1 on the product."""
+
+    views: torch.Tensor
+    masks: torch.Tensor
+
+
+def on_black(views: Sequence[torch.Tensor]) -> ProductViews:
+    """Of three pictures [1,518,518,3] that are views already: the product is what is not black."""
+    together = torch.cat([*views])
+    return ProductViews(together, (together > 0).any(-1).float())
+
+
 def product_views(
     front: torch.Tensor,
     left: torch.Tensor | None = None,
@@ -26,8 +40,8 @@ def product_views(
     left_mask: torch.Tensor | None = None,
     right_mask: torch.Tensor | None = None,
     more_masks: Sequence[torch.Tensor | None] | None = None,
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """The views [3,518,518,3] (left, front, right; 0..1 on black) and their masks [3,518,518] (1 = product).
+) -> ProductViews:
+    """The product cut out of its photos.
 
     Photos are float [H,W,3] in 0..1, masks [H,W]; see `cut_out` for what happens without a mask. A missing side is
     taken from `more`, the photo least like the views so far; failing that, the other side's photo stands in (as
@@ -52,7 +66,7 @@ def product_views(
                 sides[i] = spare.pop(_least_alike(spare, [front, *(side for side in sides if side)]))
     left, right = sides
     views = (left or right or front, front, right or left or front)
-    return torch.stack([view for view, _ in views]), torch.stack([mask for _, mask in views])
+    return ProductViews(*(torch.stack(parts) for parts in zip(*views, strict=True)))
 
 
 def cut_out(image: torch.Tensor, mask: torch.Tensor | None, name: str) -> tuple[torch.Tensor, torch.Tensor]:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 
 from ..pose.keypoints import VISIBLE, Pose
@@ -21,7 +22,7 @@ HAND, ARM, TRUNK, LEG, TOES = 0.1, 0.29, 0.52, 0.42, 0.06  # m, what a joint tha
 HIP_WIDTH = 0.55  # of the shoulders'
 SKULL = 0.09, 0.13  # m, half its width and height
 FACE = 1.8, 1.15, 0.7  # head: height of chin to brows, width of the jaw's, and the least of its own height
-FEWEST = 8  # points of a hand that must be seen
+FEWEST = 8  # points of a hand, or of a face, that must be seen
 CORE, INNER = 0.5, 0.75  # of a part's thickness and of its extent: surely the person
 ROOM = 0.11  # m beyond: possibly still the person, as hair and wide clothes
 CIRCLE = np.stack([f(np.linspace(0, 2 * np.pi, 24, endpoint=False)) for f in (np.cos, np.sin)], 1)
@@ -52,8 +53,6 @@ def draw_body(pose: Pose, size: tuple[int, int]) -> np.ndarray | None:
 
     pose: of one person; size: (width, height) to draw at.
     """
-    import cv2
-
     found = find_parts(pose, size)
     if found is None:
         return None
@@ -98,9 +97,8 @@ def find_parts(pose: Pose, size: tuple[int, int]) -> tuple[list[Part], float] | 
             add([at[shoulder], at[elbow]], UPPER_ARM)
         if seen[[elbow, wrist]].all():
             add([at[elbow], at[wrist]], FOREARM)
-        fingers = hand[:, 2] > VISIBLE
-        if fingers.sum() >= FEWEST:
-            add(list(hand[fingers, :2] * pixels), PALM / 2)
+        if is_seen(hand):
+            add(list(hand[hand[:, 2] > VISIBLE, :2] * pixels), PALM / 2)
         elif seen[[elbow, wrist]].all():
             add([at[wrist], onward(at[elbow], at[wrist], HAND)], PALM)
     for hip, knee, ankle in zip(HIPS, KNEES, ANKLES, strict=True):
@@ -128,6 +126,11 @@ def find_parts(pose: Pose, size: tuple[int, int]) -> tuple[list[Part], float] | 
     if skull is not None:
         parts.append(Part(skull, 0.0))
     return parts, scale
+
+
+def is_seen(points: np.ndarray) -> bool:
+    """Whether a hand's or a face's points [N, 3] (x, y, score) show it."""
+    return int((points[:, 2] > VISIBLE).sum()) >= FEWEST
 
 
 def _trunk(at: np.ndarray, seen: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray] | None:

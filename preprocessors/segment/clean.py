@@ -2,9 +2,11 @@
 
 from dataclasses import dataclass, field
 
+import cv2
 import numpy as np
 
 from ...media.frames import frame_ranges
+from .masks import disc, pieces
 
 HOLE, SPECK = 0.02, 0.02  # of the object's area in the frame: smaller holes are filled, smaller pieces dropped
 STEADY = 0.7  # overlap (IoU) of the frames before and after that makes what differs between them a flicker
@@ -47,8 +49,6 @@ def clean_masks(masks: np.ndarray, grow: int = 0) -> tuple[np.ndarray, Report]:
     A frame that overlaps neither of two neighbours which agree is a flicker: it takes what they share. grow: pixels to
     widen the finished mask by, or narrow it if negative.
     """
-    import cv2
-
     cleaned = masks.copy()
     report = Report(len(masks))
     for t in range(1, len(masks) - 1):
@@ -70,17 +70,14 @@ def clean_masks(masks: np.ndarray, grow: int = 0) -> tuple[np.ndarray, Report]:
         if whole.mean() > VAST:
             report.vast.append(t)
         if grow:
-            brush = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * abs(grow) + 1,) * 2)
-            cleaned[t] = (cv2.dilate if grow > 0 else cv2.erode)(whole.astype(np.uint8), brush) > 0
+            cleaned[t] = (cv2.dilate if grow > 0 else cv2.erode)(whole.astype(np.uint8), disc(abs(grow))) > 0
     return cleaned, report
 
 
 def _small(area: np.ndarray, share: float, whole: int, inner: bool) -> np.ndarray:
     """The connected pieces of `area` below that share of `whole`; `inner`: those alone that touch no border."""
-    import cv2
-
-    _, piece, stats, _ = cv2.connectedComponentsWithStats(area.astype(np.uint8), connectivity=4)
-    small = stats[:, cv2.CC_STAT_AREA] < share * whole
+    piece, areas = pieces(area, connectivity=4)
+    small = areas < share * whole
     small[0] = False
     if inner:
         small[np.unique(np.concatenate([piece[0], piece[-1], piece[:, 0], piece[:, -1]]))] = False

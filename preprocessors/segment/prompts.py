@@ -6,11 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
 
 from ...files.bounded import parse_json
 
 Point = tuple[float, float]
 Box = tuple[float, float, float, float]
+PERSON, HELD = "person", "what the hands hold"
+FINDERS = (PERSON, HELD)  # what is found by the pose, without any prompt
 POINTS, APART = 3, 1.5  # that stand for a mask; how far apart, in distances of the first from the edge
 
 
@@ -79,6 +82,11 @@ def as_points(prompt: Prompt) -> Prompt:
         inside.append((float(x - 1), float(y - 1)))
         cv2.circle(left, (x, y), int(APART * deepest), 0, -1)
     return replace(prompt, mask=None, box=box, inside=tuple(inside))
+
+
+def painted(mask: torch.Tensor) -> np.ndarray:
+    """A prompt's mask bool [H, W] from MASK [1, H, W]."""
+    return (mask[0] > 0.5).cpu().numpy()
 
 
 def read_points(text: str) -> tuple[Point, ...]:

@@ -12,6 +12,7 @@ from ...models.loaded import Loaded
 from ...models.normalise import IMAGENET
 from ...models.pretrained import from_folder, read_config
 from .prompts import Prompt
+from .tracker import Tracker
 
 # model_type of config.json: transformers' module, model, mean and deviation of a pixel.
 HALF = (0.5,) * 3, (0.5,) * 3
@@ -35,15 +36,15 @@ def load_sam(folder: Path, dtype: torch.dtype | None = None) -> torch.nn.Module:
     return from_folder(getattr(transformers, f"{KINDS[kind][1]}Model"), folder, dtype)
 
 
-class SAM:
+class SAM(Tracker):
     """Follows objects through a clip with the model's memory of past frames.
 
     One call holds the network's input of one frame, and of its memory what can still be looked at: main and GPU memory
     do not grow with the clip. Objects are tracked apart (as published) on one encoding of each frame.
     """
 
-    spacing = 32  # frames between prompts made from the pose: what the memory bridges well
-    outlines = True  # finds them better than a mask made from the pose shows them
+    spacing = 32
+    outlines = True
 
     def __init__(self, loaded: Loaded):
         """loaded: what `load_sam` answers."""
@@ -56,11 +57,6 @@ class SAM:
         prompts: Sequence[Prompt],
         on_step: Callable[[int, int], None] | None = None,
     ) -> dict[int, np.ndarray]:
-        """Masks bool [T, H, W] of every object, by its number.
-
-        frames: T of uint8 [H, W, 3], read one at a time. prompts: checked ones. on_step(done, total) is called after
-        every frame of every object, and may raise to cancel.
-        """
         model, device = self.loaded.module, self.loaded.load(ACTIVATIONS)
         clip = _Pixels(frames, self._side(), self._mean, self._std)
         sessions = {number: self._session(clip, device) for number in sorted({prompt.object for prompt in prompts})}

@@ -3,36 +3,23 @@
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Protocol
 
 import numpy as np
 import torch
 
-from ...media.frames import frame_ranges
-from ..background.hole import levels
+from ...media.frames import frame_ranges, levels
 from ..pose.keypoints import Pose
 from .clean import Report, clean_masks
 from .flow import FlowTracker
-from .from_pose import person, prompts_from_pose
-from .held import prompts_from_hands
-from .person import cut_person
-from .prompts import Prompt, as_points, check_prompts
+from .from_pose import prompts_from_pose
+from .held_object import prompts_from_hands
+from .person_track import cut_person
+from .prompts import HELD, PERSON, Prompt, as_points, check_prompts
+from .tracker import Tracker
 
-PERSON, HELD = "person", "what the hands hold"
-FINDERS = (PERSON, HELD)
+TINT = (1.0, 0.0, 1.0)
 
 logger = logging.getLogger(__name__)
-
-
-class Tracker(Protocol):
-    """`FlowTracker` and `SAM`."""
-
-    spacing: int
-    outlines: bool  # whether it finds outlines better than a rough mask shows them
-
-    def track(
-        self, frames: Sequence[np.ndarray], prompts: Sequence[Prompt], on_step: Callable[[int, int], None] | None
-    ) -> dict[int, np.ndarray]: ...
 
 
 def segment_video(
@@ -46,10 +33,10 @@ def segment_video(
 ) -> tuple[dict[int, torch.Tensor], dict[int, Report]]:
     """Masks bool [T, H, W] of every prompted object, by its number, and what was cleaned in them.
 
-    images: float [T, H, W, 3] in 0…1. find: one of `FINDERS`, which object 1 is looked for by in `poses` (one per
-    frame, with one person or none); `prompts` for object 1 then correct it. A click on what the hands hold finds it by
-    the poses too, if there are any. grow: pixels. on_step(done, total) may raise to cancel. Raises ValueError for a
-    prompt that cannot be followed and for an object that is never visible.
+    images: float [T, H, W, 3] in 0…1. find: PERSON or HELD, which object 1 is looked for by in `poses` (one per frame,
+    with one person or none); `prompts` for object 1 then correct it. A click on what the hands hold finds it by the
+    poses too, if there are any. grow: pixels. on_step(done, total) may raise to cancel. Raises ValueError for a prompt
+    that cannot be followed and for an object that is never visible.
     """
     count, height, width = images.shape[:3]
     given, prompts, doubt = tuple(prompts), list(prompts), ""
@@ -61,7 +48,7 @@ def segment_video(
         prompts, doubt = _held(tracker, images, poses, prompts)
     elif find is not None:
         spoken_for = {prompt.frame for prompt in prompts if prompt.object == 1}
-        found = prompts_from_pose(poses, (width, height), person, tracker.spacing)
+        found = prompts_from_pose(poses, (width, height), tracker.spacing)
         prompts += [prompt for prompt in found if prompt.frame not in spoken_for]
     elif prompts and poses is not None and len(poses) == count and all(map(_is_click, prompts)):
         prompts, _ = _held(tracker, images, poses, prompts)
@@ -83,6 +70,18 @@ def segment_video(
         reports[1] = replace(reports[1], doubt=doubt)
         logger.warning("Segment Video: %s.", doubt)
     return masks, reports
+
+
+def all_objects(masks: dict[int, torch.Tensor]) -> torch.Tensor:
+    """Where any of the objects is seen, bool [T, H, W]."""
+    return torch.stack(list(masks.values())).any(0)
+
+
+def tinted(images: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """IMAGE frames with a mask bool [T, H, W] laid over them, to look at."""
+    overlay = images[..., :3].clone()
+    overlay[mask] = (overlay[mask] + overlay.new_tensor(TINT)) / 2
+    return overlay
 
 
 def _by_body(
@@ -134,7 +133,7 @@ class _Levels(Sequence):
         self.images = images
 
     def __getitem__(self, frame: int) -> np.ndarray:
-        return levels(self.images[frame])
+        return levels(self.images[frame, ..., :3])
 
     def __len__(self) -> int:
         return len(self.images)

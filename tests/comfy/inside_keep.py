@@ -14,7 +14,8 @@ import pytest  # noqa: E402
 import torch  # noqa: E402
 from crafters.host import folders  # noqa: E402
 from crafters.nodes.keep import CraftersKeepConditions  # noqa: E402
-from crafters.prepared.folder import CONDITIONS, Prepared  # noqa: E402
+from crafters.prepared.conditions import CONDITIONS  # noqa: E402
+from crafters.prepared.folder import Prepared  # noqa: E402
 
 import nodes  # noqa: E402
 

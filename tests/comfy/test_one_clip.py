@@ -17,7 +17,8 @@ from crafters.cli.client import ComfyClient, InterruptError, output_files
 from crafters.cli.server import ComfyServer
 from crafters.host.prompt import read_prompt
 from crafters.media.clip import read_clip
-from crafters.prepared.folder import CONDITIONS, Prepared
+from crafters.prepared.conditions import CONDITIONS
+from crafters.prepared.folder import Prepared
 from crafters.proof.demo import WEIGHTS, moving, presenting
 from crafters.scenes import LANDSCAPE, PORTRAIT
 

@@ -11,6 +11,10 @@ import pytest
 HOST = {"comfy", "comfy_api", "comfy_execution", "comfy_extras", "folder_paths", "latent_preview", "nodes", "server"}
 
 
+def tree(module):
+    return list(ast.walk(ast.parse(house.modules()[module].read_text("utf-8"))))
+
+
 def test_rooms_import_those_below_them():
     assert [house.told(arrow) for arrow in house.upward(house.arrows())] == []
 
@@ -33,12 +37,21 @@ def test_a_broken_rule_is_found():
 
 @pytest.mark.parametrize("module", house.modules())
 def test_what_a_module_may_import(module):
-    """Inside functions too: ComfyUI in nodes/ and host/ only, the pack by relative imports, torchvision nowhere."""
-    tree = list(ast.walk(ast.parse(house.modules()[module].read_text("utf-8"))))
-    named = {alias.name for node in tree if isinstance(node, ast.Import) for alias in node.names}
-    named |= {node.module for node in tree if isinstance(node, ast.ImportFrom) and not node.level}
+    """Inside functions too: ComfyUI in nodes/ and host/ only, the pack by relative imports, torchvision nowhere; and in
+    nodes/ nothing to reckon with, since that stands in the rooms below, where it is tested without ComfyUI."""
+    named = {alias.name for node in tree(module) if isinstance(node, ast.Import) for alias in node.names}
+    named |= {node.module for node in tree(module) if isinstance(node, ast.ImportFrom) and not node.level}
     host = set() if house.room(module) in ("nodes", "host") else HOST
-    assert {name.split(".")[0] for name in named} & {"crafters", "torchvision", *host} == set()
+    maths = {"torch", "numpy", "cv2", "PIL"} if house.room(module) == "nodes" else set()
+    assert {name.split(".")[0] for name in named} & {"crafters", "torchvision", *host, *maths} == set()
+
+
+def test_own_types_stand_together_and_are_explained():
+    made = [(module, node.lineno) for module in house.modules() for node in tree(module)
+            if isinstance(node, ast.Attribute) and ast.unparse(node) == "io.Custom"]
+    assert made and {module for module, _ in made} == {"nodes.types"}
+    lines = house.modules()["nodes.types"].read_text("utf-8").splitlines()
+    assert [lines[number - 1] for _, number in made if not lines[number - 2].startswith("# ")] == []
 
 
 @pytest.fixture(scope="module")

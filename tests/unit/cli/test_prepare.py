@@ -4,8 +4,11 @@ import numpy as np
 import pytest
 from crafters.cli import main
 from crafters.media.clip import read_clip, write_video
-from crafters.prepared.folder import CONDITIONS, Prepared
-from crafters.prepared.stages import Options, Tool, prepare
+from crafters.prepared.conditions import CONDITIONS
+from crafters.prepared.folder import Prepared
+from crafters.prepared.prepare import prepare
+from crafters.prepared.stages import Options
+from crafters.prepared.tools import Tool, Tools, find_tools
 from crafters.preprocessors.pose.keypoints import Pose
 
 
@@ -56,7 +59,7 @@ def test_a_network_is_told_by_its_content(tmp_path):
     weights, clip = tmp_path / "net.onnx", tmp_path / "a.mp4"
     write_video(clip, np.full((2, 64, 64, 3), 40, np.uint8), 15.0)
     person = Pose(*(np.full((1, points, 3), 0.5) for points in (18, 68, 21, 21)))
-    options = Options(tools={"dwpose": Tool("net.onnx", lambda: lambda image: person, (weights,))})
+    options = Options(tools=Tools(dwpose=Tool("net.onnx", lambda: lambda image: person, (weights,))))
     states = []
     for text in ("one", "one", "two"):
         weights.write_text(text)
@@ -86,3 +89,14 @@ def test_arguments_that_cannot_be_read(arguments, capsys):
     with pytest.raises(SystemExit) as end:
         main(["prepare", "a.mp4", "--out", "out", *arguments])
     assert end.value.code == 2 and arguments[1] in capsys.readouterr().err
+
+
+def test_weights_that_are_there_are_found(tmp_path, monkeypatch):
+    """By tool; one of which a part is missing is done without, and Anny is the body where there is no other."""
+    monkeypatch.setenv("CRAFTERS_MODELS", str(tmp_path))
+    (tmp_path / "crafters").mkdir()
+    for name in ("yolox_l.onnx", "dw-ll.onnx", "hamer.ckpt"):
+        (tmp_path / "crafters" / name).write_text("weights")
+    tools = find_tools({"detector": "yolox_l.onnx", "pose": "dw-ll.onnx", "hamer": "hamer.ckpt"})
+    assert tools.dwpose.name == "yolox_l.onnx, dw-ll.onnx" and len(tools.dwpose.told().split()) == 4
+    assert tools.hamer is tools.sam is None and (tools.body.name, tools.body.paths) == ("Anny", ())

@@ -1,6 +1,6 @@
 import pytest
 import torch
-from crafters.media.frames import each_frame, resize
+from crafters.media.frames import each_frame, levels, resize
 
 
 def test_each_frame_reports_and_can_be_cancelled():
@@ -16,6 +16,10 @@ def test_each_frame_reports_and_can_be_cancelled():
     with pytest.raises(KeyboardInterrupt):
         each_frame([1, 2, 3], seen.append, cancel)
     assert seen == [1, 2]
+
+
+def test_levels_are_rounded_and_kept_in_range():
+    assert levels(torch.tensor([[-0.1, 0.499 / 255], [0.501 / 255, 1.2]])).tolist() == [[0, 0], [1, 255]]
 
 
 def test_resize_averages_when_shrinking_and_keeps_the_dtype():

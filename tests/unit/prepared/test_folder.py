@@ -6,8 +6,7 @@ import signal
 from pathlib import Path
 
 import pytest
-import torch
-from crafters.prepared.folder import CONDITIONS, LOCK, UNFINISHED, VIEWS, Prepared, clip_name
+from crafters.prepared.folder import LOCK, UNFINISHED, Prepared
 from crafters.training.cache import content
 
 FILE = "clips/a_b/words.txt"
@@ -209,48 +208,3 @@ def test_the_manifest_reads_well(prepared):
     entries = json.loads((prepared.folder / "manifest.json").read_text())
     assert list(entries) == ["a.txt", FILE] and entries[FILE]["made_of"] == {"film": "ab"}
     assert os.listdir(prepared.folder / UNFINISHED) == [LOCK]
-
-
-@pytest.mark.parametrize(
-    ("stem", "name"),
-    [
-        ("anna_mug", "anna_mug"),
-        ("anna_mug_2", "anna_mug_2"),
-        ("IMG 1234", "IMG-1234_IMG-1234"),
-        ("anna_", "anna-_anna-"),
-        (".hidden", "hidden_hidden"),
-    ],
-)
-def test_names(stem, name):
-    assert clip_name(stem) == name
-
-
-def test_every_condition_comes_back(prepared):
-    """Masks and keypoints to the bit, pictures nearly."""
-    generator = torch.Generator().manual_seed(0)
-    masks = (torch.rand(3, 32, 48, generator=generator) > 0.5).float()
-    keypoints = [{"people": [], "canvas_width": 48, "canvas_height": 32}] * 3
-    smooth = torch.linspace(0, 1, 48).expand(3, 32, 48)[..., None].repeat(1, 1, 1, 3)
-    values = {"keypoints": keypoints, "product_mask": masks, "hand": smooth, "background": smooth}
-    for what, value in values.items():
-        CONDITIONS[what].put(prepared, "a_b", 1, value, 12.5)
-    read = {what: CONDITIONS[what].read(prepared.path(CONDITIONS[what].of("a_b"))) for what in values}
-    assert read["keypoints"] == keypoints
-    assert torch.equal(read["product_mask"], masks)
-    for what in ("hand", "background"):
-        assert (read[what] - smooth).abs().max() < 0.03
-    assert prepared.clips() == ["a_b"]
-    photo = torch.rand(5, 7, 4, generator=generator)
-    CONDITIONS["reference"].put(prepared, "a_b", 1, photo, 0)
-    assert [CONDITIONS[view].of("anna_mug_2") for view in VIEWS] == [
-        f"anchorcrafter/masked_object_cut/mug_{number}.png" for number in range(3)
-    ]
-
-
-def test_an_unreadable_own_file_is_told(prepared):
-    for what, sentence in {"keypoints": "is not a JSON file", "hand": "cannot be read as a video"}.items():
-        path = prepared.path(CONDITIONS[what].of("a_b"))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("nonsense")
-        with pytest.raises(ValueError, match=sentence):
-            CONDITIONS[what].read(path)

@@ -5,7 +5,7 @@ import pytest
 import torch
 from crafters.models.drawing.camera import Camera
 from crafters.models.hmr.multihmr import intrinsics
-from crafters.preprocessors.hand_mesh.hands import HandMeshes, fit_hands, hand_points, render_hands
+from crafters.preprocessors.hand_mesh.hands import HandMeshes, fit_hands, hand_points, masks_at, render_hands
 from crafters.preprocessors.pose.keypoints import Pose
 
 SIZE = (160, 120)
@@ -35,6 +35,14 @@ def test_crossed_hands_are_put_right_and_one_found_twice_counts_once():
     assert np.allclose(straight["left"][0, :, :2], a, atol=1e-3)
     twice = hand_points([pose(a, a + 0.5)], SIZE)
     assert (twice["left"][0, :, 2] > 0).all() and not twice.get("right", torch.zeros(1)).any()
+
+
+def test_product_masks_are_brought_to_the_frames():
+    mask = torch.zeros(1, 2, 4)
+    mask[..., :2] = 1
+    assert masks_at(mask, 3, 8, 4).shape == (3, 4, 8) and masks_at(mask, 3, 8, 4)[2, :, :3].eq(1).all()
+    with pytest.raises(ValueError, match="3 frames but 2 product masks"):
+        masks_at(mask.repeat(2, 1, 1), 3, 8, 4)
 
 
 def test_a_clip_without_hands_says_so():

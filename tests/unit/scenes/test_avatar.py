@@ -7,7 +7,7 @@ from crafters.models.avatar.animate import Animator
 from crafters.models.avatar.rig import rig_from_body
 from crafters.models.body.anny import anny_body
 from crafters.models.body.motion import BodyMotion
-from crafters.scenes.avatar import avatar_rig, degrade, misjudge, scene_avatar
+from crafters.scenes.avatar import avatar_rig, degrade, estimated, misjudge, scene_avatar
 from crafters.scenes.person import make_person
 
 pytestmark = pytest.mark.slow
@@ -102,6 +102,12 @@ def test_a_degraded_avatar_has_fewer_gaussians_and_errors(avatar):
     assert len(perfect) >= 0.97 * COUNT and torch.equal(perfect.betas, avatar.betas)
     spread = worse.offset.std(0), avatar.offset.std(0)
     assert (spread[0] > spread[1]).all()
+
+
+def test_estimated_are_both_wrong_by_one_seed(avatar):
+    true = motion(4)
+    (worse, wrong), (again, _) = (estimated(avatar, true, 3) for _ in range(2))
+    assert torch.equal(worse.rgb, again.rgb) and len(worse) < COUNT and not torch.equal(wrong.pose, true.pose)
 
 
 def test_a_misjudged_motion_is_near_the_true_one_and_smooth():

@@ -1,7 +1,7 @@
 import cv2
 import numpy as np
 import pytest
-from crafters.preprocessors.pose.draw_pose import LIMBS, WHEEL, draw_pose
+from crafters.preprocessors.pose.draw_pose import LIMBS, WHEEL, draw_pose, draw_poses
 from crafters.preprocessors.pose.keypoints import Pose
 from poses import standing, together, with_joint
 
@@ -9,6 +9,13 @@ from poses import standing, together, with_joint
 def test_nobody_is_black():
     image = draw_pose(Pose.empty(), 48, 64)
     assert image.shape == (64, 48, 3) and image.dtype == np.uint8 and not image.any()
+
+
+def test_a_clip_is_drawn_frame_by_frame():
+    poses, steps = [Pose.empty(), standing()], []
+    drawn = draw_poses(poses, 48, 64, antialias=True, on_step=lambda *step: steps.append(step))
+    assert drawn.shape == (2, 64, 48, 3) and not drawn[0].any() and steps == [(1, 2), (2, 2)]
+    assert np.array_equal(drawn[1], draw_pose(poses[1], 48, 64, antialias=True))
 
 
 def bodies_only(pose):

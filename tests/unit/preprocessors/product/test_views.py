@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from crafters.preprocessors.product.views import cut_out, fit_to_square, product_views
+from crafters.preprocessors.product.views import cut_out, fit_to_square, on_black, product_views
 from real_data import real_file
 
 RED, GREEN, BLUE = (0.8, 0.1, 0.1), (0.1, 0.7, 0.1), (0.1, 0.1, 0.8)
@@ -25,6 +25,14 @@ def box_mask():
 
 def color_of(view):
     return [round(channel, 1) for channel in view[250:270, 250:270].mean((0, 1)).tolist()]
+
+
+def test_views_on_black_tell_the_product():
+    pictures = torch.zeros(3, 4, 4, 3)
+    pictures[1, 2, 3, 0] = 0.5
+    product = on_black(list(pictures[:, None]))
+    assert torch.equal(product.views, pictures)
+    assert product.masks.sum() == product.masks[1, 2, 3] == 1
 
 
 def test_square_is_centred_and_black_around():

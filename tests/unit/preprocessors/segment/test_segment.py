@@ -9,11 +9,12 @@ import pytest
 import torch
 from crafters.media.clip import read_clip
 from crafters.preprocessors.pose.keypoints import Pose, from_openpose
-from crafters.preprocessors.segment.behind import Behind
+from crafters.preprocessors.segment.background_model import BackgroundModel
 from crafters.preprocessors.segment.clean import clean_masks
 from crafters.preprocessors.segment.flow import FlowTracker
-from crafters.preprocessors.segment.prompts import Prompt, check_prompts, read_box, read_points
-from crafters.preprocessors.segment.video import segment_video
+from crafters.preprocessors.segment.prompts import Prompt, check_prompts, painted, read_box, read_points
+from crafters.preprocessors.segment.tracker import Tracker
+from crafters.preprocessors.segment.video import all_objects, segment_video, tinted
 from poses import standing
 from real_data import real_file
 
@@ -71,6 +72,16 @@ def test_two_objects_are_kept_apart_and_progress_counts_both():
     assert iou(masks[1], truth) > 0.9 and iou(masks[7], square) > 0.9
 
 
+def test_objects_together_and_laid_over_the_clip():
+    masks = {1: torch.zeros(1, 2, 2, dtype=torch.bool), 2: torch.zeros(1, 2, 2, dtype=torch.bool)}
+    masks[1][0, 0, 0] = masks[2][0, 1, 1] = True
+    assert all_objects(masks)[0].tolist() == [[True, False], [False, True]]
+    images = torch.full((1, 2, 2, 4), 0.5)
+    assert tinted(images, all_objects(masks))[0, :, 0].tolist() == [[0.75, 0.25, 0.75], [0.5, 0.5, 0.5]]
+    assert (images == 0.5).all()
+    assert painted(torch.tensor([[[0.0, 0.5], [0.6, 1.0]]])).tolist() == [[False, False], [True, True]]
+
+
 def test_a_later_prompt_corrects():
     images, truth = moving_disc()
     wrong = Prompt(0, box=(90, 60, 120, 90))
@@ -120,8 +131,8 @@ def test_what_cannot_be_followed_is_said(prompts, said):
 
 
 def test_an_object_that_is_never_found_is_said():
-    class Blind:
-        spacing = 1
+    class Blind(Tracker):
+        spacing, outlines = 1, False
 
         def track(self, frames, prompts, on_step):
             return {1: np.zeros((len(frames), HEIGHT, WIDTH), bool)}
@@ -208,7 +219,7 @@ def test_a_click_on_what_the_hands_hold_finds_it_by_them():
 
 
 def test_a_network_is_shown_what_the_hands_hold_by_box_and_points():
-    class Network:
+    class Network(Tracker):
         spacing, outlines = 3, True
 
         def track(self, frames, prompts, on_step):
@@ -227,7 +238,7 @@ def test_a_network_is_shown_what_the_hands_hold_by_box_and_points():
 
 
 def test_what_hardly_stands_out_is_told(caplog, monkeypatch):
-    monkeypatch.setattr("crafters.preprocessors.segment.held.DOUBT", 9.0)
+    monkeypatch.setattr("crafters.preprocessors.segment.held_object.DOUBT", 9.0)
     images, _, poses = presenter()
     _, reports = segment_video(FlowTracker(), images, poses=poses, find="what the hands hold")
     assert "hardly stands out" in str(reports[1]) and "give a point or a box" in caplog.text
@@ -243,7 +254,7 @@ def test_in_doubt_a_click_counts_alone(monkeypatch):
     images, _, poses = presenter()
     click = [Prompt(2, inside=((62.0, 103.0),))]
     alone, _ = segment_video(FlowTracker(), images, click)
-    monkeypatch.setattr("crafters.preprocessors.segment.held.DOUBT", 9.0)
+    monkeypatch.setattr("crafters.preprocessors.segment.held_object.DOUBT", 9.0)
     assert (segment_video(FlowTracker(), images, click, poses)[0][1] == alone[1]).all()
 
 
@@ -344,7 +355,7 @@ def test_other_frames_tell_what_is_behind():
         frames.append(wall[80:240, 100 + 3 * t : 340 + 3 * t].copy())
         hidden[t, 50:110, 40 + 14 * t : 70 + 14 * t] = True
         frames[t][hidden[t]] = wall[20:80, 20:50].reshape(-1, 3)
-    differs, alike = Behind(frames, hidden).compare(5)
+    differs, alike = BackgroundModel(frames, hidden).compare(5)
     assert differs[hidden[5]].mean() > 0.6 and alike[hidden[5]].mean() < 0.3
     assert alike[~hidden[5]].mean() > 0.9 and differs[~hidden[5]].mean() < 0.03
 
@@ -385,7 +396,7 @@ def test_what_is_held_in_scenes(seed, split):
 @pytest.fixture(scope="module")
 def filmed():
     """The published presenter at a third of the frames: images, the colour rule's yellow of the toy, poses."""
-    keypoints = json.loads((Path(__file__).parents[2] / "data" / "real_keypoints.json").read_text())["driving"]
+    keypoints = json.loads((Path(__file__).parents[3] / "data" / "real_keypoints.json").read_text())["driving"]
     poses, _ = from_openpose(keypoints)
     frames, _ = read_clip(real_file("anchorcrafter/driving.mp4"), every=3, frames=len(poses), long_side=480)
     red, green, blue = (frames[..., channel].int() for channel in range(3))

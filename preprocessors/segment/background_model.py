@@ -1,10 +1,12 @@
-"""What other frames show of the background behind somebody, and where a frame is unlike it."""
+"""A background model of a clip: what other frames show behind somebody, and where a frame is unlike it."""
 
 from collections.abc import Sequence
 
+import cv2
 import numpy as np
 
 from ..background.camera import Camera
+from .masks import square
 
 STILL_SOURCES = 21  # frames of a still camera, from all over the clip
 OFFSETS = (2, 3, 4, 6, 10, 18)  # frames before and after one of a moving camera
@@ -14,7 +16,7 @@ FAR = 999  # beyond any level
 SHAKE = 1  # px that an edge of the background may be off
 
 
-class Behind:
+class BackgroundModel:
     """The background of a clip, by the median of frames in which nobody hides it, as the camera moved."""
 
     def __init__(self, frames: Sequence[np.ndarray], hidden: np.ndarray):
@@ -25,7 +27,7 @@ class Behind:
         if self.camera.still:
             count = len(frames)
             sources = sorted({round(i * (count - 1) / (STILL_SOURCES - 1)) for i in range(STILL_SOURCES)})
-            self.still = _middle(np.stack([frames[s] for s in sources]), ~hidden[sources])
+            self.still = _median(np.stack([frames[s] for s in sources]), ~hidden[sources])
         else:
             steps = [self.camera.between(t - 1, t) for t in range(1, len(frames))]
             self.path, self.take = [np.eye(3)], [0]  # from the first frame of a take to each
@@ -36,21 +38,16 @@ class Behind:
     def compare(self, t: int) -> tuple[np.ndarray, np.ndarray]:
         """Where frame t surely differs from the background, and where it is like it: bool [H, W] each; where neither,
         nobody knows."""
-        import cv2
-
         middle, spread, known = self._seen_from(t) if self.still is None else self.still
         frame = self.frames[t].astype(np.float32)
         # The nearest within reach, so that an edge that lies a little off is no difference.
-        brush = np.ones((2 * SHAKE + 1,) * 2, np.uint8)
-        below = cv2.erode(np.where(known[..., None], middle, np.float32(FAR)), brush)
-        above = cv2.dilate(np.where(known[..., None], middle, np.float32(-FAR)), brush)
+        below = cv2.erode(np.where(known[..., None], middle, np.float32(FAR)), square(SHAKE))
+        above = cv2.dilate(np.where(known[..., None], middle, np.float32(-FAR)), square(SHAKE))
         off = np.maximum(np.maximum(below - frame, frame - above), 0).max(-1)
         off = cv2.GaussianBlur(np.where(known, off, 0).astype(np.float32), (0, 0), 1.0)
         return known & (off > UNLIKE + 2 * spread), known & (off < ALIKE) & (spread < ALIKE)
 
     def _seen_from(self, t: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        import cv2
-
         height, width = self.hidden.shape[1:]
         sources = [t + side * offset for offset in OFFSETS for side in (-1, 1)]
         sources = [s for s in sources if 0 <= s < len(self.frames) and self.take[s] == self.take[t]]
@@ -62,10 +59,10 @@ class Behind:
             views.append(cv2.warpPerspective(self.frames[s], way, (width, height), flags=cv2.INTER_LINEAR))
             hidden = self.hidden[s].astype(np.float32)
             seen.append(cv2.warpPerspective(hidden, way, (width, height), borderValue=1) < 1e-3)
-        return _middle(np.stack(views), np.stack(seen))
+        return _median(np.stack(views), np.stack(seen))
 
 
-def _middle(views: np.ndarray, seen: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _median(views: np.ndarray, seen: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Median float32 [H, W, 3] of views uint8 [N, H, W, 3] where seen [N, H, W]; how far its middle half is apart; and
     where at least `FEWEST` show it."""
     ordered = np.sort(np.where(seen[..., None], views.astype(np.int16), FAR), axis=0)

@@ -1,14 +1,18 @@
 """Tells one thing from what is around it by its colours, in several pictures of a clip at once.
 
-What is learned in one picture decides in the others: the outline gives colours, the colours give a better outline.
+What is learned in one picture decides in the others: the outline gives colour histograms, whose log odds give a better
+outline.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import cv2
 import numpy as np
 
-BINS = 16  # of a colour channel
+from .colours import colour_bins, histogram, share
+from .masks import disc, grow, pieces, shrink
+
 CLEAR = 3.0  # log odds of a colour, at most
 RARE = 2e-5  # share below which a colour counts as not seen
 ROUNDS = 4  # of outline to colours to outline
@@ -50,8 +54,13 @@ class View:
         self.bins = colour_bins(self.picture)
         self.mask, self.hull = self.near & ~self.never & ~self.skin, np.zeros(self.near.shape, bool)
 
+    @property
+    def spanned(self) -> np.ndarray:
+        """The thing and what lies between its parts."""
+        return self.mask | self.hull
 
-def tell_apart(views: Sequence[View], unit: float, more: float = 2.0) -> bool:
+
+def segment_by_colour(views: Sequence[View], unit: float, more: float = 2.0) -> bool:
     """Sets mask, hull and odds of every view; False where no colour is the thing's.
 
     unit: its size in pixels, about. more: times as many pixels as `beside` that have a colour of the thing are on it.
@@ -60,21 +69,21 @@ def tell_apart(views: Sequence[View], unit: float, more: float = 2.0) -> bool:
         own = histogram(np.concatenate([view.bins[view.mask & ~view.skin] for view in views]))
         if own.sum() < FEWEST * len(views):
             return False
-        clear = [~_grown(view, unit) if turn else np.ones(view.near.shape, bool) for view in views]
+        clear = [~grow(view.spanned, disc(MIXED * unit)) if turn else np.ones(view.near.shape, bool) for view in views]
 
         def seen(places: Sequence[np.ndarray | None], clear: Sequence[np.ndarray] = clear) -> np.ndarray:
             counted = zip(views, places, clear, strict=True)
             return histogram(np.concatenate([view.bins[place & free] for view, place, free in counted]))
 
         rivals = [more * seen(places) / own.sum() for places in zip(*(view.beside for view in views), strict=True)]
-        rivals += [_share(seen(places)) for places in zip(*(view.elsewhere for view in views), strict=True)]
+        rivals += [share(seen(places)) for places in zip(*(view.elsewhere for view in views), strict=True)]
         if turn:
-            rivals.append(_share(seen([view.around & ~view.skin for view in views])))
+            rivals.append(share(seen([view.around & ~view.skin for view in views])))
         person = np.max(rivals, axis=0)
         room = None
         if views[0].room is not None:
             walls = seen([view.room for view in views])
-            room = np.max([person, _share(walls), ROOMY * walls / own.sum()], axis=0)
+            room = np.max([person, share(walls), ROOMY * walls / own.sum()], axis=0)
         for view in views:
             odds = log_odds(own, person)[view.bins]
             if room is not None:
@@ -86,42 +95,21 @@ def tell_apart(views: Sequence[View], unit: float, more: float = 2.0) -> bool:
 
 def to_labels(view: View, unit: float) -> np.ndarray:
     """GrabCut's labels uint8 [h, w] for the last word on the outline."""
-    import cv2
-
     labels = np.full(view.mask.shape, cv2.GC_BGD, np.uint8)
-    thing = view.hull | view.mask
-    labels[cv2.dilate(thing.astype(np.uint8), brush(SPARE * unit)) > 0] = cv2.GC_PR_BGD
-    labels[thing] = cv2.GC_PR_FGD
-    labels[cv2.erode(view.mask.astype(np.uint8), brush(CORE * unit)) > 0] = cv2.GC_FGD
+    labels[grow(view.spanned, disc(SPARE * unit))] = cv2.GC_PR_BGD
+    labels[view.spanned] = cv2.GC_PR_FGD
+    labels[shrink(view.mask, disc(CORE * unit))] = cv2.GC_FGD
     labels[view.never] = cv2.GC_BGD
     return labels
 
 
-def colour_bins(picture: np.ndarray) -> np.ndarray:
-    """The number of each pixel's colour in `histogram`, [h, w]."""
-    red, green, blue = (picture[..., channel].astype(np.int32) * BINS // 256 for channel in range(3))
-    return (red * BINS + green) * BINS + blue
-
-
-def histogram(bins: np.ndarray) -> np.ndarray:
-    """Counts [BINS³] of colours, blurred over neighbouring ones."""
-    counts = np.bincount(bins.ravel(), minlength=BINS**3).reshape((BINS,) * 3).astype(float)
-    for axis in range(3):
-        first, last = counts.take([0], axis), counts.take([-1], axis)
-        wide = np.moveaxis(np.concatenate([first, counts, last], axis), axis, 0)
-        counts = np.moveaxis((wide[:-2] + 2 * wide[1:-1] + wide[2:]) / 4, 0, axis)
-    return counts.ravel()
-
-
 def log_odds(own: np.ndarray, rival: np.ndarray) -> np.ndarray:
     """By colour: of the thing's counts against a share."""
-    return np.log((_share(own) + RARE) / (rival + RARE)).clip(-CLEAR, CLEAR)
+    return np.log((share(own) + RARE) / (rival + RARE)).clip(-CLEAR, CLEAR)
 
 
 def hull_of(mask: np.ndarray) -> np.ndarray:
     """What its pixels span, bool [h, w]."""
-    import cv2
-
     points, hull = cv2.findNonZero(mask.astype(np.uint8)), np.zeros(mask.shape, np.uint8)
     if points is not None:
         cv2.fillConvexPoly(hull, cv2.convexHull(points), 1)
@@ -130,8 +118,6 @@ def hull_of(mask: np.ndarray) -> np.ndarray:
 
 def smooth(odds: np.ndarray, picture: np.ndarray, reach: float) -> np.ndarray:
     """Odds smoothed up to the picture's edges: a guided filter (He et al., 2010)."""
-    import cv2
-
     size = (2 * max(1, round(reach)) + 1,) * 2
     guide, odds = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY).astype(np.float32) / 255, odds.astype(np.float32)
     mean, level = cv2.blur(guide, size), cv2.blur(odds, size)
@@ -139,36 +125,16 @@ def smooth(odds: np.ndarray, picture: np.ndarray, reach: float) -> np.ndarray:
     return cv2.blur(slope, size) * guide + cv2.blur(level - slope * mean, size)
 
 
-def brush(radius: float) -> np.ndarray:
-    import cv2
-
-    return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * max(1, int(radius)) + 1,) * 2)
-
-
 def _outline(view: View, odds: np.ndarray, unit: float) -> None:
-    import cv2
-
+    """The view's odds smoothed, and of where they are for the thing the pieces that belong to it, with their hull."""
     view.odds = smooth(odds, view.picture, SMOOTH * unit)
-    mask = (view.odds > 0) & ~view.never
-    count, piece = cv2.connectedComponents(mask.astype(np.uint8))
-    evidence = np.bincount(piece.ravel(), np.maximum(view.odds, 0).ravel(), count)
-    inside = np.bincount(piece[view.near], minlength=count) / np.maximum(np.bincount(piece.ravel(), minlength=count), 1)
+    piece, areas = pieces((view.odds > 0) & ~view.never)
+    evidence = np.bincount(piece.ravel(), np.maximum(view.odds, 0).ravel(), len(areas))
+    inside = np.bincount(piece[view.near], minlength=len(areas)) / np.maximum(areas, 1)
     evidence *= np.minimum(TOUCH * inside, 1)
     evidence[0] = 0
     kept = (evidence > 0) & (evidence >= PIECE * evidence.max())
-    close = cv2.dilate(hull_of(kept[piece]).astype(np.uint8), brush(CLOSE * unit)) > 0
-    beside = np.unique(piece[close])
-    kept[beside] |= (evidence > CERTAIN * np.bincount(piece.ravel(), minlength=count))[beside]
-    kept[0] = False
+    beside = np.unique(piece[grow(hull_of(kept[piece]), disc(CLOSE * unit))])
+    kept[beside] |= (evidence > CERTAIN * areas)[beside]
     view.mask = kept[piece]
-    view.hull = hull_of(cv2.erode(view.mask.astype(np.uint8), np.ones((3, 3), np.uint8)))
-
-
-def _grown(view: View, unit: float) -> np.ndarray:
-    import cv2
-
-    return cv2.dilate((view.hull | view.mask).astype(np.uint8), brush(MIXED * unit)) > 0
-
-
-def _share(counts: np.ndarray) -> np.ndarray:
-    return counts / max(counts.sum(), 1)
+    view.hull = hull_of(shrink(view.mask, np.ones((3, 3), np.uint8)))

@@ -2,22 +2,26 @@
 
 from collections.abc import Sequence
 
+import cv2
 import numpy as np
 
-from .apart import View, brush, colour_bins, histogram, hull_of, smooth, tell_apart, to_labels
-from .flow import PIECE as PIECES
-from .flow import ROUNDS, Track, cut, move
+from .colour_model import View, hull_of, segment_by_colour, smooth, to_labels
+from .colours import colour_bins, histogram, share
+from .grabcut import CLOSE, FEWER, NEAR, carry, cut, large_pieces
+from .masks import disc, fill_box, shrink
 from .prompts import Prompt
+from .track import POINT, Track
 
 GAP = 0.12  # of a box's side: a thing that stays further away from it has not been found whole
 MARGIN, AROUND = 0.02, 0.3  # sizes beside a box: edges; what the thing is told from
 LIKELY = 0.3  # log odds of the place within the ellipse that fills a box
 SCALES = 0.045 * 1.3 ** np.arange(8)  # of the longer side: sizes that a thing under a point is tried at
-NEAR, RING, FAR = 0.6, 1.4, 2.6  # sizes from the point: mostly the thing; its surroundings begin and end
-PLACES = (0, NEAR, 1, RING), (1.0, 0.5, -0.5, -3.0)  # sizes from the point; log odds of the place
+INNER, RING, FAR = 0.6, 1.4, 2.6  # sizes from the point: mostly the thing; its surroundings begin and end
+PLACES = (0, INNER, 1, RING), (1.0, 0.5, -0.5, -3.0)  # sizes from the point; log odds of the place
 LIMIT = 1.6  # sizes from the point: surely no more of the thing
 NEARLY = 0.45  # of the best score: the largest thing that stands out so much is meant, not a part of it
 SMALLEST = 0.1  # of a size's square: less is a part of the thing
+LEAST = 20  # px of a carried mask, to be cut anew
 ROOM = 0.5  # sizes of the thing around it, where its rivals' colours are learned
 UNSEEN, RIVALS = 2e-4, 1.5  # share of colours not seen; weight of the surroundings
 OFF = (-0.15, -0.06, 0, 0.06, 0.2), (-4.0, -1.5, 0, 1.0, 2.0)  # sizes inside the carried outline; log odds
@@ -26,7 +30,7 @@ SLACK, SURE, AGAINST = 0.08, 0.04, -2.0  # sizes; log odds of what is in front o
 SMOOTH = 0.02  # sizes
 
 
-class Thing(Track):
+class ObjectTrack(Track):
     """One thing, and its colours beside those around it, as its prompts show them."""
 
     def __init__(self, frames: Sequence[np.ndarray], prompts: Sequence[Prompt]):
@@ -59,37 +63,29 @@ class Thing(Track):
         found = in_box(picture, box, _distance(outside, first.shape))
         return found if _gap(found, box) < _gap(first, box) else first
 
-    def _at(self, point: tuple[float, float]) -> tuple[int, int]:
-        return int(point[0] * self.zoom), int(point[1] * self.zoom)
-
     def _remember(self, picture: np.ndarray, mask: np.ndarray) -> None:
         super()._remember(picture, mask)
         bins, inside = colour_bins(picture), _inside(mask)
-        self.own = self.own + _share(histogram(bins[mask]))
-        self.rest = self.rest + _share(histogram(bins[(inside < -MARGIN) & (inside > -ROOM)]))
+        self.own = self.own + share(histogram(bins[mask]))
+        self.rest = self.rest + share(histogram(bins[(inside < -MARGIN) & (inside > -ROOM)]))
 
-    def _carry(self, before: np.ndarray, after: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    def _carried(self, before: np.ndarray, after: np.ndarray, mask: np.ndarray) -> np.ndarray:
         """What lies about where the motion took the thing and has its colours."""
-        import cv2
-
         if not mask.any():
             return mask
-        moved = move(before, after, mask)
-        if moved.sum() < 20:
+        moved = carry(before, after, mask)
+        if moved.sum() < LEAST:
             return moved
         inside, size = _inside(moved), float(np.sqrt(moved.sum()))
         colour = np.log((self.own + UNSEEN) / (RIVALS * self.rest + UNSEEN)).clip(-2.5, 2.5)[colour_bins(after)]
         place = np.interp(inside, *OFF) + np.where((inside < 0) & hull_of(moved), SPANNED, 0)
-        likely = smooth(colour + place, after, SMOOTH * size) > 0
-        _, piece, stats, _ = cv2.connectedComponentsWithStats(likely.astype(np.uint8))
-        area = stats[:, cv2.CC_STAT_AREA].copy()
-        area[0] = 0
-        likely = ((area > 0) & (area >= PIECES * area.max()))[piece]
+        piece, kept = large_pieces(smooth(colour + place, after, SMOOTH * size) > 0)
+        likely = kept[piece]
         labels = np.where(inside > -SLACK, cv2.GC_PR_BGD, cv2.GC_BGD).astype(np.uint8)
         labels[likely] = cv2.GC_PR_FGD
-        labels[(cv2.erode(likely.astype(np.uint8), brush(SURE * size)) > 0) & (colour > -1)] = cv2.GC_FGD
+        labels[shrink(likely, disc(SURE * size)) & (colour > -1)] = cv2.GC_FGD
         labels[(inside < 0) & (colour < AGAINST)] = cv2.GC_BGD
-        return cut(after, labels, 1, 3.0)
+        return cut(after, labels, 1, CLOSE)
 
 
 def in_box(picture: np.ndarray, box: np.ndarray, away: np.ndarray) -> np.ndarray:
@@ -97,24 +93,21 @@ def in_box(picture: np.ndarray, box: np.ndarray, away: np.ndarray) -> np.ndarray
 
     away: px from points that are not the thing.
     """
-    import cv2
-
     left, top, right, bottom = box.round().astype(int)
     size = float(np.sqrt(max((right - left) * (bottom - top), 1)))
-    inside, ellipse = np.zeros(away.shape, bool), np.zeros(away.shape, np.uint8)
-    inside[max(top, 0) : bottom, max(left, 0) : right] = True
+    inside, ellipse = fill_box(away.shape, box), np.zeros(away.shape, np.uint8)
     centre, half = ((left + right) // 2, (top + bottom) // 2), ((right - left) // 2, (bottom - top) // 2)
     cv2.ellipse(ellipse, centre, half, 0, 0, 360, 1, -1)
     beside = cv2.distanceTransform((~inside).astype(np.uint8), cv2.DIST_L2, 5) / size
     ring = beside < AROUND
     prior = np.where(inside, np.where(ellipse > 0, LIKELY, 0), -6)
-    never = ~inside | (away < max(1, 0.012 * max(away.shape)))
+    never = ~inside | _at_points(away)
     view = View(picture, ellipse > 0, prior, never, never & False, ring, (ring & (beside > MARGIN),))
-    if not tell_apart([view], size):
+    if not segment_by_colour([view], size):
         return view.mask & False
     labels = to_labels(view, size)
     labels[~never & (labels == cv2.GC_BGD)] = cv2.GC_PR_BGD
-    return cut(picture, labels, ROUNDS - 2, 8.0)
+    return cut(picture, labels, FEWER, NEAR)
 
 
 def at_point(picture: np.ndarray, distance: np.ndarray, away: np.ndarray) -> np.ndarray | None:
@@ -127,16 +120,16 @@ def at_point(picture: np.ndarray, distance: np.ndarray, away: np.ndarray) -> np.
     for scale in SCALES:
         size = float(scale * max(distance.shape))
         sizes = distance / size
-        never = (sizes > LIMIT) | (away < max(1, 0.012 * max(away.shape)))
+        never = (sizes > LIMIT) | _at_points(away)
         view = View(
-            picture, sizes < NEAR, np.interp(sizes, *PLACES), never, nothing, sizes < 2.2,
+            picture, sizes < INNER, np.interp(sizes, *PLACES), never, nothing, sizes < 2.2,
             ((sizes > RING) & (sizes < FAR),), (sizes > FAR,),
         )
-        if not tell_apart([view], size) or not view.mask.any():
+        if not segment_by_colour([view], size) or not view.mask.any():
             last = None
             continue
         area = view.mask.sum()
-        if last is not None and area > SMALLEST * size**2 and (view.mask | view.hull)[distance == 0].all():
+        if last is not None and area > SMALLEST * size**2 and view.spanned[distance == 0].all():
             steady = (view.mask & last).sum() / (view.mask | last).sum()
             solid = min(1, area / max((view.hull & ~never).sum(), 1))
             inner = 1 - (view.mask & (sizes > 1)).sum() / area
@@ -147,7 +140,7 @@ def at_point(picture: np.ndarray, distance: np.ndarray, away: np.ndarray) -> np.
         return None
     good = NEARLY * max(score for score, _, _ in found)
     view, size = next((view, size) for score, view, size in reversed(found) if score >= good)
-    return cut(picture, to_labels(view, size), ROUNDS - 2, 8.0)
+    return cut(picture, to_labels(view, size), FEWER, NEAR)
 
 
 def _gap(mask: np.ndarray, box: np.ndarray) -> float:
@@ -163,22 +156,19 @@ def _gap(mask: np.ndarray, box: np.ndarray) -> float:
 
 def _distance(points: Sequence[tuple[int, int]], shape: tuple[int, int]) -> np.ndarray:
     """Of every pixel [h, w] from the nearest of the points; infinite without any."""
-    import cv2
-
     others = np.ones(shape, np.uint8)
     for x, y in points:
         others[y, x] = 0
     return cv2.distanceTransform(others, cv2.DIST_L2, 5) if points else np.full(shape, np.inf)
 
 
+def _at_points(distance: np.ndarray) -> np.ndarray:
+    """What points stand for, bool [h, w]."""
+    return distance < max(1, POINT * max(distance.shape))
+
+
 def _inside(mask: np.ndarray) -> np.ndarray:
     """How far inside the outline every pixel lies, in the mask's size (root of its area); negative outside."""
-    import cv2
-
     padded = np.pad(mask.astype(np.uint8), 1)
-    apart = [cv2.distanceTransform(part, cv2.DIST_L2, 5)[1:-1, 1:-1] for part in (padded, 1 - padded)]
-    return (apart[0] - apart[1]) / max(float(np.sqrt(mask.sum())), 1)
-
-
-def _share(counts: np.ndarray) -> np.ndarray:
-    return counts / max(counts.sum(), 1)
+    within, beyond = (cv2.distanceTransform(part, cv2.DIST_L2, 5)[1:-1, 1:-1] for part in (padded, 1 - padded))
+    return (within - beyond) / max(float(np.sqrt(mask.sum())), 1)

@@ -2,13 +2,17 @@
 
 from collections.abc import Callable, Sequence
 
+import cv2
 import numpy as np
 
 from ..pose.keypoints import Pose
-from .behind import Behind
+from .background_model import BackgroundModel
 from .body import LIKELY, NEAR, SURE, draw_body
-from .flow import ROUNDS, WIDE, Track, cut, histogram, of_colours
+from .colours import colour_bins
+from .grabcut import FEWER, ROUNDS, WIDE, cut
+from .masks import grow, square
 from .prompts import Prompt
+from .track import Track, counted
 
 POSSIBLE, PLAUSIBLE = 1.0, 0.1  # how likely of a colour, against the surroundings': beside the body, and on it
 GAP = 0.008  # of the longer side: so far from the person nothing counts as seen background
@@ -27,36 +31,35 @@ def cut_person(
     frames: T of uint8 [H, W, 3], read one at a time. prompts correct what was found on their frames; what they change
     there is followed through the clip. At least one pose shows enough for `draw_body`.
     """
-    track = _BodyTrack(frames, poses)
+    track = _PersonTrack(frames, poses)
     masks = track.run(on_step or (lambda done, total: None))
     for t in sorted({prompt.frame for prompt in prompts}):
         _correct(frames, masks, [prompt for prompt in prompts if prompt.frame == t])
     return masks, track.doubtful
 
 
-class _BodyTrack(Track):
-    """Frames without a pose are carried from their neighbours."""
+class _PersonTrack(Track):
+    """The person in place of a prompt: what `draw_body` says of every frame with a pose. Others are carried."""
 
     def __init__(self, frames: Sequence[np.ndarray], poses: Sequence[Pose]):
         super().__init__(frames, ())
+        # In the place of prompts, by frame: the levels of the body.
         drawn = ((t, draw_body(pose, self.small)) for t, pose in enumerate(poses) if pose.people)
         self.prompts = {t: body for t, body in drawn if body is not None}
         self.doubtful: list[int] = []
 
     def run(self, on_step: Callable[[int, int], None]) -> np.ndarray:
-        import cv2
-
         count = len(self.frames)
-        self.pictures = [super(_BodyTrack, self)._picture(t) for t in range(count)]
+        self.pictures = [super(_PersonTrack, self)._picture(t) for t in range(count)]
         self._learn({t: body == SURE for t, body in self.prompts.items()})
         rough, hidden = {}, np.ones((count, *self.small[::-1]), bool)
-        gap = np.ones((2 * max(1, round(GAP * max(self.small))) + 1,) * 2, np.uint8)
+        gap = square(max(1, round(GAP * max(self.small))))
         for t, body in self.prompts.items():
-            rough[t] = cut(self.pictures[t], self._labels(t), ROUNDS - 2, WIDE)
-            hidden[t] = cv2.dilate((rough[t] | (body >= NEAR)).astype(np.uint8), gap) > 0
+            rough[t] = cut(self.pictures[t], self._labels(t), FEWER, WIDE)
+            hidden[t] = grow(rough[t] | (body >= NEAR), gap)
             on_step(len(rough), 2 * count)
         self._learn(rough)
-        self.behind = Behind(self.pictures, hidden)
+        self.background = BackgroundModel(self.pictures, hidden)
         return super().run(lambda done, total: on_step(count + done, 2 * count))
 
     def _picture(self, t: int) -> np.ndarray:
@@ -67,28 +70,24 @@ class _BodyTrack(Track):
         self.colours = np.zeros_like(self.colours)
         for t, mask in masks.items():
             beside = ~mask & (self.prompts[t] < LIKELY)
-            self.colours[1] += histogram(self.pictures[t][mask])
-            self.colours[0] += histogram(self.pictures[t][beside])
+            bins = colour_bins(self.pictures[t])
+            self.colours += counted(bins[beside]), counted(bins[mask])
 
     def _labels(self, t: int) -> np.ndarray:
         """GrabCut's, by body and colours."""
-        import cv2
-
         body = self.prompts[t]
         labels = np.choose(body, (cv2.GC_BGD, cv2.GC_PR_BGD, cv2.GC_PR_FGD, cv2.GC_FGD)).astype(np.uint8)
-        surroundings, person = (of_colours(self.pictures[t], counts) for counts in self.colours)
+        surroundings, person = self._likelihoods(self.pictures[t])
         labels[(body == NEAR) & (person < POSSIBLE * surroundings)] = cv2.GC_BGD
         labels[(body == LIKELY) & (person < PLAUSIBLE * surroundings)] = cv2.GC_PR_BGD
         return labels
 
     def _next(self, t: int, before: np.ndarray, after: np.ndarray, mask: np.ndarray) -> np.ndarray:
-        return self._prompted(t, after, mask) if t in self.prompts else self._carry(before, after, mask)
+        return self._prompted(t, after, mask) if t in self.prompts else self._carried(before, after, mask)
 
     def _prompted(self, t: int, picture: np.ndarray, carried: np.ndarray) -> np.ndarray:
-        import cv2
-
         body, labels = self.prompts[t], self._labels(t)
-        differs, alike = self.behind.compare(t)
+        differs, alike = self.background.compare(t)
         labels[differs & (body >= NEAR)] = cv2.GC_FGD
         labels[alike & (body == NEAR)], labels[alike & (body == LIKELY)] = cv2.GC_BGD, cv2.GC_PR_BGD
         mask = cut(picture, labels, ROUNDS, WIDE)
