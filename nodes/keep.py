@@ -6,10 +6,10 @@ from comfy_api.latest import io
 from comfy_execution.graph_utils import ExecutionBlocker
 
 from ..files import names
+from ..files.digest import content, digest_value
 from ..host import folders, notes
 from ..prepared.folder import CONDITIONS, MANIFEST, VIEWS, Prepared, read_fps
-from ..prepared.recipes import Graph, digest, is_link
-from ..training.cache import content
+from ..prepared.recipes import Graph, is_link
 from .previews import stills
 from .product import ProductViews
 from .types import BodyMotion, PoseKeypoint, Product
@@ -227,7 +227,7 @@ def _connected(hidden, prepared: Prepared, clip: str) -> tuple[dict[str, str], d
     for what, words in sources.items():
         if question := prepared.question(CONDITIONS[what].of(clip), words):
             raise ValueError(question)
-    return {what: digest(graph.recipe(link)) for what, link in links.items()}, sources
+    return {what: digest_value(graph.recipe(link)) for what, link in links.items()}, sources
 
 
 NODES = [CraftersKeepConditions, CraftersLoadAnchorConditions, CraftersLoadAniConditions]

@@ -1,13 +1,11 @@
 """What the conditions of a graph are made of, as its prompt tells: nodes, settings, and the content of files."""
 
-import hashlib
-import json
 import mimetypes
 from collections.abc import Callable
 from pathlib import Path
 
+from ..files.digest import content, digest_value
 from ..host import folders
-from ..training.cache import content
 
 Link = list  # [number of a node, number of its output]
 
@@ -26,7 +24,7 @@ class Graph:
         node = self.prompt[node_id]
         if node["class_type"] == self.keeper and (own := self.own(node["inputs"], slot)) is not None:
             return own
-        return digest(f"{self._of_node(node_id)} {slot}")
+        return digest_value(f"{self._of_node(node_id)} {slot}")
 
     def sources(self, link: Link) -> list[str]:
         """What tells the clip that a condition is of: digests of the nodes that read its video and of their settings.
@@ -37,7 +35,7 @@ class Graph:
         behind = self._parents(link[0])
         found = self._behind(behind) if behind else self._read_by(link[0])
         if not found:
-            return [digest(sorted(self._of_node(node_id) for node_id in self._begins(link[0])))]
+            return [digest_value(sorted(self._of_node(node_id) for node_id in self._begins(link[0])))]
         return sorted(reader for reader, video in found.items() if video or not any(found.values()))
 
     def _of_node(self, node_id: str) -> str:
@@ -47,7 +45,7 @@ class Graph:
                 name: self.recipe(value) if is_link(value) else _held(value) or [value]
                 for name, value in sorted(node["inputs"].items())
             }
-            self._recipes[node_id] = digest([node["class_type"], made_of])
+            self._recipes[node_id] = digest_value([node["class_type"], made_of])
         return self._recipes[node_id]
 
     def _parents(self, node_id: str) -> list[str]:
@@ -91,10 +89,6 @@ class Graph:
 
 def is_link(value: object) -> bool:
     return isinstance(value, list) and len(value) == 2 and isinstance(value[0], str)
-
-
-def digest(value: object) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:32]
 
 
 def _held(value: object) -> str | None:

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from ..files.digest import content
 from ..host.progress import Progress
 from ..media.photo import read_photo
 from ..models.anicrafter.conditions import GRID
 from ..preprocessors.pose.follow import follow_person
 from ..preprocessors.pose.keypoints import VISIBLE, Pose, from_openpose, to_openpose
-from ..training.cache import content
 from .folder import CONDITIONS, VIEWS, Prepared, read_fps
 
 if TYPE_CHECKING:

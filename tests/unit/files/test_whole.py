@@ -52,7 +52,7 @@ WRITERS = {
     "motion": lambda path: save_motion(motion(), path),
     "prompt.safetensors": lambda path: save_prompts(path, *torch.ones(2, 1, 512, 64)),
     "converted.safetensors": converted,
-    "cached.npz": lambda path: Cache(path.parent).get(path.stem, lambda: {"a": np.arange(9999) % 977}).close(),
+    "cached.npz": lambda path: Cache(path.parent).get(path.stem, lambda: {"a": np.arange(9999) % 977}),
 }
 
 

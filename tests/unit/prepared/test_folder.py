@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from crafters.files.digest import content
 from crafters.prepared.folder import CONDITIONS, LOCK, UNFINISHED, VIEWS, Prepared, clip_name
-from crafters.training.cache import content
 
 FILE = "clips/a_b/words.txt"
 
