@@ -3,7 +3,7 @@
 import logging
 import sys
 
-PACK = __name__.rpartition(".runtime")[0]  # above all loggers of the pack, whatever name ComfyUI loads it by
+PACK = __package__.rpartition(".")[0]  # above all loggers of the pack, whatever name ComfyUI loads it by
 
 
 class _UnderNode(logging.Handler):

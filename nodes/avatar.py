@@ -114,8 +114,7 @@ class CraftersLoadBodyModel(io.ComfyNode):
 
 
 def _body_models() -> list[str]:
-    names = folders.names(folders.OWN, suffixes={".npz"})
-    return [*sorted(names, key=lambda name: ("smplx" not in name.lower(), name)), ANNY]
+    return [*folders.likeliest_first("smplx", folders.OWN, suffixes={".npz"}), ANNY]
 
 
 class CraftersRigAvatar(io.ComfyNode):

@@ -4,7 +4,7 @@ from comfy_api.latest import io
 
 from ..host import folders
 from ..host.progress import Progress
-from ..media.frames import each_frame
+from ..media.frames import stepped
 from ..preprocessors.pose.extract import extract_poses
 from ..preprocessors.pose.follow import follow_person
 from ..preprocessors.pose.keypoints import from_openpose, to_openpose
@@ -16,7 +16,7 @@ CATEGORY = "Crafters/Pose"
 
 def _onnx_files(mark: str) -> list[str]:
     """ONNX files, the likeliest for the widget first."""
-    return sorted(folders.names(folders.OWN, suffixes={".onnx"}), key=lambda name: (mark not in name.lower(), name))
+    return folders.likeliest_first(mark, folders.OWN, suffixes={".onnx"})
 
 
 class CraftersLoadDWPose(io.ComfyNode):
@@ -143,7 +143,7 @@ class CraftersDrawPose(io.ComfyNode):
         from ..preprocessors.pose.draw_pose import draw_pose
 
         poses, size = from_openpose(keypoints)
-        frames = each_frame(poses, lambda pose: draw_pose(pose, *size, antialias), Progress("Draw Pose"))
+        frames = [draw_pose(pose, *size, antialias) for pose in stepped(poses, Progress("Draw Pose"))]
         return io.NodeOutput(torch.from_numpy(np.stack(frames)).float() / 255)
 
 

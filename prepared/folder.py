@@ -23,7 +23,7 @@ import torch
 
 from ..files.bounded import MIB, read_json
 from ..files.digest import content
-from ..files.whole import alone, writing
+from ..files.whole import alone, whole, writing
 from ..media.clip import read_clip, write_video
 from ..media.photo import read_photo
 from ..models.body.motion import BodyMotion
@@ -123,9 +123,8 @@ class Prepared:
 
     def _note(self, entries: dict[str, dict]) -> None:
         entries = dict(sorted({**self._manifest(), **entries}.items()))
-        part = self.path(UNFINISHED) / MANIFEST
-        part.write_text(json.dumps(entries, indent=1) + "\n", encoding="utf-8")
-        os.replace(part, self.path(MANIFEST))
+        with whole(self.path(MANIFEST)) as part:
+            part.write_text(json.dumps(entries, indent=1) + "\n", encoding="utf-8")
 
     def _manifest(self) -> dict[str, dict]:
         path = self.path(MANIFEST)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import torch
 import torch.nn.functional as F
 
-from ..media.frames import each_frame
+from ..media.frames import stepped
 from ..models.drawing.mesh import vertex_normals, visible_surface
 from ..models.drawing.rasterize import Camera
 
@@ -69,12 +69,10 @@ def depth_condition(
     colours = inferno(depth_levels(inverse_depth)).cpu().numpy()
     placed = torch.zeros(*mask.shape, 3, dtype=torch.uint8, device=mask.device)
 
-    def place(frame: int) -> None:
+    for frame in stepped(range(len(mask)), on_step):
         visible = mask[frame] >= 0.5
         resized = torch.from_numpy(cv2.resize(colours[frame], (width, height), interpolation=how))
         placed[frame][visible] = resized.to(mask.device)[visible]
-
-    each_frame(range(len(mask)), place, on_step)
     return placed
 
 
