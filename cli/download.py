@@ -103,8 +103,7 @@ def _difference(path: Path, size: int, stated: str) -> str | None:
 
 @contextmanager
 def _explained(file: WeightFile) -> Iterator[None]:
-    """Raises what goes wrong with the hub as a DownloadError that says what to do, and what does with the disk as it
-    is."""
+    """What goes wrong with the hub is a DownloadError that says what to do; errors of the disk stay what they are."""
     from huggingface_hub import constants
     from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, HTTPError, OfflineModeIsEnabled
 
