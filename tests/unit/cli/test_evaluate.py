@@ -122,8 +122,8 @@ sys.path.insert(0, {str(comfy_dir)!r})
 import comfy.cli_args
 comfy.cli_args.args.cpu = True
 import comfy.model_management, comfy.utils, folder_paths, torch
-from crafters.host import files
-files.register()
+from crafters.host import folders
+folders.register()
 folder_paths.set_temp_directory({str(tmp_path)!r})
 from crafters.nodes.evaluate import NODES
 node, = NODES
