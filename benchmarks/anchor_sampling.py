@@ -29,6 +29,7 @@ from crafters.models.anchorcrafter.sampling import sample  # noqa: E402
 from crafters.models.anchorcrafter.system import AnchorConfig, AnchorCrafter  # noqa: E402
 from crafters.models.loaded import Loaded  # noqa: E402
 from plain_anchor import condition_of, plain_sample, random_clip  # noqa: E402
+from results import note  # noqa: E402
 
 # A fifth of the released width, half its depth; the context, which the loops treat differently, has its released size.
 SMALL = AnchorConfig(
@@ -36,6 +37,11 @@ SMALL = AnchorConfig(
 )
 FULL = AnchorConfig()
 GUIDANCE = (3.0, 4.0)
+ABOUT = (
+    "\n## AnchorCrafter's sampling loop against a plain one (`benchmarks/anchor_sampling.py`)\n\n"
+    "A ratio below 1 is ours being better. Memory is the peak beyond network and clip; ours keeps the "
+    "condition maps of the whole clip, the plain loop makes them anew for every window.\n\n"
+)
 HEADER = (
     "| date | device | network | clip | ours, s | plain, s | time ratio | ours, MiB | plain, MiB | memory ratio "
     "| latents differ by |\n|---|---|---|---|---|---|---|---|---|---|---|\n"
@@ -138,7 +144,7 @@ def compare(options: argparse.Namespace, size: str) -> str:
         f"{low / high:.2f}",
         f"{difference:.0e}",
     ]
-    return "| " + " | ".join(map(str, cells)) + " |\n"
+    return "| " + " | ".join(map(str, cells)) + " |"
 
 
 def main() -> None:
@@ -164,24 +170,9 @@ def main() -> None:
     rows = []
     for size in sizes:
         rows.append(compare(options, size))
-        print(rows[-1], end="", flush=True)
+        print(rows[-1], flush=True)
     if options.write:
-        note(rows)
-
-
-def note(rows: list[str]) -> None:
-    """Add rows to this benchmark's table in RESULTS.md, which holds the tables of others too."""
-    path = HERE / "RESULTS.md"
-    text = path.read_text() if path.is_file() else "# Benchmarks\n"
-    if HEADER not in text:
-        about = (
-            "A ratio below 1 is ours being better. Memory is the peak beyond network and clip; ours keeps the "
-            "condition maps of the whole clip, the plain loop makes them anew for every window."
-        )
-        title = "## AnchorCrafter's sampling loop against a plain one (`benchmarks/anchor_sampling.py`)"
-        text += f"\n{title}\n\n{about}\n\n{HEADER}"
-    before, _, after = text.partition(HEADER)
-    path.write_text(before + HEADER + "".join(rows) + after)  # the newest on top
+        note(ABOUT + HEADER, *rows)
 
 
 if __name__ == "__main__":

@@ -20,10 +20,9 @@ from crafters.models.body.load import load_body_model
 from crafters.models.body.motion import BodyMotion
 
 sys.path.append(str(Path(__file__).resolve().parent.parent / "tests"))
+from results import RESULTS
 from stand_ins.synthetic_avatar import synthetic_avatar
 from stand_ins.synthetic_body import write_synthetic_body
-
-RESULTS = Path(__file__).parent / "RESULTS.md"
 
 
 def random_motion(frames: int) -> BodyMotion:

@@ -16,8 +16,8 @@ from crafters.models.anicrafter.conditions import Scene
 from crafters.models.anicrafter.embedders import TILE, Embedders, embed
 from crafters.models.checkpoint import DTYPES
 from crafters.models.loaded import Loaded
+from results import RESULTS, note
 
-RESULTS = Path(__file__).parent / "RESULTS.md"
 DIM = 5120
 
 
@@ -75,8 +75,7 @@ def main() -> None:
             "| dtype | size | frames | tile | s whole | s tiles | GiB whole | GiB tiles | memory ratio | device |\n"
             "|---|---|---|---|---|---|---|---|---|---|\n"
         )
-        text = RESULTS.read_text() if RESULTS.exists() else "# Measured\n"
-        RESULTS.write_text(text + ("" if heading in text else heading) + row + "\n")
+        note(heading, row)
 
 
 if __name__ == "__main__":

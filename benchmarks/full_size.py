@@ -22,11 +22,11 @@ from crafters.host.prompt import read_prompt
 from crafters.models.anchorcrafter.system import AnchorConfig, AnchorCrafter
 
 sys.path.append(str(Path(__file__).resolve().parent.parent / "tests"))
+from results import RESULTS, note
 from stand_ins.doll import make_scene
 from stand_ins.doll_pose import write_doll_pose
 from stand_ins.fill import fill
 
-RESULTS = Path(__file__).parent / "RESULTS.md"
 CLIP_VIT_H = {
     "hidden_size": 1280,
     "intermediate_size": 5120,
@@ -127,8 +127,7 @@ def main() -> None:
             "\n## Full-size networks in ComfyUI (AnchorCrafter, random weights; load, condition, sample, decode)\n\n"
             "| dtype | size | frames | steps | seconds | peak GiB (host) | device |\n|---|---|---|---|---|---|---|\n"
         )
-        text = RESULTS.read_text() if RESULTS.exists() else "# Measured\n"
-        RESULTS.write_text(text + ("" if heading in text else heading) + row + "\n")
+        note(heading, row)
 
 
 if __name__ == "__main__":

@@ -14,8 +14,9 @@ import torch
 from crafters.models.avatar.lhm.encoders import BodyEncoder, HeadEncoder
 from crafters.models.avatar.lhm.network import Network
 from crafters.models.avatar.lhm.precision import CHOICES, matrices_to
-from embedders import RESULTS, resident
+from embedders import resident
 from PIL import Image
+from results import RESULTS, note
 from torch import nn
 
 DIM, HEADS, TOKEN_DIM, GS_LAYERS = 1024, 16, 1536, (512, 512)
@@ -77,8 +78,7 @@ def main() -> None:
             "| layers | points | transformer | s head | s body | s network | peak GiB | device |\n"
             "|---|---|---|---|---|---|---|---|\n"
         )
-        text = RESULTS.read_text()
-        RESULTS.write_text(text + ("" if heading in text else heading) + row + "\n")
+        note(heading, row)
 
 
 if __name__ == "__main__":

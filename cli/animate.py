@@ -165,7 +165,7 @@ def _scene(args: argparse.Namespace, first: bool, skip: int = 0, pose: str = AS_
     from ..host.memory import compute_device
     from ..host.progress import Progress
     from ..media.clip import read_clip
-    from ..media.lanczos import resize_lanczos
+    from ..media.frames import resize_lanczos
     from ..media.photo import read_photo
     from ..models.anicrafter.conditions import assemble, check_background, compose, fit_length, fit_reference
     from ..models.avatar.files import load_avatar

@@ -27,6 +27,7 @@ _NEEDED = {
     "aiohttp": "aiohttp",
     "accelerate": "accelerate",
     "anny": "anny",
+    "pydantic": "pydantic",
     "sentencepiece": "sentencepiece",
     "smplx": "smplx.lbs",
     "tqdm": "tqdm",

@@ -3,53 +3,30 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
-import hashlib
-import os
 import re
 import shutil
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-import aiohttp
 from tqdm import tqdm
-from yarl import URL
 
+from ..files.bounded import brief
+from ..files.digest import checksum
 from ..host.folders import folders
 from ..host.prompt import UsageError
 from ..host.weights import CATALOGUE, WeightFile, WeightSet, describe_size, named
 
-RETRIES = 5
-RETRY_SECONDS = 2.0
-_CHUNK = 1 << 20
+_ANSWERS = {  # of the hub, by their status
+    401: "{repo} is private or gone, or HF_TOKEN is wrong (401): look at {page}.",
+    403: "{repo} asks for permission (403): accept its licence at {page}, make a read token in the settings of your "
+    "account there, and run again with HF_TOKEN=… set.",
+    404: "{file} is not in {repo} (404): it may have been moved, look at {page}.",
+}
 
 
 class DownloadError(RuntimeError):
     """A file that could not be fetched; the message says what to do."""
-
-
-@dataclass(frozen=True)
-class _Stated:
-    """What the hub states of a file: its size, its checksum (SHA-256, or git's SHA-1 for small text files)."""
-
-    size: int
-    checksum: str
-
-    def check(self, path: Path) -> str | None:
-        """None when the file at `path` is the hub's, else how it differs."""
-        size = path.stat().st_size
-        if size != self.size:
-            return f"has {size} bytes, the hub states {self.size}"
-        name, start = ("sha256", b"") if len(self.checksum) == 64 else ("sha1", b"blob %d\0" % size)
-        found = hashlib.new(name, start, usedforsecurity=False)
-        with path.open("rb") as file, _bar(path.name, size, "checking") as bar:
-            while chunk := file.read(_CHUNK):
-                found.update(chunk)
-                bar.update(len(chunk))
-        if found.hexdigest() != self.checksum:
-            return f"has {name.upper()} {found.hexdigest()[:12]}…, the hub states {self.checksum[:12]}…"
-        return None
 
 
 def register(commands) -> None:
@@ -62,8 +39,7 @@ def register(commands) -> None:
 
 
 def _named(args: argparse.Namespace) -> int:
-    unknown = [name for name in args.names if named(name) is None]
-    if unknown:
+    if unknown := [name for name in args.names if named(name) is None]:
         known = ", ".join(weights.name for weights in CATALOGUE)
         raise UsageError(f"no weights are called {unknown[0]!r}; there are {known}.")
     for name in args.names:
@@ -72,159 +48,79 @@ def _named(args: argparse.Namespace) -> int:
 
 
 def download(weights: WeightSet, report: Callable[[str], None], root: Path | None = None) -> None:
-    """Fetch the files of a set into the model folders under `root` (default: ComfyUI's, see `files.models_root`).
+    """Fetch the files of a set into the model folders under `root` (default: ComfyUI's, see `folders.models_root`).
 
-    `report` gets one line per file. A file already there is checked and kept. A partial file of an earlier call is
-    resumed. `HF_ENDPOINT` and `HF_TOKEN` are read now, not at import. Raises DownloadError.
+    `report` gets one line per file. A file already there is checked and kept; what an earlier call left of one is gone
+    on from. Raises DownloadError, or OSError of the disk.
     """
-    asyncio.run(_download(weights, report, root))
+    for file in weights.files:
+        report(_fetch(file, root))
 
 
-async def _download(weights: WeightSet, report: Callable[[str], None], root: Path | None) -> None:
-    if os.environ.get("HF_HUB_OFFLINE", "0").lower() not in ("", "0", "false", "no"):
-        raise DownloadError("HF_HUB_OFFLINE is set: unset it to download weights.")
-    headers = {"User-Agent": "crafters", "Accept-Encoding": "identity"}
-    timeout = aiohttp.ClientTimeout(total=None, sock_connect=30, sock_read=60)
-    async with aiohttp.ClientSession(headers=headers, timeout=timeout, trust_env=True) as session:
-        for file in weights.files:
-            report(await _fetch(session, file, root))
+def _fetch(file: WeightFile, root: Path | None) -> str:
+    from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url
+    from huggingface_hub.file_download import http_get  # resumes, where hf_hub_download begins each call anew
+    from huggingface_hub.utils import build_hf_headers
 
-
-async def _fetch(session: aiohttp.ClientSession, file: WeightFile, root: Path | None) -> str:
-    stated = await _ask(session, file)
+    url = hf_hub_url(file.repo, file.file)
+    with _explained(file):
+        stated = get_hf_file_metadata(url)
+    if stated.size is None or not re.fullmatch("[0-9a-f]{40}|[0-9a-f]{64}", stated.etag or ""):
+        raise DownloadError(f"{constants.ENDPOINT} states no size and checksum for {file.file} of {file.repo}.")
     places = [folder / file.name for folder in folders(file.kind, root)]
-    for place in places:
-        if place.exists():
-            difference = stated.check(place)
-            if difference:
-                raise DownloadError(f"{place} {difference}: move it away or delete it, then run the command again.")
-            return f"{place}: already there, verified"
+    if place := next((place for place in places if place.exists()), None):
+        if fault := _difference(place, stated.size, stated.etag):
+            raise DownloadError(f"{place} {fault}: move it away or delete it, then run the command again.")
+        return f"{place}: already there, verified"
     target = places[0]
     target.parent.mkdir(parents=True, exist_ok=True)
     # Named after the content, so that parts of another version are never joined to it.
-    partial = target.with_name(f"{target.name}.{stated.checksum[:12]}.partial")
-    _check_space(target.parent, stated.size - (partial.stat().st_size if partial.exists() else 0))
-    try:
-        await _transfer(session, file, partial, stated.size)
-    except DownloadError:
-        if not partial.stat().st_size:  # nothing to go on from
-            partial.unlink()
-        raise
-    difference = stated.check(partial)
-    if difference:
+    partial = target.with_name(f"{target.name}.{stated.etag[:12]}.partial")
+    free, needed = shutil.disk_usage(target.parent).free, stated.size - (partial.exists() and partial.stat().st_size)
+    if free < needed:
+        raise DownloadError(f"{target.parent} has {describe_size(free)} free, {describe_size(needed)} are needed.")
+    with _explained(file), partial.open("ab") as out:
+        if out.tell() > stated.size:  # of a server that sent more than it states
+            out.truncate(out.seek(0))
+        http_get(url, out, resume_size=out.tell(), headers=build_hf_headers(), expected_size=stated.size)
+    if fault := _difference(partial, stated.size, stated.etag):
         partial.unlink()
-        raise DownloadError(f"{file.file} arrived corrupted (it {difference}) and was removed: run the command again.")
-    os.replace(partial, target)
+        raise DownloadError(f"{file.file} arrived corrupted (it {fault}) and was removed: run the command again.")
+    partial.replace(target)
     return f"{target}: {describe_size(stated.size)}, verified"
 
 
-async def _ask(session: aiohttp.ClientSession, file: WeightFile) -> _Stated:
-    url = _url(file)
+def _difference(path: Path, size: int, stated: str) -> str | None:
+    """How a file is not the hub's; stated: its SHA-256, or git's SHA-1 for small text files."""
+    if path.stat().st_size != size:
+        return f"has {path.stat().st_size} bytes, the hub states {size}"
+    kind, start = ("sha256", b"") if len(stated) == 64 else ("sha1", b"blob %d\0" % size)
+    words = {"total": size, "desc": f"checking {path.name}", "leave": False, "disable": None}
+    with path.open("rb") as file, tqdm.wrapattr(file, "read", **words) as watched:
+        found = checksum(watched, kind, start)
+    return None if found == stated else f"has {kind.upper()} {found[:12]}…, the hub states {stated[:12]}…"
+
+
+@contextmanager
+def _explained(file: WeightFile) -> Iterator[None]:
+    """What goes wrong with the hub is a DownloadError that says what to do; errors of the disk stay what they are."""
+    from huggingface_hub import constants
+    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, HTTPError, OfflineModeIsEnabled
+
+    hub = constants.ENDPOINT
     try:
-        for _ in range(5):
-            async with session.head(url, headers=_token(url), allow_redirects=False) as response:
-                _refuse(response, file)
-                etag = response.headers.get("X-Linked-Etag") or response.headers.get("ETag") or ""
-                size = response.headers.get("X-Linked-Size")
-                if response.status < 300:
-                    size = size or response.headers.get("Content-Length")
-                checksum = etag.removeprefix("W/").strip('"')
-                if (size or "").isdecimal() and re.fullmatch("[0-9a-f]{40}|[0-9a-f]{64}", checksum):
-                    return _Stated(int(size), checksum)
-                if response.status < 300 or "Location" not in response.headers:
-                    break
-                url = str(response.url.join(URL(response.headers["Location"])))
-    except (aiohttp.ClientError, TimeoutError, asyncio.TimeoutError) as error:
-        raise _unreachable(error) from error
-    raise DownloadError(f"{_endpoint()} states no size and checksum for {file.file} of {file.repo}: is it a hub?")
-
-
-async def _transfer(session: aiohttp.ClientSession, file: WeightFile, partial: Path, size: int) -> None:
-    """Fill `partial` up to `size` bytes, from where it ends; goes on after a broken connection."""
-    tries = 0
-    with _bar(file.file, size) as bar, partial.open("ab") as out:
-        if out.tell() > size:
-            out.truncate(0)
-            out.seek(0)
-        bar.update(out.tell())
-        while out.tell() < size:
-            start = out.tell()
-            try:
-                headers = {**_token(_url(file)), **({"Range": f"bytes={start}-"} if start else {})}
-                async with session.get(_url(file), headers=headers) as response:
-                    _refuse(response, file)
-                    if start and response.status != 206:  # the server sends it all again
-                        out.truncate(0)
-                        out.seek(0)
-                        bar.reset()
-                    async for chunk in response.content.iter_chunked(_CHUNK):
-                        if out.tell() + len(chunk) > size:
-                            out.truncate(0)
-                            raise DownloadError(
-                                f"{_endpoint()} sends more of {file.file} than the {size} bytes it states: what came "
-                                "was removed; run the command again, or look at what HF_ENDPOINT names."
-                            )
-                        out.write(chunk)
-                        bar.update(len(chunk))
-            except (aiohttp.ClientError, TimeoutError, asyncio.TimeoutError) as error:
-                tries = tries + 1 if out.tell() <= start else 1
-                if tries > RETRIES:
-                    raise _unreachable(error) from error
-                await asyncio.sleep(RETRY_SECONDS)
-            else:
-                if out.tell() <= start:
-                    raise DownloadError(f"{_endpoint()} ends {file.file} after {start} of {size} bytes.")
-
-
-def _refuse(response: aiohttp.ClientResponse, file: WeightFile) -> None:
-    """Raise the sentence for an error status."""
-    status, code = response.status, response.headers.get("X-Error-Code", "")
-    if status < 400:
-        return
-    page = f"{_endpoint()}/{file.repo}"
-    if code == "GatedRepo" or status == 403:
+        yield
+    except OfflineModeIsEnabled as error:
+        raise DownloadError("HF_HUB_OFFLINE is set: unset it to download weights.") from error
+    except HfHubHTTPError as error:
+        status = 403 if isinstance(error, GatedRepoError) else error.response.status_code
+        answer = _ANSWERS.get(status, "{hub} answered {status} for {file}: run the command again later.")
+        words = {"repo": file.repo, "file": file.file, "page": f"{hub}/{file.repo}", "hub": hub, "status": status}
+        raise DownloadError(answer.format(**words)) from error
+    except (HTTPError, OSError) as error:  # a lost connection is one of the two, by the library's version
+        if getattr(error, "errno", None):
+            raise
         raise DownloadError(
-            f"{file.repo} asks for permission ({status}): accept its licence at {page}, make a read token in the "
-            "settings of your account there, and run again with HF_TOKEN=… set."
-        )
-    if status == 401:
-        raise DownloadError(f"{file.repo} is private or gone, or HF_TOKEN is wrong (401): look at {page}.")
-    if status == 404:
-        raise DownloadError(f"{file.file} is not in {file.repo} (404): it may have been moved, look at {page}.")
-    raise DownloadError(f"{_endpoint()} answered {status} for {file.file}: run the command again later.")
-
-
-def _unreachable(error: Exception) -> DownloadError:
-    reason = str(error) or type(error).__name__
-    return DownloadError(
-        f"No connection to {_endpoint()} ({reason}): check the network, or set HF_ENDPOINT to a mirror you can reach; "
-        "what has arrived is kept and resumed."
-    )
-
-
-def _check_space(folder: Path, needed: int) -> None:
-    free = shutil.disk_usage(folder).free
-    if free < needed:
-        raise DownloadError(f"{folder} has {describe_size(free)} free, {describe_size(needed)} are needed.")
-
-
-def _endpoint() -> str:
-    return (os.environ.get("HF_ENDPOINT") or "https://huggingface.co").rstrip("/")
-
-
-def _url(file: WeightFile) -> str:
-    from huggingface_hub import hf_hub_url
-
-    return hf_hub_url(file.repo, file.file, endpoint=_endpoint())
-
-
-def _token(url: str) -> dict[str, str]:
-    """The header with the user's token, for the hub itself and for no host it points to."""
-    from huggingface_hub import get_token
-
-    token = get_token() if URL(url).origin() == URL(_endpoint()).origin() else None
-    return {"Authorization": f"Bearer {token}"} if token else {}
-
-
-def _bar(name: str, size: int, action: str = "") -> tqdm:
-    return tqdm(total=size, unit="B", unit_scale=True, desc=f"{action} {name}".strip(), leave=False, disable=None)
+            f"{file.file} did not arrive from {hub} ({brief(error)}): check the network, or set HF_ENDPOINT to a "
+            "mirror that you can reach, and run the command again; what has arrived is kept and resumed."
+        ) from error

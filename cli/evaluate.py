@@ -165,7 +165,7 @@ def _detector(metrics: list[str] | None) -> tuple[Callable | None, dict[str, str
 def _poses(detector: Callable, frames: Sequence[np.ndarray]) -> list[Pose]:
     """The largest person of a clip; a frame without them is empty."""
     from ..host.progress import Progress
-    from ..media.frames import each_frame
+    from ..media.frames import stepped
     from ..preprocessors.pose.follow import follow_person
 
-    return follow_person(each_frame(frames, detector, Progress("Poses")))
+    return follow_person([detector(frame) for frame in stepped(frames, Progress("Poses"))])

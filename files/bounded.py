@@ -70,9 +70,13 @@ def read_text(path: Path, most: int) -> str:
 
 
 def read_npz(
-    path: Path, names: Iterable[str], most: int, fault: type[ValueError] = RefusedError, remedy: str = ": save it again"
+    path: Path,
+    names: Iterable[str] | None,
+    most: int,
+    fault: type[ValueError] = RefusedError,
+    remedy: str = ": save it again",
 ) -> dict[str, np.ndarray]:
-    """Those of the arrays `names` that an `.npz` holds: numbers or text, together at most `most` bytes.
+    """Those of the arrays `names` that an `.npz` holds, or all: numbers or text, together at most `most` bytes.
 
     What an array's header says must be what is stored, before anything is read. Raises `fault` with a sentence that
     names the file and ends with `remedy`.
@@ -81,7 +85,7 @@ def read_npz(
     try:
         with zipfile.ZipFile(path) as archive:
             held = {info.filename: info for info in archive.infolist()}
-            for name in names:
+            for name in [name.removesuffix(".npy") for name in held] if names is None else names:
                 info = held.get(f"{name}.npy")
                 if info is None:
                     continue

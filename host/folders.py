@@ -74,6 +74,11 @@ def names(*kinds: str, suffixes: Iterable[str] = WEIGHTS) -> list[str]:
     return sorted(name for name in found if name.lower().endswith(tuple(suffixes)))
 
 
+def likeliest_first(mark: str, *kinds: str, suffixes: Iterable[str] = WEIGHTS) -> list[str]:
+    """`names`, but those that hold `mark` come first: a widget offers the first."""
+    return sorted(names(*kinds, suffixes=suffixes), key=lambda name: (mark not in name.lower(), name))
+
+
 def input_names(suffixes: Iterable[str]) -> list[str]:
     """Files with one of the suffixes in ComfyUI's input folder, where users put what is theirs; sorted."""
     host = _comfyui()

@@ -55,6 +55,10 @@ class ByHand:
 WAN_REPO = "Comfy-Org/Wan_2.1_ComfyUI_repackaged"
 
 
+def _plain(repo: str, file: str, kind: str, size: float) -> WeightFile:
+    return WeightFile(repo, file, kind, file, size)
+
+
 def _wan(kind: str, name: str, size: float) -> WeightFile:
     return WeightFile(WAN_REPO, f"split_files/{kind}/{name}", kind, name, size)
 
@@ -76,46 +80,25 @@ CATALOGUE = (
         "not stated",
         # The repository is named by the authors' page, the file by their training script; its size is not published:
         # 1.617 G parameters at four bytes.
-        (
-            WeightFile(
-                "cangcz/AnchorCrafter-notune",
-                "AnchorCrafter-notune.pth",
-                "diffusion_models",
-                "AnchorCrafter-notune.pth",
-                6.47e9,
-            ),
-        ),
+        (_plain("cangcz/AnchorCrafter-notune", "AnchorCrafter-notune.pth", "diffusion_models", 6.47e9),),
     ),
     WeightSet(
         "anchorcrafter-finetuned",
         "AnchorCrafter, tuned on the five products of its test set",
         "not stated",
-        # Size: as above.
-        (
-            WeightFile(
-                "cangcz/AnchorCrafter_1", "AnchorCrafter_1.pth", "diffusion_models", "AnchorCrafter_1.pth", 6.47e9
-            ),
-        ),
+        (_plain("cangcz/AnchorCrafter_1", "AnchorCrafter_1.pth", "diffusion_models", 6.47e9),),  # size: as above
     ),
     WeightSet(
         "mimicmotion",
         "MimicMotion 1.1, the baseline without a product",
         "Tencent MimicMotion licence",
-        (WeightFile("tencent/MimicMotion", "MimicMotion_1-1.pth", "diffusion_models", "MimicMotion_1-1.pth", 3.05e9),),
+        (_plain("tencent/MimicMotion", "MimicMotion_1-1.pth", "diffusion_models", 3.05e9),),
     ),
     WeightSet(
         "svd",
         "Stable Video Diffusion 1.1: VAE and CLIP image encoder",
         "Stability AI Community",
-        (
-            WeightFile(
-                "stabilityai/stable-video-diffusion-img2vid-xt-1-1",
-                "svd_xt_1_1.safetensors",
-                "checkpoints",
-                "svd_xt_1_1.safetensors",
-                4.78e9,
-            ),
-        ),
+        (_plain("stabilityai/stable-video-diffusion-img2vid-xt-1-1", "svd_xt_1_1.safetensors", "checkpoints", 4.78e9),),
         gated=True,
     ),
     WeightSet(
@@ -129,8 +112,8 @@ CATALOGUE = (
         "DWPose, which finds people and their joints",
         "Apache-2.0",
         (
-            WeightFile("yzd-v/DWPose", "yolox_l.onnx", "crafters", "yolox_l.onnx", 217e6),
-            WeightFile("yzd-v/DWPose", "dw-ll_ucoco_384.onnx", "crafters", "dw-ll_ucoco_384.onnx", 134e6),
+            _plain("yzd-v/DWPose", "yolox_l.onnx", "crafters", 217e6),
+            _plain("yzd-v/DWPose", "dw-ll_ucoco_384.onnx", "crafters", 134e6),
         ),
     ),
     WeightSet(
@@ -139,8 +122,8 @@ CATALOGUE = (
         "not stated",
         # The last two of eleven shards of about 5 GB.
         tuple(
-            WeightFile("MyNiuuu/Anicrafter_release", shard, "crafters", shard, 5e9)
-            for shard in ("model-00010-of-00011.safetensors", "model-00011-of-00011.safetensors")
+            _plain("MyNiuuu/Anicrafter_release", f"model-000{number}-of-00011.safetensors", "crafters", 5e9)
+            for number in (10, 11)
         ),
     ),
     WeightSet(
@@ -166,13 +149,8 @@ CATALOGUE = (
         "Sapiens-1B, which looks at the body for LHM: `crafters convert sapiens` makes it a plain file",
         "Sapiens, non-commercial",
         (
-            WeightFile(
-                "facebook/sapiens-pretrain-1b-torchscript",
-                "sapiens_1b_epoch_173_torchscript.pt2",
-                "crafters",
-                "sapiens_1b_epoch_173_torchscript.pt2",
-                4.68e9,
-            ),
+            _plain("facebook/sapiens-pretrain-1b-torchscript", "sapiens_1b_epoch_173_torchscript.pt2", "crafters",
+                   4.68e9),
         ),
     ),
 )

@@ -1,7 +1,6 @@
 """Reading the frames of a video file that are needed, at the size that is needed; and writing one."""
 
 import logging
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -11,9 +10,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from ..files.whole import whole
 from .clip_file import ClipFile
 from .clip_times import even_times
-from .frames import each_frame, resize
+from .frames import resize, stepped
 
 log = logging.getLogger(__name__)
 
@@ -149,7 +149,7 @@ def read_video(
     _say(times.doubts(beat, "The video"))
     images = parts.images[times.shown_at(seconds, beat)]
     size = _reduced(*images.shape[2:0:-1], long_side)
-    images = torch.stack(each_frame(images, lambda frame: resize(_on_black(frame), *size), on_step))
+    images = torch.stack([resize(_on_black(frame), *size) for frame in stepped(images, on_step)])
     return images[..., :3], fps or beat / every, images[..., 3] if images.shape[3] > 3 else _opaque(images)
 
 
@@ -219,8 +219,7 @@ def write_video(path: Path, frames: Sequence[np.ndarray], fps: float, kind: str 
     height, width = frames[0].shape[:2]
     if pixels == "yuv420p" and (height % 2 or width % 2):
         pixels = "yuv444p"
-    part = path.with_suffix(".part")
-    with av.open(str(part), "w", format="mp4") as container:
+    with whole(path) as part, av.open(str(part), "w", format="mp4") as container:
         # x264 weighs macroblock trees in floats and divides the work by its threads: not alike on all machines.
         options = {"crf": quality, "preset": "veryfast", "x264-params": "mbtree=0:threads=1"}
         stream = container.add_stream(codec, rate=Fraction(fps).limit_denominator(1001), options=options)
@@ -234,4 +233,3 @@ def write_video(path: Path, frames: Sequence[np.ndarray], fps: float, kind: str 
                 picture = picture.reformat(format=pixels, dst_colorspace=BT709, dst_color_range=LIMITED)
             container.mux(stream.encode(picture))
         container.mux(stream.encode())
-    os.replace(part, path)

@@ -3,6 +3,8 @@
 import cv2
 import numpy as np
 
+from ..media.box import around
+
 ALIKE = 100.0  # dB, the most a frame can get; equal frames would have no finite PSNR
 WINDOW, SIGMA = 11, 1.5
 C1, C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
@@ -29,8 +31,7 @@ def ssim(truth: np.ndarray, result: np.ndarray, region: np.ndarray | None = None
     edge = WINDOW // 2
     inner = slice(edge, -edge), slice(edge, -edge)
     if region is not None and region.any():  # no window far from the region is needed
-        rows, columns = (np.flatnonzero(region.any(axis)) for axis in (1, 0))
-        near = tuple(slice(max(line[0] - edge, 0), line[-1] + edge + 1) for line in (rows, columns))
+        near = around(region, edge)
         truth, result, region = truth[near], result[near], region[near]
     x, y = truth.astype(np.float64), result.astype(np.float64)
     mean_x, mean_y = _blur(x), _blur(y)

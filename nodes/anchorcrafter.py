@@ -13,7 +13,7 @@ CHECKPOINT_FOLDERS = ("diffusion_models", folders.OWN)
 
 
 def _checkpoints() -> list[str]:
-    return sorted(folders.names(*CHECKPOINT_FOLDERS), key=lambda name: ("anchorcrafter" not in name.lower(), name))
+    return folders.likeliest_first("anchorcrafter", *CHECKPOINT_FOLDERS)
 
 
 def _dtype_input(which: str):

@@ -58,7 +58,7 @@ class CraftersComposeScene(io.ComfyNode):
     @classmethod
     def execute(cls, avatar, alpha, background, character, mesh, mesh_mask=None, character_mask=None, length="trim",
                 alpha_twice=True, mask_shows="auto"):
-        from ..media.lanczos import resize_lanczos
+        from ..media.frames import resize_lanczos
         from ..media.photo import mask_of
         from ..models.anicrafter import conditions
 
@@ -80,8 +80,7 @@ class CraftersComposeScene(io.ComfyNode):
 class CraftersLoadAniCrafter(io.ComfyNode):
     @classmethod
     def define_schema(cls):
-        names = folders.names(*WEIGHT_FOLDERS)
-        likely = sorted(names, key=lambda name: ("anicrafter" not in name.lower(), name))
+        likely = folders.likeliest_first("anicrafter", *WEIGHT_FOLDERS)
         return io.Schema(
             node_id="CraftersLoadAniCrafter",
             display_name="Load AniCrafter",

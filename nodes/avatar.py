@@ -113,8 +113,7 @@ class CraftersLoadBodyModel(io.ComfyNode):
 
 
 def _body_models() -> list[str]:
-    names = folders.names(folders.OWN, suffixes={".npz"})
-    return [*sorted(names, key=lambda name: ("smplx" not in name.lower(), name)), *BUILT_IN]
+    return [*folders.likeliest_first("smplx", folders.OWN, suffixes={".npz"}), *BUILT_IN]
 
 
 class CraftersRigAvatar(io.ComfyNode):

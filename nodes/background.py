@@ -14,7 +14,7 @@ PRESETS = ["fast", "published"]
 
 def _weights(mark: str) -> list[str]:
     """Weight files of the pack's own folder, the likeliest for the widget first."""
-    return sorted(folders.names(folders.OWN), key=lambda name: (mark not in name.lower(), name))
+    return folders.likeliest_first(mark, folders.OWN)
 
 
 class CraftersLoadProPainter(io.ComfyNode):

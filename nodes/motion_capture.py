@@ -15,7 +15,7 @@ CATEGORY = "Crafters/Motion Capture"
 
 def _weights(mark: str, suffixes: set[str]) -> list[str]:
     """Files of the pack's folder, the likeliest first."""
-    return sorted(folders.names(folders.OWN, suffixes=suffixes), key=lambda name: (mark not in name.lower(), name))
+    return folders.likeliest_first(mark, folders.OWN, suffixes=suffixes)
 
 
 def _angle_input(least, more=""):

@@ -16,7 +16,7 @@ CATEGORY = "Crafters/Pose"
 
 def _onnx_files(mark: str) -> list[str]:
     """ONNX files, the likeliest for the widget first."""
-    return sorted(folders.names(folders.OWN, suffixes={".onnx"}), key=lambda name: (mark not in name.lower(), name))
+    return folders.likeliest_first(mark, folders.OWN, suffixes={".onnx"})
 
 
 class CraftersLoadDWPose(io.ComfyNode):

@@ -16,11 +16,11 @@ import numpy as np
 import torch
 
 from ..files.bounded import MIB, read_json
+from ..files.digest import content
 from ..media.clip import read_clip, write_video
 from ..media.photo import read_photo
 from ..models.body.motion import BodyMotion
 from ..models.body.motion_files import read_motion, save_motion
-from ..training.cache import content
 from ..training.datasets import anchorcrafter as anchor_data
 from ..training.datasets import anicrafter as anicrafter_data
 from .folder import Prepared

@@ -12,8 +12,8 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from ..files.whole import alone, writing
-from ..training.cache import content
+from ..files.digest import content
+from ..files.whole import alone, whole, writing
 
 MANIFEST, UNFINISHED, LOCK = "manifest.json", ".part", "lock"
 
@@ -102,9 +102,8 @@ class Prepared:
 
     def _note(self, entries: dict[str, dict]) -> None:
         entries = dict(sorted({**self._manifest(), **entries}.items()))
-        part = self.path(UNFINISHED) / MANIFEST
-        part.write_text(json.dumps(entries, indent=1) + "\n", encoding="utf-8")
-        os.replace(part, self.path(MANIFEST))
+        with whole(self.path(MANIFEST)) as part:
+            part.write_text(json.dumps(entries, indent=1) + "\n", encoding="utf-8")
 
     def _manifest(self) -> dict[str, dict]:
         path = self.path(MANIFEST)

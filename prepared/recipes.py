@@ -1,13 +1,11 @@
 """What the conditions of a graph are made of, as its prompt tells: nodes, settings, and the content of files."""
 
-import hashlib
-import json
 import mimetypes
 from pathlib import Path
 
 from ..files import names
+from ..files.digest import content, digest_value
 from ..host import folders
-from ..training.cache import content
 from .conditions import CONDITIONS
 from .folder import Prepared
 
@@ -37,7 +35,7 @@ def connected(
     for what, words in sources.items():
         if question := prepared.question(CONDITIONS[what].of(clip), words):
             raise ValueError(question)
-    return {what: digest(graph.recipe(link)) for what, link in links.items()}, sources
+    return {what: digest_value(graph.recipe(link)) for what, link in links.items()}, sources
 
 
 class Graph:
@@ -58,7 +56,7 @@ class Graph:
             prepared, file = open_folder(node["inputs"]["folder"], clip), CONDITIONS[self.kept[slot]].of(clip)
             if prepared.is_own(file):
                 return content(prepared.path(file))
-        return digest(f"{self._node_recipe(node_id)} {slot}")
+        return digest_value(f"{self._node_recipe(node_id)} {slot}")
 
     def sources(self, link: Link) -> list[str]:
         """What tells the clip that a condition is of: digests of the nodes that read its video and of their settings.
@@ -69,7 +67,7 @@ class Graph:
         behind = self._parents(link[0])
         found = self._readers_behind(behind) if behind else self._readers_at(link[0])
         if not found:
-            return [digest(sorted(self._node_recipe(node_id) for node_id in self._roots(link[0])))]
+            return [digest_value(sorted(self._node_recipe(node_id) for node_id in self._roots(link[0])))]
         return sorted(reader for reader, video in found.items() if video or not any(found.values()))
 
     def _node_recipe(self, node_id: str) -> str:
@@ -79,7 +77,7 @@ class Graph:
                 name: self.recipe(value) if is_link(value) else _named_content(value) or [value]
                 for name, value in sorted(node["inputs"].items())
             }
-            self._recipes[node_id] = digest([node["class_type"], made_of])
+            self._recipes[node_id] = digest_value([node["class_type"], made_of])
         return self._recipes[node_id]
 
     def _parents(self, node_id: str) -> list[str]:
@@ -126,10 +124,6 @@ class Graph:
 
 def is_link(value: object) -> bool:
     return isinstance(value, list) and len(value) == 2 and isinstance(value[0], str)
-
-
-def digest(value: object) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:32]
 
 
 def _named_content(value: object) -> str | None:

@@ -10,10 +10,10 @@ from typing import Any
 
 import torch
 
+from ..files.digest import content
 from ..host.progress import Progress
 from ..preprocessors.pose.follow import follow_person
 from ..preprocessors.pose.keypoints import Pose, from_openpose
-from ..training.cache import content
 from .conditions import CONDITIONS, read_fps
 from .folder import Prepared
 from .tools import Tools

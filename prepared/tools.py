@@ -6,6 +6,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+from ..files.digest import content
 from ..host import folders
 from ..host.memory import Managed, network_dtype
 from ..models.body.load import ANNY, load_body_model
@@ -16,7 +17,6 @@ from ..models.propainter.system import ProPainter
 from ..preprocessors.pose.dwpose import DWPose
 from ..preprocessors.product.object_depth import DepthNetwork, load_depth
 from ..preprocessors.segment.sam import SAM, load_sam
-from ..training.cache import content
 
 
 @dataclass(frozen=True)

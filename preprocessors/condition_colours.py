@@ -10,6 +10,7 @@ from collections.abc import Callable
 import torch
 import torch.nn.functional as F
 
+from ..media.frames import stepped
 from ..models.drawing.camera import Camera
 from ..models.drawing.mesh import vertex_normals, visible_surface
 
@@ -67,12 +68,10 @@ def depth_condition(
     how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
     colours = inferno(depth_levels(inverse_depth)).cpu().numpy()
     placed = torch.zeros(*mask.shape, 3, dtype=torch.uint8, device=mask.device)
-    for frame, picture in enumerate(colours):
+    for frame, picture in enumerate(stepped(colours, on_step)):
         visible = mask[frame] >= 0.5
         resized = torch.from_numpy(cv2.resize(picture, (width, height), interpolation=how))
         placed[frame][visible] = resized.to(mask.device)[visible]
-        if on_step is not None:
-            on_step(frame + 1, len(colours))
     return placed
 
 

@@ -12,7 +12,7 @@ from ..host.memory import Managed, compute_device, network_dtype, vae_dtype
 from ..host.progress import Progress
 from ..host.prompt import Prompt, UsageError
 from ..media.clip import read_clip
-from ..media.lanczos import resize_lanczos
+from ..media.frames import resize_lanczos
 from ..media.photo import mask_of, read_photo
 from ..models.anchorcrafter import encoders as svd
 from ..models.anchorcrafter.conditions import ProductTokens, anchor_condition

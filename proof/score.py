@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from ..media.box import box_of
 from ..metrics.masks import iou
 from ..models.avatar.render import render_body
 from ..models.body.anny import anny_body
@@ -180,9 +181,8 @@ def _levels(colours: np.ndarray) -> np.ndarray:
 def _box(mask: np.ndarray) -> Prompt:
     """Around the product on the first frame that shows it."""
     frame = int(np.flatnonzero(mask.any((1, 2)))[0])
-    rows, columns = (np.flatnonzero(mask[frame].any(axis)) for axis in (1, 0))
     height, width = mask.shape[1:]
-    box = (columns[0] - MARGIN, rows[0] - MARGIN, columns[-1] + 1 + MARGIN, rows[-1] + 1 + MARGIN)
+    box = np.array(box_of(mask[frame])) + (-MARGIN, -MARGIN, MARGIN, MARGIN)
     return Prompt(frame, box=tuple(float(side) for side in np.clip(box, 0, (width, height, width, height))))
 
 

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import torch
 
+from ..media.box import around
 from ..models.drawing.camera import Camera
 from ..preprocessors.product.views import VIEW_SIDE, fit_to_square
 from .label import Print, draw_print, paint_label
@@ -88,9 +89,8 @@ def _view(product: Product, degrees: float) -> np.ndarray:
     focal = VIEW_FILL * VIEW_SIDE * VIEW_DISTANCE
     picture = render([product.meshes(place)], Camera.centred(focal, VIEW_SIDE, VIEW_SIDE))
     shown = torch.from_numpy(picture.colour * (picture.object > 0)[..., None])
-    rows, columns = (np.flatnonzero(picture.object.any(axis)) for axis in (1, 0))
-    y, x = (slice(span[0], span[-1] + 1) for span in (rows, columns))
-    square, _ = fit_to_square(shown[y, x], torch.ones(shown[y, x].shape[:2]))
+    shown = shown[around(picture.object)]
+    square, _ = fit_to_square(shown, torch.ones(shown.shape[:2]))
     return square.round().clamp(0, 255).byte().numpy()
 
 

@@ -10,7 +10,7 @@ from functools import cached_property
 import numpy as np
 import torch
 
-from ..media.frames import each_frame
+from ..media.frames import stepped
 from ..models.body.motion import BodyMotion
 from ..models.drawing.camera import Camera
 from ..preprocessors.condition_colours import draw_hands, hand_condition, inferno
@@ -138,11 +138,10 @@ def make_scene(
     camera = motion.camera(size)
     vertices = person.vertices(motion.pose, motion.trans)
 
-    def draw(frame: int) -> Picture:
+    pictures = []
+    for frame in stepped(range(frames), on_step):
         things = [[Mesh(vertices[frame], person.faces, person.colours)]]
-        return render([*things, product.meshes(motion.product[frame])] if product else things, camera)
-
-    pictures = each_frame(range(frames), draw, on_step)
+        pictures.append(render([*things, product.meshes(motion.product[frame])] if product else things, camera))
     background = room.frames()
     keypoints = person.keypoints(motion.pose, motion.trans)
 

@@ -7,6 +7,7 @@ from functools import lru_cache
 
 import numpy as np
 import torch
+from torch.utils.data import default_collate
 
 from .settings import Settings
 
@@ -43,10 +44,6 @@ def batches(task, settings: Settings, step: int, rank: int, ranks: int) -> Itera
         for current in range(step, settings.steps):
             while len(coming) <= AHEAD and current + len(coming) < settings.steps:
                 coming.append(submit(current + len(coming)))
-            yield [_stack([sample.result() for sample in piece]) for piece in coming.popleft()]
+            yield [default_collate([sample.result() for sample in piece]) for piece in coming.popleft()]
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-def _stack(samples: list[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
-    return {name: torch.stack([sample[name] for sample in samples]) for name in samples[0]}

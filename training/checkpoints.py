@@ -5,8 +5,8 @@ import os
 import shutil
 from pathlib import Path
 
+from ..files.digest import content
 from ..files.whole import PART, remove
-from .cache import content
 
 LIST, PROGRESS, DAMAGED = "content.json", "progress.json", ".damaged"
 

@@ -1,40 +1,46 @@
 """What a training run is told: a YAML file and `--set name=value`, checked before anything starts."""
 
 import math
+import re
 from collections.abc import Sequence
-from dataclasses import MISSING, dataclass, fields, is_dataclass
+from dataclasses import fields, is_dataclass
+from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
-from types import UnionType
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_type_hints
+
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
 
 from ..files.bounded import MIB, RefusedError, brief, read_text, read_yaml
 
 T = TypeVar("T")
+# What makes a class of settings: it refuses what it does not know, other types, other ranges, and what is not finite.
+checked = partial(dataclass, frozen=True, config={"extra": "forbid", "allow_inf_nan": False})
+_UNKNOWN = "unexpected_keyword_argument", "invalid_key"  # pydantic's names of faults
+_WANTED = {"dataclass_type": "settings (name: value) are wanted", "tuple_type": "a list is wanted",
+           "path_type": "a path is wanted"}
+BelowOne = Annotated[float, Field(ge=0, lt=1)]
 
 
 class SettingsError(RefusedError):
     """A setting that cannot be; the message names it and says what is wanted."""
 
 
-@dataclass(frozen=True)
+@checked
 class Stage:
     """`steps` optimiser steps of `batch` samples, counted over all processes, of `frames` frames each.
 
     accumulate: in how many pieces a process works through its share of the batch, to save memory.
     """
 
-    steps: int
-    batch: int
-    frames: int = 1
-    accumulate: int = 1
-
-    def __post_init__(self):
-        for field in fields(self):
-            if getattr(self, field.name) < 1:
-                raise SettingsError(f"{field.name} of a stage is {getattr(self, field.name)}; 1 or more is wanted.")
+    steps: PositiveInt
+    batch: PositiveInt
+    frames: PositiveInt = 1
+    accumulate: PositiveInt = 1
 
 
-@dataclass(frozen=True)
+@checked
 class Settings:
     """How to train. The learning rate rises over `warmup` steps, then stays or falls to `final_learning_rate`.
 
@@ -44,38 +50,23 @@ class Settings:
     never; the same command goes on. workers: threads that make the coming batches.
     """
 
-    stages: tuple[Stage, ...]
-    seed: int = 0
-    learning_rate: float = 1e-4
-    final_learning_rate: float = 0.0
-    warmup: int = 0
+    stages: Annotated[tuple[Stage, ...], Field(min_length=1)]
+    seed: NonNegativeInt = 0
+    learning_rate: PositiveFloat = 1e-4
+    final_learning_rate: NonNegativeFloat = 0.0
+    warmup: NonNegativeInt = 0
     schedule: Literal["constant", "cosine"] = "constant"
-    betas: tuple[float, float] = (0.9, 0.999)
-    weight_decay: float = 1e-2
-    clip_norm: float = 1.0
-    ema: float = 0.0
+    betas: tuple[BelowOne, BelowOne] = (0.9, 0.999)
+    weight_decay: NonNegativeFloat = 1e-2
+    clip_norm: NonNegativeFloat = 1.0
+    ema: BelowOne = 0.0
     precision: Literal["fp32", "fp16", "bf16"] = "fp32"
-    save_every: int = 500
-    keep: int = 2
-    preview_every: int = 0
-    log_every: int = 20
-    minutes: float = 0.0
-    workers: int = 1
-
-    def __post_init__(self):
-        if not self.stages:
-            raise SettingsError("stages is empty; one with steps and batch is wanted.")
-        for name in ("save_every", "keep", "log_every", "workers"):
-            if getattr(self, name) < 1:
-                raise SettingsError(f"{name} is {getattr(self, name)}; 1 or more is wanted.")
-        for name in ("seed", "warmup", "preview_every", "weight_decay", "clip_norm", "minutes", "final_learning_rate"):
-            if getattr(self, name) < 0:
-                raise SettingsError(f"{name} is {getattr(self, name)}; 0 or more is wanted.")
-        if not self.learning_rate > 0:
-            raise SettingsError(f"learning_rate is {self.learning_rate}; more than 0 is wanted.")
-        for name, value in (("ema", self.ema), ("betas", self.betas[0]), ("betas", self.betas[1])):
-            if not 0 <= value < 1:
-                raise SettingsError(f"{name} is {value}; at least 0 and less than 1 is wanted.")
+    save_every: PositiveInt = 500
+    keep: PositiveInt = 2
+    preview_every: NonNegativeInt = 0
+    log_every: PositiveInt = 20
+    minutes: NonNegativeFloat = 0.0
+    workers: PositiveInt = 1
 
     @property
     def steps(self) -> int:
@@ -154,56 +145,38 @@ def _put(data: Any, names: list[str], value: Any, change: str) -> None:
 
 
 def fill(cls: type[T], data: Any, where: str = "") -> T:
-    """A dataclass from what YAML gives, every entry known and of its type. `where` it is stands before the names.
+    """A `checked` class from what YAML gives, every entry known, of its type and in its range.
 
-    Raises SettingsError, as may `cls` itself.
+    `where` it is stands before the names. Raises SettingsError.
     """
-    prefix = where and f"{where}."
-    if not isinstance(data, dict):
-        raise SettingsError(f"{where or 'The file'} is {data!r}; settings (name: value) are wanted.")
-    known = {field.name: field for field in fields(cls)}
-    unknown = [str(name) for name in data if name not in known]
-    if unknown:
-        raise SettingsError(f"There is no setting {prefix}{unknown[0]}; there are {', '.join(known)}.")
-    required = [n for n, f in known.items() if f.default is MISSING and f.default_factory is MISSING and n not in data]
-    if required:
-        raise SettingsError(f"{prefix}{required[0]} is missing.")
-    hints = get_type_hints(cls)
-    values = {name: _convert(hints[name], value, prefix + name) for name, value in data.items()}
     try:
-        return cls(**values)
-    except SettingsError:
-        raise
-    except ValueError as error:
-        raise SettingsError(f"{where}: {error}") from error
+        return TypeAdapter(cls).validate_python(data)
+    except ValidationError as error:
+        # A misspelt name first: what is missing may be what it means.
+        fault = min(error.errors(), key=lambda fault: fault["type"] not in _UNKNOWN)
+        raise SettingsError(_told(cls, fault, where)) from error
 
 
-def _convert(kind: Any, value: Any, name: str) -> Any:
-    origin, args = get_origin(kind), get_args(kind)
-    if origin in (Union, UnionType):
-        return None if value is None else _convert(next(a for a in args if a is not type(None)), value, name)
-    if is_dataclass(kind):
-        return fill(kind, value, name)
-    if origin is Literal:
-        if value in args:
-            return value
-        raise SettingsError(f"{name} is {value!r}; one of {', '.join(map(str, args))} is wanted.")
-    if origin is tuple:
-        if isinstance(value, list) and args[-1] is Ellipsis:
-            return tuple(_convert(args[0], item, f"{name}.{i}") for i, item in enumerate(value))
-        if isinstance(value, list) and len(value) == len(args):
-            return tuple(_convert(a, item, f"{name}.{i}") for i, (a, item) in enumerate(zip(args, value, strict=True)))
-        length = "" if args[-1] is Ellipsis else f" of {len(args)}"
-        raise SettingsError(f"{name} is {value!r}; a list{length} is wanted.")
-    if kind is float and isinstance(value, (int, float, str)) and not isinstance(value, bool):
-        try:
-            if math.isfinite(number := float(value)):  # YAML takes 1e-4 for text
-                return number
-        except (ValueError, OverflowError):
-            pass
-    elif kind is Path and isinstance(value, str):
-        return Path(value)
-    elif type(value) is kind:
-        return value
-    words = {int: "a whole number", float: "a number", bool: "true or false", str: "text", Path: "a path"}
-    raise SettingsError(f"{name} is {value!r}; {words[kind]} is wanted.")
+def _told(cls: type, fault: dict[str, Any], where: str) -> str:
+    """The sentence for one of pydantic's errors."""
+    place = [str(part) for part in (where, *fault["loc"]) if part != ""]
+    name, kind = ".".join(place) or "The file", fault["type"]
+    if kind in _UNKNOWN:
+        known = [field.name for field in fields(_section(cls, fault["loc"][:-1]))]
+        near = get_close_matches(place[-1], known, 1)
+        return f"There is no setting {name}; " + (f"is {near[0]} meant?" if near else f"there are {', '.join(known)}.")
+    if kind == "missing":
+        return f"{name} is missing."
+    if kind == "value_error":
+        return ": ".join([*[name] * bool(place), str(fault["ctx"]["error"])])
+    said = re.sub("^[A-Z][a-z]+ should", "it should", fault["msg"]).replace(" after validation", "")
+    return f"{name} is {fault['input']!r}; {_WANTED.get(kind, said)}."
+
+
+def _section(cls: type, loc: Sequence[str | int]) -> type:
+    """The class of settings at that place in `cls`."""
+    for name in loc:
+        if isinstance(name, str):
+            hint = get_type_hints(cls)[name]
+            cls = next(kind for kind in (hint, *get_args(hint)) if is_dataclass(kind))
+    return cls

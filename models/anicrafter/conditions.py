@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
+from ...media.box import box_of
 from ..avatar.render import STRETCH
 
 STRIDE = 4  # frames to a latent frame, after the first
@@ -210,15 +211,13 @@ def fit_reference(
 
 def _box(person: torch.Tensor, margin: float) -> tuple[int, int, int, int]:
     """Top, bottom, left, right; rounded as published, which does not count the last row and column of the person."""
-    spans = []
-    for axis in (1, 0):
-        inside = person.any(axis).nonzero()
-        if not len(inside):
-            raise ValueError("The mask of the character's photo is empty: nobody to show.")
-        first, last = int(inside[0]), int(inside[-1])
+    if not person.any():
+        raise ValueError("The mask of the character's photo is empty: nobody to show.")
+    (left, top, right, bottom), spans = box_of(person), []
+    for first, last, size in ((top, bottom - 1, person.shape[0]), (left, right - 1, person.shape[1])):
         length, middle = (last - first) * margin, (first + last) // 2
         start = max(0, int(middle - length // 2))
-        stop = int(min(person.shape[1 - axis], middle + length - length // 2))
+        stop = int(min(size, middle + length - length // 2))
         spans += [start, max(stop, start + 1)]
     return tuple(spans)
 

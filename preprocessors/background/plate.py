@@ -5,7 +5,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ...media.frames import each_frame
+from ...media.box import around
+from ...media.frames import stepped
 from .camera import Camera
 from .carry import Motion, between, carry, inside, pixels
 
@@ -31,7 +32,7 @@ def plate(frames: np.ndarray, masks: np.ndarray, on_step: Callable[[int, int], N
     """
     count = len(frames)
     if Camera(frames, masks).still:
-        both = each_frame(range(count), lambda t: _fill(frames, masks, t), on_step)
+        both = [_fill(frames, masks, t) for t in stepped(range(count), on_step)]
         filled, unseen = (np.stack(part) for part in zip(*both, strict=True))
         follow = _Still()
     else:
@@ -92,8 +93,7 @@ def _fill(frames: np.ndarray, masks: np.ndarray, t: int) -> tuple[np.ndarray, np
     result, unseen = frames[t].copy(), masks[t].copy()
     if not unseen.any():
         return result, unseen
-    rows, columns = (np.flatnonzero(masks[t].any(axis)) for axis in (1, 0))
-    here = tuple(slice(max(0, line[0] - MARGIN), line[-1] + 1 + MARGIN) for line in (rows, columns))
+    here = around(masks[t], MARGIN)
     frame, hole = frames[t][here], masks[t][here]
 
     def look(s: int) -> tuple[float, np.ndarray, np.ndarray] | None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from ...media.frames import each_frame, levels
+from ...media.frames import levels, stepped
 from ...models.loaded import Loaded
 from .hole import check_clip, paste, shrink, working_size
 from .plate import plate
@@ -44,7 +44,7 @@ def remove_person(
     size = working_size(*images.shape[1:3], scale) if filled is None else tuple(filled.shape[1:3])
     frames, holes = shrink(images, hole, size, dilation)
     if filled is not None:
-        filled = np.stack(each_frame(filled[: len(images), ..., :3], levels, on_step))
+        filled = np.stack([levels(frame) for frame in stepped(filled[: len(images), ..., :3], on_step)])
     elif painter is None:
         filled = plate(frames, holes, on_step)
     else:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from ...media.frames import each_frame, frame_ranges, resize
+from ...media.frames import frame_ranges, resize, stepped
 from ...models.body.layout import SIDES
 from ...models.drawing.camera import Camera
 from ...models.hmr.multihmr import intrinsics
@@ -156,7 +156,7 @@ def render_hands(
             meshes.drawn[side][frame] = ((shown >= first) & (shown < first + len(meshes.faces[side]))).any()
         return picture
 
-    render = torch.stack(each_frame(range(frames), draw, on_step))
+    render = torch.stack([draw(frame) for frame in stepped(range(frames), on_step)])
     for side, seen in meshes.drawn.items():
         if seen.any() and not seen.all():
             missing = frame_ranges(torch.nonzero(~seen)[:, 0].tolist())

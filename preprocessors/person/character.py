@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
+from ...media.box import box_of
 from ..plain_background import TOLERANCE, find_on_plain_background
 from ..pose.keypoints import VISIBLE, Pose
 from ..segment.body import AWAY, NEAR, SURE, draw_body
@@ -90,8 +91,8 @@ def prepare_character(
         others = [poses[0].person(i) for i in range(poses[0].people) if i != chosen]
         where, note = _cut_out(rgb, pose, others)
         notes += note
-    rows = where.any(1).nonzero()
-    tall = int(rows.max() - rows.min()) + 1
+    _, top, _, bottom = box_of(where)
+    tall = bottom - top
     if tall < MIN_PERSON:
         raise ValueError(f"The person is only {tall} pixels tall: take a larger photo (at least {MIN_PERSON}).")
     if from_behind(pose):
@@ -260,8 +261,8 @@ def _body(on_white: np.ndarray, where: np.ndarray) -> torch.Tensor:
     """The person with a tenth around it, made 5:3 by white at both sides or above, in LHM's size."""
     import cv2
 
-    (top, bottom), (left, right) = (_span(where.any(axis)) for axis in (1, 0))
-    crop = on_white[top:bottom, left:right]
+    left, top, right, bottom = box_of(where)
+    crop = on_white[_grown(top, bottom, where.shape[0]), _grown(left, right, where.shape[1])]
     height, width = crop.shape[:2]
     above, beside = max(0, round(width * ASPECT) - height), max(0, round(height / ASPECT) - width)
     crop = np.pad(crop, ((above, 0), (beside // 2, beside - beside // 2), (0, 0)), constant_values=1.0)
@@ -270,11 +271,10 @@ def _body(on_white: np.ndarray, where: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(cv2.resize(crop, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA))[None]
 
 
-def _span(seen: np.ndarray) -> tuple[int, int]:
-    """First and last+1 of a line that is seen, a tenth larger, within the photo."""
-    at = np.flatnonzero(seen)
-    middle, half = (at[0] + at[-1] + 1) / 2, (at[-1] + 1 - at[0]) * BODY_MARGIN / 2
-    return max(0, int(middle - half)), min(len(seen), int(np.ceil(middle + half)))
+def _grown(first: int, end: int, size: int) -> slice:
+    """A tenth larger, within the photo."""
+    middle, half = (first + end) / 2, (end - first) * BODY_MARGIN / 2
+    return slice(max(0, int(middle - half)), min(size, int(np.ceil(middle + half))))
 
 
 def _head(on_white: np.ndarray, pose: Pose) -> torch.Tensor:

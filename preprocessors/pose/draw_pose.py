@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from ...media.frames import each_frame
+from ...media.frames import stepped
 from .keypoints import VISIBLE, Pose
 
 SHORT_SIDE = 2160  # of the canvas that is drawn on before it is resized
@@ -46,7 +46,7 @@ def draw_poses(
     on_step: Callable[[int, int], None] | None = None,
 ) -> np.ndarray:
     """A clip of `draw_pose`, uint8 [F,height,width,3]."""
-    return np.stack(each_frame(poses, lambda pose: draw_pose(pose, width, height, antialias), on_step))
+    return np.stack([draw_pose(pose, width, height, antialias) for pose in stepped(poses, on_step)])
 
 
 def _draw_bodies(canvas: np.ndarray, bodies: np.ndarray) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from ...media.frames import each_frame, frame_ranges
+from ...media.frames import frame_ranges, stepped
 from .follow import follow_person
 from .keypoints import Pose
 
@@ -26,7 +26,8 @@ def extract_poses(
     empty, and a warning names it. Raises ValueError when no frame shows one.
     """
     height, width = images.shape[1:3]
-    found = each_frame(images, lambda image: detector((image[..., :3] * 255).round().byte().cpu().numpy()), on_step)
+    pictures = ((image[..., :3] * 255).round().byte().cpu().numpy() for image in stepped(images, on_step))
+    found = [detector(picture) for picture in pictures]
     seen = follow_person(found, person, None if click is None else (click[0] / width, click[1] / height))
     missing = [frame for frame, pose in enumerate(seen) if not pose.people]
     who = "person" if person == 0 or click is not None else f"person number {person + 1}"

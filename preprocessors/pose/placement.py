@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from ...media.frames import each_frame, resize
+from ...media.frames import resize, stepped
 from .keypoints import VISIBLE, Pose
 
 # Nose, neck, shoulders, legs, eyes and ears: what keeps its place while someone presents a product.
@@ -151,11 +151,9 @@ def place_video(
     outside = ~(row_inside[:, None] & column_inside)
     placed = frames.new_empty((len(frames), height, width, frames.shape[3]))
 
-    def place(i: int) -> None:
+    for i in stepped(range(len(frames)), on_step):
         placed[i] = resize(frames[i], width, height)[rows[:, None], columns]
         placed[i][outside] = 0
-
-    each_frame(range(len(frames)), place, on_step)
     return placed
 
 

@@ -7,7 +7,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from ...media.frames import each_frame, levels
+from ...media.box import around
+from ...media.frames import levels, stepped
 from .views import product_views
 
 THUMBNAIL = 16
@@ -44,7 +45,7 @@ def views_from_clip(
         raise ValueError("The mask shows the product in no frame: segment the product first.")
     if front >= 0 and front not in shown:
         raise ValueError(f"The mask does not show the product in frame {front}: choose another front frame.")
-    judged = each_frame(shown, lambda frame: _judge(frame, images[frame], mask[frame] >= 0.5), on_step)
+    judged = [_judge(frame, images[frame], mask[frame] >= 0.5) for frame in stepped(shown, on_step)]
     best = max(judged, key=lambda frame: frame.quality)
     middle = next((frame for frame in judged if frame.number == front), best)
     good = [frame for frame in judged if frame.quality >= GOOD * best.quality and frame is not middle]
@@ -68,8 +69,7 @@ def _judge(number: int, image: torch.Tensor, product: torch.Tensor) -> _Frame:
     sharpness = float(cv2.Laplacian(grey, cv2.CV_32F)[inner].std()) if inner.any() else 0.0
     cut_off = mask[0].any() or mask[-1].any() or mask[:, 0].any() or mask[:, -1].any()
     quality = float(np.sqrt(mask.sum())) * sharpness * (EDGE if cut_off else 1)
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    part = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+    part = around(mask)
     crop = torch.from_numpy(picture[part] * mask[part][..., None]).permute(2, 0, 1).float() / 255
     return _Frame(number, quality, F.adaptive_avg_pool2d(crop, THUMBNAIL))
 

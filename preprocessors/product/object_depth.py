@@ -7,7 +7,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from ...media.frames import each_frame, levels
+from ...media.frames import levels, stepped
 from ...models.checkpoint import CheckpointError
 from ...models.loaded import Loaded
 from ...models.normalise import IMAGENET
@@ -82,13 +82,10 @@ def object_depth(
         raise ValueError("The product is visible in no frame of the mask: segment the product first.")
     if network is None:
         return relief(visible, on_step)
-    steady = Steady()
-
-    def measure(frame: int) -> torch.Tensor:
-        return steady(network(levels(images[frame, ..., :3])), visible[frame]).half()
-
-    depth = torch.stack(each_frame(range(len(images)), measure, on_step))
-    return depth_condition(depth, visible)
+    steady, depth = Steady(), []
+    for frame in stepped(range(len(images)), on_step):
+        depth.append(steady(network(levels(images[frame, ..., :3])), visible[frame]).half())
+    return depth_condition(torch.stack(depth), visible)
 
 
 class Steady:
@@ -136,10 +133,10 @@ def relief(visible: torch.Tensor, on_step: Callable[[int, int], None] | None = N
     usual = areas[areas > 0].median()
     colours = torch.zeros(*visible.shape, 3, dtype=torch.uint8)
 
-    def dome(frame: int) -> None:
+    for frame in stepped(range(len(visible)), on_step):
         seen = visible[frame]
         if not seen.any():
-            return
+            continue
         points = np.ascontiguousarray(np.argwhere(seen.numpy())[:, ::-1], dtype=np.int32)
         hull = np.zeros(seen.shape, np.uint8)
         cv2.fillConvexPoly(hull, cv2.convexHull(points), 1)
@@ -147,6 +144,4 @@ def relief(visible: torch.Tensor, on_step: Callable[[int, int], None] | None = N
         height = RIM + DOME * np.sqrt(inward / inward.max()) + NEARER * float(torch.log(areas[frame] / usual))
         level = torch.from_numpy((255 * height.clip(0.2, 1)).astype(np.uint8))
         colours[frame][seen] = inferno(level[seen])
-
-    each_frame(range(len(visible)), dome, on_step)
     return colours

@@ -5,14 +5,15 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from ...media.frames import each_frame
+from ...media.box import box_of
+from ...media.frames import stepped
 
 LIMITS = 0.2, 5.0  # of a side's scale; beyond them the stand-in is no stand-in
 
 
 def proportions(masks: torch.Tensor) -> float:
     """Width over height of what masks [T, H, W] show, the middle one of all frames that show it."""
-    found = [_box(mask) for mask in masks >= 0.5 if mask.any()]
+    found = [box_of(mask) for mask in masks >= 0.5 if mask.any()]
     if not found:
         raise ValueError("The mask shows the product in no frame, so its proportions are unknown.")
     return float(np.median([(right - left) / (bottom - top) for left, top, right, bottom in found]))
@@ -47,10 +48,10 @@ def fit_stand_in(
     height, width = mask.shape[1:]
     fitted, shape = torch.zeros_like(condition), torch.zeros_like(mask)
 
-    def stretch(frame: int) -> None:
+    for frame in stepped(range(len(mask)), on_step):
         if not (mask[frame] >= 0.5).any():
-            return
-        left, top, right, bottom = _box(mask[frame] >= 0.5)
+            continue
+        left, top, right, bottom = box_of(mask[frame] >= 0.5)
         middle = np.array([(left + right) / 2, (top + bottom) / 2])
         factor = np.array([across, along])
         moved = middle + np.array(shift) * (right - left, bottom - top)
@@ -58,12 +59,4 @@ def fit_stand_in(
         for source, target in ((condition, fitted), (mask.to(condition.dtype), shape)):
             warped = cv2.warpAffine(source[frame].cpu().numpy(), way, (width, height), flags=cv2.INTER_NEAREST)
             target[frame] = torch.from_numpy(warped).to(target.dtype)
-
-    each_frame(range(len(mask)), stretch, on_step)
     return fitted, shape
-
-
-def _box(mask: torch.Tensor) -> tuple[int, int, int, int]:
-    """left, top, right, bottom of a bool [H, W] that is not empty."""
-    rows, columns = mask.any(1).nonzero(), mask.any(0).nonzero()
-    return int(columns.min()), int(rows.min()), int(columns.max()) + 1, int(rows.max()) + 1

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 
+from ...media.box import around
 from ...media.frames import resize
 from .silhouette import find_silhouette
 
@@ -109,9 +110,8 @@ def cut_out(image: torch.Tensor, mask: torch.Tensor | None, name: str) -> tuple[
         shown = image * mask[..., None]
 
     margin = max(2, round(CROP_MARGIN * max(mask.shape)))
-    rows, columns = ((mask > OPAQUE).any(dim).nonzero() for dim in (1, 0))
-    y, x = (slice(max(int(span.min()) - margin, 0), int(span.max()) + 1 + margin) for span in (rows, columns))
-    return shown[y, x], mask[y, x]
+    part = around(mask > OPAQUE, margin)
+    return shown[part], mask[part]
 
 
 def fit_to_square(image: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
+from ...media.box import box_of
 from .colour_model import View, hull_of, segment_by_colour, smooth, to_labels
 from .colours import colour_bins, histogram, share
 from .grabcut import CLOSE, FEWER, NEAR, carry, cut, large_pieces
@@ -147,11 +148,10 @@ def _gap(mask: np.ndarray, box: np.ndarray) -> float:
     """The widest gap between the mask and a side of the box, of the box's width or height."""
     if not mask.any():
         return 1.0
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    x0, y0, x1, y1 = box_of(mask)
     left, top, right, bottom = box
     wide, high = max(right - left, 1), max(bottom - top, 1)
-    return float(max((columns[0] - left) / wide, (right - columns[-1] - 1) / wide,
-                     (rows[0] - top) / high, (bottom - rows[-1] - 1) / high))
+    return float(max((x0 - left) / wide, (right - x1) / wide, (y0 - top) / high, (bottom - y1) / high))
 
 
 def _distance(points: Sequence[tuple[int, int]], shape: tuple[int, int]) -> np.ndarray:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from ...files.bounded import parse_json
+from ...media.box import box_of
 
 Point = tuple[float, float]
 Box = tuple[float, float, float, float]
@@ -71,8 +72,7 @@ def as_points(prompt: Prompt) -> Prompt:
     """A mask's prompt as a box around it and points well inside, for what finds outlines better than a rough mask."""
     import cv2
 
-    rows, columns = np.flatnonzero(prompt.mask.any(1)), np.flatnonzero(prompt.mask.any(0))
-    box = (float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1))
+    box = tuple(map(float, box_of(prompt.mask)))
     left, inside = np.pad(prompt.mask.astype(np.uint8), 1), []
     for _ in range(POINTS):
         depth = cv2.distanceTransform(left, cv2.DIST_L2, 5)

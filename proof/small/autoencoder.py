@@ -2,16 +2,17 @@
 
 from abc import ABC, abstractmethod
 from copy import deepcopy
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from torch import nn
 
 from ...models.checkpoint import assign
+from ...training.settings import checked
 from .pictures import Pictures
 from .principal import Anchor
 
@@ -19,9 +20,10 @@ START_CLIPS = 96  # that principal components are taken of
 LOG_VARIANCE = -10.0  # of the posterior: it hardly spreads
 DETAIL_SIDE = 9  # pixels, of the neighbourhood that detail is measured in
 FLAT = 0.02  # detail of a picture, in −1…1, below which it counts as flat
+Share = Annotated[float, Field(ge=0, le=1)]
 
 
-@dataclass(frozen=True, kw_only=True)
+@checked(kw_only=True)
 class AutoencoderSettings:
     """pictures: films and photos to learn, paths with `*` and `**`; held_out: others, for previews. long_side: pixels,
     larger ones are shrunk to it. side: of the squares that are learned, a multiple of 8. noise: added to the latents
@@ -35,20 +37,13 @@ class AutoencoderSettings:
     pictures: tuple[str, ...]
     held_out: tuple[str, ...] = ()
     long_side: int = 256
-    side: int = 128
+    side: Annotated[int, Field(ge=8, multiple_of=8)] = 128
     noise: float = 0.1
-    flat: float = 0.5
+    flat: Share = 0.5
     anchor: float = 0.05
     train: Literal["all", "decoder"] = "all"
-    cuts: float = 0.0
+    cuts: Share = 0.0
     weights: Path | None = None
-
-    def __post_init__(self):
-        if self.side < 8 or self.side % 8:
-            raise ValueError(f"side is {self.side}; a multiple of 8 is wanted.")
-        for name in ("flat", "cuts"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; 0 … 1 is wanted.")
 
 
 class AutoencoderTask(ABC):

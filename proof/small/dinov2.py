@@ -1,6 +1,5 @@
 """Training of a small DINOv2, which reads product photos."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -11,11 +10,12 @@ from torch import nn
 
 from ...models.anchorcrafter.encoders import DINOv2
 from ...models.normalise import IMAGENET
+from ...training.settings import checked
 from .image_encoder import EncoderSettings, EncoderTask, patches, psnr
 from .pictures import find, read
 
 
-@dataclass(frozen=True, kw_only=True)
+@checked(kw_only=True)
 class DinoSettings(EncoderSettings):
     """patch: pixels, a divisor of 518. grid: side of the small picture that each patch is told as, `whole` that of the
     whole view."""

@@ -4,7 +4,6 @@ Their answers are turned back into small pictures by one linear layer, which is 
 """
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -15,12 +14,13 @@ from torch import nn
 
 from ...models.anchorcrafter.conditions import clip_resize
 from ...models.normalise import CLIP
+from ...training.settings import checked
 from .pictures import Pictures
 
 WAN_CLIP = "wan_small_clip.pth"
 
 
-@dataclass(frozen=True, kw_only=True)
+@checked(kw_only=True)
 class EncoderSettings:
     """pictures: films and photos to learn, paths with `*` and `**`. width, layers: of the transformer."""
 
@@ -60,7 +60,7 @@ class EncoderTask(ABC):
         return {name: tensor.half() for name, tensor in kept.items()}
 
 
-@dataclass(frozen=True, kw_only=True)
+@checked(kw_only=True)
 class ClipSettings(EncoderSettings):
     """system: svd, whose projected embedding of `projection` numbers tells the whole picture, or wan, whose tokens
     before the last layer tell their patches. patch: pixels. grid: side of the small picture that the whole picture, or

@@ -1,6 +1,5 @@
 """Training of the small DWPose: its person detector and its whole-body network, on the synthetic scenes."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +20,7 @@ from ...preprocessors.pose.dwpose import (
     to_pose,
 )
 from ...preprocessors.pose.keypoints import VISIBLE
+from ...training.settings import checked
 from .pose_data import Frame, PoseScenes, vary
 from .pose_networks import DETECTOR_CELL, PersonDetector, WholeBodyPose, write_onnx
 
@@ -31,7 +31,7 @@ HIDDEN_WEIGHT = 0.3  # of the place of a keypoint that is not seen: hands are dr
 FACE_WEIGHT, HAND_WEIGHT, BODY_WEIGHT = 0.5, 1.0, 2.0  # of a keypoint's place: the face has half of all keypoints
 
 
-@dataclass(frozen=True)
+@checked
 class PoseSettings:
     """data: folder that keeps the rendered scenes, the same for both networks. scenes, frames: how many scenes, of how
     many frames each. widths: channels at a half, a quarter, … of the size looked at. blocks: per stage."""

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from ...files.whole import whole
+from ...media.box import box_of
 from ...preprocessors.pose.dwpose import BODY, FACE, LEFT_HAND, NECK, RIGHT_HAND
 from ...preprocessors.pose.keypoints import Pose
 
@@ -71,10 +72,7 @@ class PoseScenes:
 
 def _box(mask: np.ndarray) -> np.ndarray:
     """[4] around what is set of [H,W]; NaN if nothing is."""
-    if not mask.any():
-        return np.full(4, np.nan)
-    (top, bottom), (left, right) = (np.flatnonzero(mask.any(axis=axis))[[0, -1]] for axis in (1, 0))
-    return np.array([left, top, right + 1.0, bottom + 1.0])
+    return np.array(box_of(mask) if mask.any() else [np.nan] * 4, float)
 
 
 def keypoints_of(pose: Pose, width: int, height: int) -> np.ndarray:

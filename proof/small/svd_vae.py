@@ -1,12 +1,12 @@
 """A small VAE of Stable Video Diffusion's kind, for pictures: the layers over time stay idle."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import nn
 
 from ...models.anchorcrafter.encoders import SCALING_FACTOR, load_vae
+from ...training.settings import checked
 from . import principal
 from .autoencoder import AutoencoderSettings, AutoencoderTask, freeze, hardly_spread
 
@@ -16,14 +16,13 @@ FAINT = 3e-4
 EPSILON = 1e-6  # diffusers'
 
 
-@dataclass(frozen=True, kw_only=True)
+@checked(kw_only=True)
 class SvdVaeSettings(AutoencoderSettings):
     """widths: channels from whole to eighth size, multiples of 32, the first at least 64 and not like the second."""
 
     widths: tuple[int, ...] = (64, 32, 64, 96)
 
     def __post_init__(self):
-        super().__post_init__()
         widths = self.widths
         if len(widths) != 4 or any(width % 32 for width in widths) or widths[0] < 64 or widths[0] == widths[1]:
             raise ValueError(

@@ -1,13 +1,15 @@
 """A small VAE of Wan 2.1's kind, for clips."""
 
 import re
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import torch
+from pydantic import Field
 from torch import nn
 
 from ...models.anicrafter.encoders import MEAN, STD, load_vae
+from ...training.settings import checked
 from . import principal
 from .autoencoder import AutoencoderSettings, AutoencoderTask, hardly_spread
 
@@ -17,16 +19,11 @@ FILE = "wan_small_vae.safetensors"
 STEADY = 40.0
 
 
-@dataclass(frozen=True, kw_only=True)
+@checked(kw_only=True)
 class WanVaeSettings(AutoencoderSettings):
     """width: channels at whole size; twice that at half, four times at less."""
 
-    width: int = 16
-
-    def __post_init__(self):
-        super().__post_init__()
-        if self.width < 16 or self.width % 16:
-            raise ValueError(f"width is {self.width}; a multiple of 16 is wanted.")
+    width: Annotated[int, Field(ge=16, multiple_of=16)] = 16
 
 
 class WanVaeTask(AutoencoderTask):

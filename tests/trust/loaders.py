@@ -1,7 +1,6 @@
 """Every loader, with a small whole file of its own to be damaged."""
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 
 from trust.folders import FOLDERS, load_wan
@@ -162,9 +161,9 @@ def _settings(folder: Path) -> Path:
 
 
 def _load_settings(path: Path):
-    from crafters.training.settings import read_settings
+    from crafters.training.settings import checked, read_settings
 
-    @dataclass(frozen=True)
+    @checked
     class Task:
         data: Path
 

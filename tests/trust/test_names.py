@@ -134,28 +134,3 @@ def test_two_links_to_their_own_folder_do_not_hang_the_lists(home):
     assert folders.input_names({".pth"}) == ["deep/a.pth", "link/b.pth"]
     assert folders.output_folders("x") == ["link"]
     assert folders.folder_names("crafters") == []
-
-
-def test_a_checksum_is_no_part_of_a_path(monkeypatch):
-    """It names the partial file."""
-    from crafters.cli import download as module
-
-    etag = "../../../../" + "a" * 28
-    session = SimpleNamespace(head=lambda *_, **__: _Answer(etag))
-    with pytest.raises(module.DownloadError, match="states no size and checksum"):
-        asyncio.run(module._ask(session, SimpleNamespace(repo="a/b", file="c")))
-
-
-class _Answer:
-    status, url = 200, "http://127.0.0.1/"
-
-    def __init__(self, etag):
-        self.headers = {"ETag": f'"{etag}"', "Content-Length": "5"}
-
-    async def __aenter__(self):
-        return self
-
-    async def __aexit__(self, *_):
-        pass
-
-

@@ -5,12 +5,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from ...files.digest import digest
 from ...media.clip import READING
 from ...models.anchorcrafter.conditions import clip_resize, front_view
 from ...models.anchorcrafter.encoders import DINOv2, load_dinov2, load_image_encoder, load_vae
 from ...models.clip_vision import ClipVision
 from ...models.loaded import Loaded
-from ..cache import Cache, digest
+from ..cache import Cache
 from ..datasets.anchorcrafter import Clip, read_frames, read_person, read_photo, read_views
 
 VAE_FRAMES = 8  # encoded at once
@@ -55,8 +56,8 @@ class AnchorEncoders:
 
     def clip_moments(self, clip: Clip, frames: np.ndarray) -> torch.Tensor:
         """Of those frames of the film, [F, 8, h, w]."""
-        with self.cache.get(self._key("clip", clip.film), lambda: self._encode_film(clip)) as kept:
-            return torch.from_numpy(kept["moments"][frames]).float()
+        kept = self.cache.get(self._key("clip", clip.film), lambda: self._encode_film(clip))
+        return torch.from_numpy(kept["moments"][frames]).float()
 
     def _encode_film(self, clip: Clip) -> dict[str, np.ndarray]:
         starts = range(0, clip.frames, VAE_FRAMES)
@@ -70,8 +71,9 @@ class AnchorEncoders:
     def conditions(self, clip: Clip, frames: np.ndarray) -> torch.Tensor:
         """Pose, hand mesh and object depth of those frames: uint8 [F, 9, H, W]; kept on disk."""
         name = f"{self._key('clip', clip.pose)}-{self._key('clip', clip.hand)[:8]}{self._key('clip', clip.depth)[:8]}"
-        with self.cache.get(name, lambda: self._all_conditions(clip)) as kept:
-            return torch.from_numpy(np.stack([kept[f"{frame}"] for frame in frames]))
+        names = [f"{frame}" for frame in frames]
+        kept = self.cache.get(name, lambda: self._all_conditions(clip), names)
+        return torch.from_numpy(np.stack([kept[name] for name in names]))
 
     def _all_conditions(self, clip: Clip) -> dict[str, np.ndarray]:
         read = self.read_conditions(clip, np.arange(clip.frames)).numpy()
@@ -114,8 +116,7 @@ class AnchorEncoders:
         return read_views(clip.views)
 
     def _read(self, name: str, make) -> dict[str, torch.Tensor]:
-        with self.cache.get(name, make) as kept:
-            tensors = {key: torch.from_numpy(kept[key]) for key in kept.files}
+        tensors = {key: torch.from_numpy(array) for key, array in self.cache.get(name, make).items()}
         return {key: tensor if tensor.dtype == torch.uint8 else tensor.float() for key, tensor in tensors.items()}
 
     def _moments(self, pictures: list[np.ndarray]) -> np.ndarray:

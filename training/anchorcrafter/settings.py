@@ -1,13 +1,17 @@
 """What an AnchorCrafter training is told beside the loop's settings."""
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
 from ...models.anchorcrafter.system import AnchorConfig
+from ..settings import checked
+
+Side = Annotated[int, Field(ge=64, multiple_of=64)]
 
 
-@dataclass(frozen=True)
+@checked
 class AnchorSettings:
     """What to train, on what, and how the loss is drawn. The defaults are the published fine-tuning's.
 
@@ -23,9 +27,10 @@ class AnchorSettings:
     unet, pose_net, track_net, object_nets, dual_adapter) or regular expressions that parameter names begin with.
     region: of the HOI-region loss, product and hands (pretrain), product (finetune) or none; region_rate: its weight.
     noise_mean, noise_std: of ln σ. augmentation: mean and deviation of ln strength of the noise on both photos, none
-    for photos without noise. dropout: p of condition dropout. fps: as the network is told. ablate: what Table 1 of
-    the paper leaves out: dual_adapter (product tokens join the CLIP token in one cross-attention), view_fusion (the
-    front view stands for all three), hand_mesh (no hands, neither as condition nor in the region), hoi_loss.
+    for photos without noise. dropout: p of condition dropout, of which three parts of that size are drawn. fps: as the
+    network is told. ablate: what Table 1 of the paper leaves out: dual_adapter (product tokens join the CLIP token in
+    one cross-attention), view_fusion (the front view stands for all three), hand_mesh (no hands, neither as condition
+    nor in the region), hoi_loss.
     """
 
     data: Path
@@ -36,34 +41,26 @@ class AnchorSettings:
     cache_films: bool = True
     resident: bool = False
     vae_dtype: Literal["fp32", "fp16", "bf16"] = "fp32"
-    size: tuple[int, int] = (576, 1024)
-    stride: int = 2
+    size: tuple[Side, Side] = (576, 1024)
+    stride: PositiveInt = 2
     reference_frame: bool = False
     weights: Path | None = None
     model: AnchorConfig | None = None
     train: tuple[str, ...] = ("all",)
     region: Literal["pretrain", "finetune", "none"] = "finetune"
-    region_rate: float = 1.0
+    region_rate: PositiveFloat = 1.0
     noise_mean: float = 0.7
-    noise_std: float = 1.6
+    noise_std: NonNegativeFloat = 1.6
     augmentation: tuple[float, float] | None = (-3.0, 0.5)
-    dropout: float = 0.1
+    dropout: Annotated[float, Field(ge=0, le=1 / 3)] = 0.1
     fps: int = 7
     gradient_checkpointing: bool = False
     ablate: tuple[Literal["dual_adapter", "view_fusion", "hand_mesh", "hoi_loss"], ...] = ()
     export_dtype: Literal["fp32", "fp16", "bf16"] = "fp16"
-    preview_steps: int = 10
+    preview_steps: PositiveInt = 10
     preview_guidance: float = 1.5
 
     def __post_init__(self):
-        if any(side < 64 or side % 64 for side in self.size):
-            raise ValueError(f"size is {self.size[0]}×{self.size[1]}; multiples of 64 are wanted.")
-        if self.stride < 1 or self.preview_steps < 1:
-            raise ValueError("stride and preview_steps must be 1 or more.")
-        if not 0 <= self.dropout <= 1 / 3:
-            raise ValueError(f"dropout is {self.dropout}; it must be in 0…1/3, as three parts of that size are drawn.")
-        if self.noise_std < 0 or self.region_rate <= 0:
-            raise ValueError("noise_std must be 0 or more and region_rate above 0.")
         if self.resident and (not self.cache_films or self.augmentation is not None):
             raise ValueError("resident is for latents that are made once: set cache_films and augmentation: null.")
         if (self.weights is None) == (self.model is None):

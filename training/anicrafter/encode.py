@@ -6,12 +6,13 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from ...files.digest import digest
 from ...media.clip import READING
 from ...models.anicrafter.conditions import LATENT, STRIDE, Scene, clip_image
 from ...models.anicrafter.encoders import WanVAE, load_clip_vision, load_vae, normalise
 from ...models.clip_vision import ClipVision
 from ...models.loaded import Loaded
-from ..cache import Cache, digest
+from ..cache import Cache
 from ..datasets.anicrafter import Window
 
 
@@ -34,8 +35,8 @@ class WanEncoders:
         """float32: `latents` [16, f, h, w] of the film; `concat` [20, f, h, w], mask and latents of the blend; `clip`
         [257, D] of the still; `person` [1, f, h, w], see `person_share`."""
         name = digest(self.key, window.clip.content, f"{window.first} {window.frames}")
-        with self.cache.get(name, lambda: self.encode(window)) as kept:
-            return {key: torch.from_numpy(kept[key]).float() for key in kept.files}
+        kept = self.cache.get(name, lambda: self.encode(window))
+        return {key: torch.from_numpy(array).float() for key, array in kept.items()}
 
     @torch.no_grad()
     def encode(self, window: Window) -> dict[str, np.ndarray]:

@@ -5,12 +5,12 @@ network is shown, Wan's flow matching what it is asked: the noise minus the film
 shifts them.
 """
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
+from pydantic import Field, PositiveFloat, PositiveInt
 from torch import nn
 from torch.utils.checkpoint import checkpoint_sequential
 
@@ -24,6 +24,7 @@ from ...models.anicrafter.transformer import load_transformer
 from ...models.anicrafter.wan import added_tokens
 from ...models.checkpoint import DTYPES
 from ..datasets.anicrafter import Clip, find_clips, windows
+from ..settings import BelowOne, checked
 from .encode import WanEncoders
 from .preview import preview
 from .wan import Lora, WanSizes, new_transformer, released_lora
@@ -31,7 +32,7 @@ from .wan import Lora, WanSizes, new_transformer, released_lora
 PROMPT_FILE, BASE_FILE, ADAPTER_FILE = "anicrafter_prompt.safetensors", "wan.safetensors", "anicrafter.safetensors"
 
 
-@dataclass(frozen=True)
+@checked
 class AniCrafterSettings:
     """What to train on, and how the loss is drawn.
 
@@ -59,23 +60,19 @@ class AniCrafterSettings:
     model: WanSizes = WanSizes()
     dtype: Literal["fp32", "bf16"] = "bf16"
     anicrafter: tuple[Path, ...] = ()
-    train: tuple[Literal["adapters", "base"], ...] = ("adapters",)
-    rank: int = 128
-    dropout: float = 0.1
+    train: Annotated[tuple[Literal["adapters", "base"], ...], Field(min_length=1)] = ("adapters",)
+    rank: PositiveInt = 128
+    dropout: BelowOne = 0.1
     timesteps: Literal["logit_normal", "uniform"] = "logit_normal"
     mean: float = 0.0
     std: float = 1.0
-    shift: float = SHIFT
-    person_weight: float = 1.0
+    shift: PositiveFloat = SHIFT
+    person_weight: PositiveFloat = 1.0
     gradient_checkpointing: bool = False
     export_dtype: Literal["fp32", "fp16", "bf16", "fp8"] = "bf16"
-    preview_steps: int = 8
+    preview_steps: PositiveInt = 8
 
     def __post_init__(self):
-        if not self.train:
-            raise ValueError("train is empty; adapters, base or both are wanted.")
-        if not 0 <= self.dropout < 1 or self.rank < 1 or self.person_weight <= 0 or self.shift <= 0:
-            raise ValueError("dropout must be in 0…1; rank, person_weight and shift must be above 0.")
         if self.transformer and not self.prompt:
             raise ValueError("prompt is missing: the transformer knows the text encoder's (crafters cache-prompt).")
         if self.anicrafter and "adapters" not in self.train:

@@ -18,10 +18,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from ...files.digest import digest
 from ...media.clip import measure, read_clip, read_frames
 from ...media.photo import read_photo
 from ...models.anicrafter.conditions import GRID, STRIDE, Scene, assemble, fit_reference
-from ..cache import digest
 
 SOURCE, BLEND, MESH, MASK = VIDEOS = ("source_video.mp4", "blend_video.mp4", "smplx_video.mp4", "mask_video.mp4")
 REFERENCE = "reference.png"

@@ -1,13 +1,13 @@
 """LHM from its files, and a prepared photo made into an avatar by it."""
 
-import hashlib
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
+from ....files.digest import digest
 from ...checkpoint import CheckpointError, assign, read, size
 from ...loaded import Loaded
 from ...vit import ViTSize
@@ -42,7 +42,7 @@ class LHM:
     ) -> str:
         """What tells `reconstruct`'s answer to these from any other: weights and photo, whatever their files' names."""
         given = [tensor for tensor in (body, head, betas) if tensor is not None]
-        return content_of(given, self.content, head is None, betas is None, visible_ratio)
+        return digest(*given, self.content, f"{head is None} {betas is None} {visible_ratio}")
 
     @torch.no_grad()
     def reconstruct(
@@ -112,18 +112,8 @@ def load_lhm(
             "choose an avatar that this LHM made, or none."
         )
     body = load_sapiens(sapiens)
-    content = content_of([*_small(state), *_small(body.state_dict()), where], str(dtype))
+    content = digest(*_small(state), *_small(body.state_dict()), where, f"{dtype}")
     return LHM(wrap(body), wrap(head), wrap(network), rig, where, content)
-
-
-def content_of(tensors: Iterable[torch.Tensor], *words: object) -> str:
-    """What tells tensors and words from any others: a hexadecimal number of 32 digits."""
-    digest = hashlib.sha256(repr(words).encode())
-    for tensor in tensors:
-        tensor = tensor.detach().cpu().contiguous()
-        digest.update(f"{tensor.dtype}{[*tensor.shape]}".encode())
-        digest.update(tensor.flatten().view(torch.uint8).numpy())
-    return digest.hexdigest()[:32]
 
 
 def _small(state: dict[str, torch.Tensor]) -> list[torch.Tensor]:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from crafters.files.whole import if_possible, whole
+from crafters.media.clip import write_video
 from crafters.models.anicrafter.checkpoint import convert
 from crafters.models.anicrafter.prompt import keep_prompts, save_prompts
 from crafters.models.avatar.files import kept_avatar, load_avatar, save_avatar
@@ -53,7 +54,8 @@ WRITERS = {
     "motion": lambda path: save_motion(motion(), path),
     "prompt.safetensors": lambda path: save_prompts(path, *torch.ones(2, 1, 512, 64)),
     "converted.safetensors": converted,
-    "cached.npz": lambda path: Cache(path.parent).get(path.stem, lambda: {"a": np.arange(9999) % 977}).close(),
+    "film.mp4": lambda path: write_video(path, np.random.default_rng(0).integers(0, 255, (4, 64, 96, 3), np.uint8), 15),
+    "cached.npz": lambda path: Cache(path.parent).get(path.stem, lambda: {"a": np.arange(9999) % 977}),
 }
 
 

@@ -53,6 +53,13 @@ def test_names(models):
     assert folders.names("checkpoints", "diffusion_models", "vae") == ["b.safetensors", "c.ckpt", "deep/a.PTH"]
 
 
+def test_the_likeliest_file_is_offered_first(models):
+    for name in ("a.pth", "b-Anchor.pth", "c.onnx", "anchor.onnx"):
+        touch(models / "crafters" / name)
+    assert folders.likeliest_first("anchor", "crafters") == ["b-Anchor.pth", "a.pth"]
+    assert folders.likeliest_first("anchor", "crafters", suffixes={".onnx"}) == ["anchor.onnx", "c.onnx"]
+
+
 def test_path_understands_backslashes(models):
     wanted = touch(models / "checkpoints" / "deep" / "a.pth")
     assert folders.path("deep\\a.pth", "vae", "checkpoints") == wanted == folders.path("deep/a.pth", "checkpoints")

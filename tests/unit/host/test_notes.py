@@ -31,6 +31,7 @@ def test_warnings_stand_under_the_node_that_is_at_work_once_each(page):
     logger.info("nothing to see")
     page.node = "prompt", "8:2"
     logger.warning("Too short.")
+    logging.getLogger("of.others").warning("None of ours.")
     assert page.shown == {"7": "No person in frame 3.\nFrame 3 is dark.", "8:2": "Too short."}
 
 

@@ -1,11 +1,12 @@
 import pytest
 import torch
-from crafters.media.frames import each_frame, levels, resize
+from crafters.media.frames import levels, resize, stepped
 
 
-def test_each_frame_reports_and_can_be_cancelled():
+def test_a_loop_over_frames_reports_and_can_be_cancelled():
     steps = []
-    assert each_frame([1, 2, 3], lambda x: x * x, lambda *step: steps.append(step)) == [1, 4, 9]
+    for frame in stepped([1, 2, 3], lambda *step: steps.append(step)):
+        assert len(steps) == frame - 1  # when the frame is done, not before
     assert steps == [(1, 3), (2, 3), (3, 3)]
 
     def cancel(done, total):
@@ -14,7 +15,8 @@ def test_each_frame_reports_and_can_be_cancelled():
 
     seen = []
     with pytest.raises(KeyboardInterrupt):
-        each_frame([1, 2, 3], seen.append, cancel)
+        for frame in stepped([1, 2, 3], cancel):
+            seen.append(frame)
     assert seen == [1, 2]
 
 

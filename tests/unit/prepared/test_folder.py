@@ -6,8 +6,8 @@ import signal
 from pathlib import Path
 
 import pytest
+from crafters.files.digest import content
 from crafters.prepared.folder import LOCK, UNFINISHED, Prepared
-from crafters.training.cache import content
 
 FILE = "clips/a_b/words.txt"
 

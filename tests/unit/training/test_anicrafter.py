@@ -371,9 +371,9 @@ def test_preview_leaves_training_as_it_was(files, tmp_path):
 def test_settings_that_make_no_sense_are_refused(files):
     for wrong, said in (
         ({"prompt": None}, "prompt is missing"),
-        ({"train": ()}, "train is empty"),
+        ({"train": ()}, "(?s)train.*at least 1 item"),
         ({"train": ("base",), "anicrafter": (files / "a.safetensors",)}, "adapters are not trained"),
-        ({"dropout": 1.0}, "dropout must be"),
+        ({"dropout": 1.0}, "(?s)dropout.*less than 1"),
     ):
         with pytest.raises(ValueError, match=said):
             task(files, **wrong)

@@ -350,24 +350,31 @@ def test_settings_come_from_file_and_call(tmp_path):
     assert settings.betas == (0.9, 0.99) and task == Stage(7, 1, 3)
 
 
+ONE = "stages: [{steps: 1, batch: 1}]"
+
+
 @pytest.mark.parametrize(
     ("text", "changes", "words"),
     [
-        ("stages: [{steps: 1, batch: 1}]\nspeed: 3", [], "There is no setting speed; there are stages, seed"),
-        ("stages: [{steps: 1, batch: 1, frame: 2}]", [], "There is no setting stages.0.frame; there are steps"),
+        (f"{ONE}\nsead: 3", [], "There is no setting sead; is seed meant?"),
+        ("stages: [{steps: 1, batch: 1, frame: 2}]", [], "There is no setting stages.0.frame; is frames meant?"),
+        (f"{ONE}\nx: 3", [], "There is no setting x; there are stages, seed"),
+        (f"{ONE}\n3: 3", [], "There is no setting 3; there are stages, seed"),
+        ("stages: [{step: 1, batch: 1}]", [], "There is no setting stages.0.step; is steps meant?"),
         ("seed: 1", [], "stages is missing"),
-        ("stages: []", [], "stages is empty"),
+        ("stages: []", [], "stages is []; it should have at least 1 item, not 0."),
         ("stages: 5", [], "stages is 5; a list is wanted"),
-        ("stages: [{steps: 0, batch: 1}]", [], "steps of a stage is 0; 1 or more"),
+        ("stages: [{steps: 0, batch: 1}]", [], "stages.0.steps is 0; it should be greater than 0."),
         ("stages: [{steps: 1}]", [], "stages.0.batch is missing"),
-        ("stages: [{steps: 1, batch: 1}]\nseed: one", [], "seed is 'one'; a whole number is wanted"),
-        ("stages: [{steps: 1, batch: 1}]\nema: 1.0", [], "ema is 1.0; at least 0 and less than 1"),
-        ("stages: [{steps: 1, batch: 1}]\nprecision: fp8", [], "precision is 'fp8'; one of fp32, fp16, bf16"),
-        ("stages: [{steps: 1, batch: 1}]\nlearning_rate: fast", [], "learning_rate is 'fast'; a number is wanted"),
-        ("stages: [{steps: 1, batch: 1}]", ["seed"], "--set 'seed' is not NAME=VALUE"),
-        ("stages: [{steps: 1, batch: 1}]", ["stages.3.steps=2"], "there is no such place"),
+        (f"{ONE}\nseed: one", [], "seed is 'one'; it should be a valid integer"),
+        (f"{ONE}\nema: 1.0", [], "ema is 1.0; it should be less than 1."),
+        (f"{ONE}\nprecision: fp8", [], "precision is 'fp8'; it should be 'fp32', 'fp16' or 'bf16'."),
+        (f"{ONE}\nlearning_rate: fast", [], "learning_rate is 'fast'; it should be a valid number"),
+        (ONE, ["seed"], "--set 'seed' is not NAME=VALUE"),
+        (ONE, ["stages.3.steps=2"], "there is no such place"),
         ("stages: [", [], "is not YAML"),
-        ("stages: [{steps: 1, batch: 1}]\ntask: {steps: 1, batch: 1, speed: 2}", [], "There is no setting task.speed"),
+        (f"{ONE}\ntask: 5", [], "task is 5; settings (name: value) are wanted."),
+        (f"{ONE}\ntask: {{steps: 1, batch: 1, speed: 2}}", [], "There is no setting task.speed"),
     ],
 )
 def test_settings_that_cannot_be(tmp_path, text, changes, words):
