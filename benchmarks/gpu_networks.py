@@ -21,8 +21,8 @@ from crafters.models.anicrafter.wan import WanCondition, denoise, initial_noise
 from crafters.models.checkpoint import DTYPES
 from embedders import measure as measure_embedders
 from full_size import CLIP_VIT_H, DINOV2_LARGE, SVD_VAE
-from stand_ins import small_models
-from stand_ins.small_wan import TARGETS
+from helpers import small_models
+from helpers.small_wan import TARGETS
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 BF16, FP16 = torch.bfloat16, torch.float16

@@ -20,7 +20,7 @@ from crafters.models.drawing.rasterize import Camera, rasterize
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent / "tests"))
-from plain_rasterize import plain_rasterize  # noqa: E402
+from helpers.plain_rasterize import plain_rasterize  # noqa: E402
 
 RESULTS = HERE / "RESULTS.md"
 SIZES = (640, 360), (1280, 720), (3840, 2160)

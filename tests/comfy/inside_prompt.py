@@ -16,8 +16,8 @@ from crafters.host import folders  # noqa: E402
 from crafters.models.anicrafter import prompt  # noqa: E402
 from crafters.models.loaded import Loaded  # noqa: E402
 from crafters.nodes.anicrafter import CraftersAniCrafterPrompt  # noqa: E402
+from helpers.small_wan import random_state  # noqa: E402
 from safetensors.torch import save_file  # noqa: E402
-from stand_ins.small_wan import random_state  # noqa: E402
 
 import nodes  # noqa: E402
 

@@ -1,7 +1,6 @@
 """The shipped AnchorCrafter and MimicMotion graphs, run in a real ComfyUI on small networks to a video."""
 
 import asyncio
-import json
 import threading
 from io import BytesIO
 from pathlib import Path
@@ -10,28 +9,33 @@ import av
 import numpy as np
 import pytest
 from crafters.cli.client import ComfyClient, ComfyError, InterruptError, output_files
+from crafters.host.prompt import read_prompt
+from crafters.proof.demo import WEIGHTS, fill
 from crafters.proof.embedded import run_embedded
 from PIL import Image
-from stand_ins.fill import fill
 
 pytestmark = pytest.mark.comfy
 ROOT = Path(__file__).parents[2]
+FRAMES = 4
 
 
 @pytest.fixture(scope="module")
-def demo(comfy, tiny_models):
-    """A function from a workflow's name to its prompt on the drawn scene and the small networks.
+def demo(comfy, presenter, mimicmotion):
+    """A function from a workflow's name to its prompt on the demo's scene and small networks.
 
     `local`: files are named by their paths here, as `run_embedded` wants them, not by their names on the server.
     """
-    scene = {path.stem: path for path in (comfy.base / "input").iterdir() if path.is_file()}
 
     def prompt(workflow="AnchorCrafter", local=False):
-        shipped = json.loads((ROOT / "workflows" / "api" / f"{workflow}.json").read_text())
-        names = tiny_models
+        shipped = read_prompt(ROOT / "workflows" / "api" / f"{workflow}.json")
+        files = {title: path if local else path.relative_to(comfy.base / "input") for title, path in presenter.items()}
+        filled, _ = fill(shipped, files)
+        for node in filled.values():
+            if node["class_type"] == "CraftersClipFrames":
+                node["inputs"]["frames"] = FRAMES
+        filled[node_of(filled, "CraftersAnchorSampler")]["inputs"].update(steps=4, window=FRAMES, overlap=2)
         if workflow != "AnchorCrafter":
-            names = {**names, "anchorcrafter": names["mimicmotion"]}
-        filled, _ = fill(shipped, scene if local else {use: path.name for use, path in scene.items()}, names)
+            filled[node_of(filled, "CraftersLoadAnchorCrafter")]["inputs"]["checkpoint"] = mimicmotion
         return filled
 
     return prompt
@@ -63,7 +67,7 @@ def test_workflow_makes_a_video(comfy, demo, workflow):
     outputs = comfy.run(prompt)
     (video,) = (file for file in output_files(outputs) if file["filename"].endswith(".mp4"))
     frames = frames_of(comfy.output_path(video))
-    assert frames.shape == (6, 320, 192, 3)
+    assert frames.shape == (FRAMES, 320, 192, 3)
     assert frames.std() > 5 and not np.array_equal(frames[0], frames[-1])
     assert comfy.complaints() == said
 
@@ -74,7 +78,7 @@ def test_embedded_road_makes_the_same_frames(comfy, demo):
     filled["save"] = {"class_type": "SaveImage", "inputs": {"images": [decode, 0], "filename_prefix": "frames"}}
     saved = comfy.run(filled)["save"]["images"]
     hosted = np.stack([np.array(Image.open(comfy.output_path(file))) for file in saved])
-    embedded = (run_embedded(demo(local=True), comfy.base / "models") * 255).numpy()
+    embedded = (run_embedded(demo(local=True), WEIGHTS) * 255).numpy()
     assert hosted.shape == embedded.shape
     assert np.abs(hosted - embedded).max() <= 1.01  # SaveImage truncates
 

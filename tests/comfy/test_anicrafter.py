@@ -1,8 +1,6 @@
 """The shipped AniCrafter graphs, run in a real ComfyUI on small networks to a video."""
 
 import asyncio
-import json
-import shutil
 import threading
 from io import BytesIO
 from pathlib import Path
@@ -12,12 +10,14 @@ import numpy as np
 import pytest
 import torch
 from crafters.cli.client import ComfyClient, ComfyError, InterruptError, output_files
+from crafters.host.prompt import read_prompt
 from crafters.media.clip import write_video
 from crafters.models.body.motion_files import save_motion
+from crafters.proof.demo import SMALL, fill
+from helpers.made_up import waving, write_moving
+from helpers.smplx_file import write_smplx
 from PIL import Image
 from safetensors.torch import save_file
-from stand_ins.fill import fill_anicrafter
-from stand_ins.performance import make_performance, waving
 
 pytestmark = pytest.mark.comfy
 ROOT = Path(__file__).parents[2]
@@ -25,19 +25,27 @@ WORKFLOWS = ["AniCrafter", "AniCrafter long video", "AniCrafter self-contained"]
 
 
 @pytest.fixture(scope="module")
-def actor(comfy, tiny_models):
-    """A function from a workflow's name, a number of frames and a size to its prompt on the made-up actor."""
+def actor(comfy):
+    """A function from a workflow's name, a number of frames and a size to its prompt on a made-up person."""
     made = {}
 
     def prompt(workflow="AniCrafter", frames=8, width=160, height=96):
         name = f"actor{frames}-{width}x{height}"
         if name not in made:
-            made[name] = make_performance(comfy.base / "input" / name, comfy.base / "models", frames, width, height)
-        local = {use: path if use == "body" else Path(name) / path.name for use, path in made[name].items()}
-        shipped = json.loads((ROOT / "workflows" / "api" / f"{workflow}.json").read_text())
-        filled = fill_anicrafter(shipped, local, tiny_models)[0]
-        for kind in ("CraftersRenderAvatar", "CraftersRenderBodyMesh"):
-            filled[find(filled, kind)]["inputs"].update(width=width, height=height)
+            made[name] = write_moving(comfy.base / "input" / name, frames, width, height)
+        shipped = read_prompt(ROOT / "workflows" / "api" / f"{workflow}.json")
+        filled, _ = fill(shipped, {title: Path(name) / path.name for title, path in made[name].items()})
+        changes = {
+            "CraftersRenderAvatar": {"width": width, "height": height},
+            "CraftersRenderBodyMesh": {"width": width, "height": height},
+            "WanContextWindowsManual": {"context_length": 17, "context_overlap": 5},
+            "KSampler": {"steps": 3},
+            # The demo has no self-contained sampler.
+            "CraftersLoadWan": {"transformer": SMALL["UNETLoader"]["unet_name"]},
+            "CraftersAniCrafterSampler": {"steps": 3, "cfg": 1.0},
+        }
+        for node in filled.values():
+            node["inputs"].update(changes.get(node["class_type"], {}))
         return filled
 
     return prompt
@@ -99,10 +107,9 @@ def test_own_sampler_makes_long_videos_in_windows(comfy, actor):
 def test_nodes_show_what_they_made(comfy, actor):
     """Pictures of the result under the nodes, and of every frame while they work."""
     prompt = actor(frames=12)
-    body = prompt[find(prompt, "CraftersLoadBodyModel")]["inputs"]
-    known = comfy.base / "models" / "crafters" / body["body"]
-    shown = shutil.copy(known, known.with_stem("shown"))  # of its own, so that no other test has filled the cache
-    body["body"] = body["body"].replace(known.name, Path(shown).name)
+    # Of its own, so that no other test has filled the cache.
+    write_smplx(comfy.base / "models" / "crafters" / "smplx")
+    prompt[find(prompt, "CraftersLoadBodyModel")]["inputs"]["body"] = "smplx/SMPLX_NEUTRAL.npz"
     edit_motion(prompt, turn=20.0)
     avatar, motion = find(prompt, "CraftersLoadAvatar"), find(prompt, "CraftersLoadMotion")
     inputs = {"avatar": [avatar, 0], "filename_prefix": "shown/avatar", "format": "ply"}
@@ -174,7 +181,7 @@ def test_apply_and_loras_before_and_after(comfy, actor):
     apply, sampler = find(plain, "CraftersAniCrafterApply"), find(plain, "KSampler")
     lora = {
         f"diffusion_model.blocks.0.ffn.0.lora_{side}.weight": torch.randn(*shape, generator=torch.manual_seed(1))
-        for side, shape in (("A", (4, 256)), ("B", (256, 4)))
+        for side, shape in (("A", (4, 256)), ("B", (512, 4)))
     }
     folder = comfy.base / "models" / "loras"
     folder.mkdir(exist_ok=True)
@@ -208,7 +215,7 @@ def test_apply_and_loras_before_and_after(comfy, actor):
         ("CraftersRenderAvatar", "height", 320, "would stretch this motion"),
         ("LoadVideo", "file", "upright.mp4", "The background is 96×160"),
         ("CraftersClipFrames", "frames", 5, "The avatar has 8 frames, but the background 5"),
-        ("CraftersLoadAniCrafter", "weights", "anchorcrafter-small.pth", "holds nothing of AniCrafter"),
+        ("CraftersLoadAniCrafter", "weights", "anchorcrafter_small.safetensors", "holds nothing of AniCrafter"),
         ("CraftersLoadBodyModel", "body", "missing.npz", "not in list"),
         ("CraftersAniCrafterPrompt", "file", "absent.safetensors", "connect the text encoder once"),
         ("UNETLoader", "unet_name", "t2v.safetensors", "not T2V"),
@@ -216,7 +223,7 @@ def test_apply_and_loras_before_and_after(comfy, actor):
 )
 def test_user_mistakes_get_a_sentence(comfy, actor, kind, key, value, sentence):
     if value == "t2v.safetensors":
-        from stand_ins.small_wan import random_state, wan_shapes
+        from helpers.small_wan import random_state, wan_shapes
 
         state = {name: x for name, x in random_state(wan_shapes(channels=16)).items()
                  if not name.startswith("img_emb") and "_img" not in name}
@@ -253,7 +260,7 @@ def test_a_person_out_of_sight(comfy, actor):
 
 def test_an_empty_mask_of_the_character(comfy, actor):
     prompt = actor()
-    mask = {"class_type": "SolidMask", "inputs": {"value": 0.0, "width": 384, "height": 640}}
+    mask = {"class_type": "SolidMask", "inputs": {"value": 0.0, "width": 160, "height": 256}}
     prompt["mask"], scene = mask, prompt[find(prompt, "CraftersComposeScene")]
     scene["inputs"] |= {"character_mask": ["mask", 0], "mask_shows": "person"}
     with pytest.raises(ComfyError, match="mask of the character's photo is empty"):
@@ -262,16 +269,16 @@ def test_an_empty_mask_of_the_character(comfy, actor):
 
 def test_a_rig_of_another_avatar(comfy, actor):
     prompt = actor()
-    other = make_performance(comfy.base / "input" / "other", comfy.base / "models", 4, gaussians=500)
+    write_moving(comfy.base / "input" / "other", 4, gaussians=500)
     load = prompt[find(prompt, "CraftersLoadAvatar")]
-    prompt["other"] = {**load, "inputs": {**load["inputs"], "avatar": f"other/{other['avatar'].name}"}}
+    prompt["other"] = {**load, "inputs": {**load["inputs"], "avatar": "other/character_gaussian.pth"}}
     prompt[find(prompt, "CraftersRigAvatar")]["inputs"]["avatar"] = ["other", 0]
     with pytest.raises(ComfyError, match="avatar has 4000 gaussians, but the rig is for 500"):
         comfy.run(prompt)
 
 
 def test_a_lora_with_unknown_keys(comfy, actor):
-    from stand_ins.small_wan import anicrafter_shapes, random_state
+    from helpers.small_wan import anicrafter_shapes, random_state
 
     state = random_state(anicrafter_shapes())
     state["pipe.dit.blocks.0.self_attn.rope.lora_A.default.weight"] = torch.zeros(4, 256)

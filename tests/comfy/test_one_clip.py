@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from comfy_harness import ROOT, Comfy
 from crafters.cli import main
 from crafters.cli.client import ComfyClient, InterruptError, output_files
 from crafters.cli.server import ComfyServer
@@ -19,6 +18,7 @@ from crafters.host.prompt import read_prompt
 from crafters.media.clip import read_clip
 from crafters.prepared.folder import CONDITIONS, Prepared
 from crafters.proof.demo import LANDSCAPE, PORTRAIT, WEIGHTS, moving, presenting
+from helpers.comfy_harness import ROOT, Comfy
 
 pytestmark = [pytest.mark.comfy, pytest.mark.slow]
 

@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from comfy_harness import ROOT, Comfy
 from crafters.cli.client import ComfyClient, ComfyError, output_files
 from crafters.cli.server import ComfyServer
 from crafters.media.clip import read_clip
 from crafters.models.avatar.lhm.convert import convert_sapiens
 from crafters.models.body.anny import anny_body
 from crafters.proof.demo import FRAMES, LANDSCAPE, WEIGHTS, moving
-from lhm_files import write_lhm, write_torchscript
+from helpers.comfy_harness import ROOT, Comfy
+from helpers.lhm_files import write_lhm, write_torchscript
 from PIL import Image
 
 pytestmark = [

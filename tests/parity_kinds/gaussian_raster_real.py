@@ -5,6 +5,7 @@ import hashlib
 import torch
 from crafters.models.avatar.gaussians import load_avatar
 from crafters.models.drawing.rasterize import composite, project, rasterize
+from helpers.real_data import real_file
 from parity_kinds.gaussian_raster import (
     camera_of,
     compare,
@@ -12,7 +13,6 @@ from parity_kinds.gaussian_raster import (
     compare_contributors,
     compare_float64,
 )
-from real_data import real_file
 
 FP32_ONLY = "Gaussians are drawn in float32 at least."
 

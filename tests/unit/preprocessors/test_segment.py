@@ -14,8 +14,8 @@ from crafters.preprocessors.segment.clean import clean_masks
 from crafters.preprocessors.segment.flow import FlowTracker
 from crafters.preprocessors.segment.prompts import Prompt, check_prompts, read_box, read_points
 from crafters.preprocessors.segment.video import segment_video
-from poses import standing
-from real_data import real_file
+from helpers.poses import standing
+from helpers.real_data import real_file
 
 HEIGHT, WIDTH = 96, 128
 

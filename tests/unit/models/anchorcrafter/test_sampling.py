@@ -8,7 +8,7 @@ import pytest
 import torch
 from crafters.models.anchorcrafter.sampling import decode, initial_noise, sample, unscale
 from crafters.models.loaded import Loaded
-from plain_anchor import FEW_VIEW_TOKENS, condition_of, plain_sample, random_clip, small_mimic, small_system
+from helpers.plain_anchor import FEW_VIEW_TOKENS, condition_of, plain_sample, random_clip, small_mimic, small_system
 
 STEPS, GUIDANCE, WINDOW = 3, (2.0, 4.0), 3
 

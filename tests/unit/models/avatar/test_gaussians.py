@@ -8,7 +8,7 @@ import torch
 from crafters.models.avatar.gaussians import NAMES, SHAPES, Avatar, load_avatar, save_avatar
 from crafters.models.avatar.ply import PROPERTIES
 from crafters.models.checkpoint import CheckpointError
-from real_data import real_file
+from helpers.real_data import real_file
 
 
 def avatar(count=50, seed=0):

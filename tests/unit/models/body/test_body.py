@@ -3,12 +3,12 @@ import pytest
 import torch
 from crafters.models.avatar.rig import move
 from crafters.models.body.body import BodyModelError, load_body_model
-from stand_ins.synthetic_body import FACES, VERTICES, synthetic_body, write_synthetic_body
+from helpers.smplx_file import smplx_arrays, write_smplx
 
 
 @pytest.fixture(scope="module")
 def path(tmp_path_factory):
-    return write_synthetic_body(tmp_path_factory.mktemp("models") / "smplx")
+    return write_smplx(tmp_path_factory.mktemp("models") / "smplx")
 
 
 @pytest.fixture(scope="module")
@@ -59,29 +59,6 @@ def test_chunks_of_frames_change_nothing(body, monkeypatch):
     torch.testing.assert_close(body.vertices(*motion), whole, rtol=0, atol=1e-6)
 
 
-def test_synthetic_body_has_the_layout_and_is_a_person(body):
-    arrays = synthetic_body()
-    assert arrays["v_template"].shape == (VERTICES, 3) and arrays["f"].shape == (FACES, 3)
-    assert (arrays["weights"] >= 0).all()
-    np.testing.assert_allclose(arrays["weights"].sum(1), 1)
-    assert set(np.unique(arrays["f"])) == set(range(VERTICES))
-    assert (arrays["weights"].max(axis=0) > 0.5).all()  # every joint has vertices of its own
-    size = np.ptp(arrays["v_template"], axis=0)
-    assert 1.6 < size[1] < 1.9 and 1.6 < size[0] < 1.9  # as tall as its arms are wide
-    joints = body.skeleton.joints
-    mirrored = joints[[0, 2, 1]] * torch.tensor([-1.0, 1, 1])
-    torch.testing.assert_close(joints[:3], mirrored, rtol=0, atol=1e-5)
-    assert joints[15, 1] > joints[0, 1] > joints[4, 1] > joints[7, 1]
-    assert joints[20, 0] > joints[18, 0] > joints[16, 0] > 0  # left is +x
-
-
-def test_faces_point_outwards():
-    arrays = synthetic_body()
-    corners = arrays["v_template"][arrays["f"].astype(int)]
-    volume = np.einsum("fi,fi->", corners[:, 0], np.cross(corners[:, 1], corners[:, 2])) / 6
-    assert 0.04 < volume < 0.1  # m³: a slim person, and no part inside out
-
-
 def test_a_missing_model_says_where_it_is_and_where_it_goes(tmp_path):
     with pytest.raises(BodyModelError, match=r"register at https://smpl-x.is.tue.mpg.de.*models/crafters/smplx"):
         load_body_model(tmp_path / "SMPLX_NEUTRAL.npz")
@@ -89,7 +66,9 @@ def test_a_missing_model_says_where_it_is_and_where_it_goes(tmp_path):
 
 def small_body(vertices=300):
     """The model's arrays for its first vertices only."""
-    arrays = {name: array[:vertices] if len(array) == VERTICES else array for name, array in synthetic_body().items()}
+    arrays = smplx_arrays()
+    count = len(arrays["v_template"])
+    arrays = {name: array[:vertices] if len(array) == count else array for name, array in arrays.items()}
     arrays["f"] = arrays["f"][(arrays["f"] < vertices).all(axis=1)]
     arrays["J_regressor"] = arrays["J_regressor"][:, :vertices]
     return arrays

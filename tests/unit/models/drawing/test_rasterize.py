@@ -6,7 +6,7 @@ import pytest
 import torch
 from crafters.models.drawing import rasterize as module
 from crafters.models.drawing.rasterize import Camera, composite, project, rasterize, rasterize_frames
-from plain_rasterize import plain_rasterize
+from helpers.plain_rasterize import plain_rasterize
 
 CAMERAS = [
     Camera((70, 70), (32, 24), (64, 48)),

@@ -14,8 +14,8 @@ from crafters.models.hmr.files import part, read_released
 from crafters.models.hmr.hamer import HaMeR, load_hamer
 from crafters.models.hmr.mano import load_mano
 from crafters.models.hmr.multihmr import MultiHMR
-from mano_file import write_mano
-from parity_case import named_weight
+from helpers.mano_file import write_mano
+from helpers.parity_case import named_weight
 
 
 def decoder(prefix, layers, token, context, inner):

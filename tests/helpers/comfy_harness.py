@@ -14,7 +14,7 @@ from pathlib import Path
 from crafters.cli.client import ComfyClient, OnProgress
 from crafters.cli.server import ComfyServer
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @dataclass(frozen=True)
@@ -61,10 +61,15 @@ class Comfy:
 
 
 @contextmanager
-def start_comfy(comfy_dir: Path, base: Path, pack: str = "crafters") -> Iterator[Comfy]:
-    """ComfyUI with the base directory `base` and the pack, under the folder name `pack`, as its only custom nodes."""
+def start_comfy(
+    comfy_dir: Path, base: Path, pack: str = "crafters", models: Path | None = None
+) -> Iterator[Comfy]:
+    """ComfyUI with the base directory `base` and the pack, under the folder name `pack`, as its only custom nodes.
+
+    models: a folder of them beside the base directory's own.
+    """
     (base / "custom_nodes").mkdir(parents=True)
     os.symlink(ROOT, base / "custom_nodes" / pack, target_is_directory=True)
     # Previews are off unless a user asks for them.
-    with ComfyServer(comfy_dir, base_directory=base, extra_args=["--preview-method", "latent2rgb"]) as server:
+    with ComfyServer(comfy_dir, base, ["--preview-method", "latent2rgb"], models) as server:
         yield Comfy(server.url, base, server.log)
