@@ -1,26 +1,23 @@
 """The shipped AniCrafter graphs, run in a real ComfyUI on small networks to a video."""
 
-import asyncio
-import threading
 from io import BytesIO
 from pathlib import Path
 
-import av
 import numpy as np
 import pytest
 import torch
-from crafters.cli.client import ComfyClient, ComfyError, InterruptError, output_files
+from crafters.cli.client import ComfyError
 from crafters.host.prompt import read_prompt
 from crafters.media.clip import write_video
 from crafters.models.body.motion_files import save_motion
 from crafters.proof.demo import SMALL, fill
+from helpers.comfy_harness import ROOT, find
 from helpers.made_up import waving, write_moving
 from helpers.smplx_file import write_smplx
 from PIL import Image
 from safetensors.torch import save_file
 
 pytestmark = pytest.mark.comfy
-ROOT = Path(__file__).parents[2]
 WORKFLOWS = ["AniCrafter", "AniCrafter long video", "AniCrafter self-contained"]
 
 
@@ -51,26 +48,8 @@ def actor(comfy):
     return prompt
 
 
-def find(prompt, kind):
-    return next(node_id for node_id, node in prompt.items() if node["class_type"] == kind)
-
-
 def video_of(comfy, prompt):
-    outputs = comfy.run(prompt)
-    (file,) = (file for file in output_files(outputs) if file["filename"].endswith(".mp4"))
-    with av.open(str(comfy.output_path(file))) as container:
-        return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]).astype(int)
-
-
-def with_previews(comfy, prompt):
-    """The run's outputs, and the pictures that came while it worked."""
-    live = []
-
-    async def queue():
-        async with ComfyClient(comfy.url) as client:
-            return await client.queue(prompt, on_preview=live.append)
-
-    return asyncio.run(queue()), live
+    return comfy.video(comfy.run(prompt)).astype(int)
 
 
 def have_shape(pictures, aspect):
@@ -120,7 +99,8 @@ def test_nodes_show_what_they_made(comfy, actor):
     shown = {find(prompt, kind): count for kind, count in kinds.items()}
     needed = {"CraftersRigAvatar", "CraftersClipFrames", "LoadVideo", "LoadImage", "PreviewImage", *kinds}
     prompt = {node_id: node for node_id, node in prompt.items() if node["class_type"] in needed}
-    outputs, live = with_previews(comfy, prompt)
+    live = []
+    outputs = comfy.run(prompt, on_preview=live.append)
     for node_id, count in shown.items():
         pictures = [Image.open(comfy.output_path(file)) for file in outputs[node_id]["images"]]
         assert len(pictures) == count
@@ -133,7 +113,8 @@ def test_nodes_show_what_they_made(comfy, actor):
 def test_own_sampler_shows_previews(comfy, actor):
     prompt = actor(WORKFLOWS[2])
     prompt[find(prompt, "CraftersAniCrafterSampler")]["inputs"].update(seed=5, steps=4)
-    _, live = with_previews(comfy, prompt)
+    live = []
+    comfy.run(prompt, on_preview=live.append)
     assert len(live) >= 3 and have_shape(live, 160 / 96)
 
 
@@ -159,20 +140,7 @@ def test_cancel_while_sampling_leaves_no_result(comfy, actor, workflow, kind):
     prompt = actor(workflow)
     sampler = find(prompt, kind)
     prompt[sampler]["inputs"].update(steps=150, seed=7)
-    seen = []
-
-    def on_progress(node, value, maximum):
-        if node == sampler:
-            seen.append((value, maximum))
-            if len(seen) == 3:
-                threading.Thread(target=comfy.interrupt).start()
-
-    before = set((comfy.base / "output").rglob("*"))
-    with pytest.raises(InterruptError):
-        comfy.run(prompt, on_progress)
-    assert set((comfy.base / "output").rglob("*")) == before
-    value, maximum = seen[-1]
-    assert value < maximum / 4, "went on sampling long after the cancel"
+    comfy.cancel(prompt, sampler)
 
 
 def test_apply_and_loras_before_and_after(comfy, actor):

@@ -1,20 +1,18 @@
 """A photo becomes an avatar, its turntable and a video, by projection and by LHM; with the demo's small networks."""
 
-import asyncio
 import json
 import os
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from crafters.cli.client import ComfyClient, ComfyError, output_files
+from crafters.cli.client import ComfyError, output_files
 from crafters.cli.server import ComfyServer
 from crafters.media.clip import read_clip
 from crafters.models.avatar.lhm.convert import convert_sapiens
 from crafters.models.body.anny import anny_body
 from crafters.proof.demo import FRAMES, LANDSCAPE, WEIGHTS, moving
-from helpers.comfy_harness import ROOT, Comfy
+from helpers.comfy_harness import ROOT, Comfy, find
 from helpers.lhm_files import write_lhm, write_torchscript
 from PIL import Image
 
@@ -49,7 +47,7 @@ def prompt(comfy, tmp_path_factory):
     folder = tmp_path_factory.mktemp("scene")
     shipped = json.loads((ROOT / "workflows" / "api" / f"{GRAPH}.json").read_text())
     demo = moving(folder, shipped, 1)
-    upload(comfy, demo.prompt, demo.files)
+    comfy.upload(demo.prompt, demo.files)
 
     def filled(road="projection"):
         graph = json.loads(json.dumps(demo.prompt))
@@ -71,19 +69,6 @@ def prompt(comfy, tmp_path_factory):
 
 def node(kind, **inputs):
     return {"class_type": kind, "inputs": inputs, "_meta": {"title": kind}}
-
-
-def find(graph, kind):
-    return next(id_ for id_, node in graph.items() if node["class_type"] == kind)
-
-
-def upload(comfy, graph, files):
-    async def run():
-        async with ComfyClient(comfy.url) as client:
-            for id_, key in files:
-                graph[id_]["inputs"][key] = await client.upload(Path(graph[id_]["inputs"][key]))
-
-    asyncio.run(run())
 
 
 @pytest.mark.parametrize("road", ["projection", "lhm"])

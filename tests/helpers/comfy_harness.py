@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import re
+import threading
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -11,10 +12,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from crafters.cli.client import ComfyClient, OnProgress
+import numpy as np
+import pytest
+from crafters.cli.client import ComfyClient, InterruptError, OnProgress, output_files
 from crafters.cli.server import ComfyServer
+from crafters.media.clip import read_clip
 
 ROOT = Path(__file__).resolve().parents[2]
+
+
+def find(prompt: dict, kind: str) -> str:
+    """The id of a node of that type."""
+    return next(node_id for node_id, node in prompt.items() if node["class_type"] == kind)
 
 
 @dataclass(frozen=True)
@@ -30,16 +39,49 @@ class Comfy:
         with urllib.request.urlopen(self.url + path, timeout=60) as answer:
             return json.load(answer)
 
-    def run(self, prompt: dict, on_progress: OnProgress | None = None) -> dict:
+    def run(self, prompt: dict, on_progress: OnProgress | None = None, on_preview=None) -> dict:
         """Run an API-format prompt; the outputs by node id. Raises ComfyError for one that is refused or fails."""
 
         async def run() -> dict:
             async with ComfyClient(self.url) as client:
-                return await client.queue(prompt, on_progress)
+                return await client.queue(prompt, on_progress, on_preview)
 
         # A thread of its own: while a browser is driven, this one has a running event loop.
         with ThreadPoolExecutor(1) as thread:
             return thread.submit(asyncio.run, run()).result()
+
+    def cancel(self, prompt: dict, node: str) -> None:
+        """Run it and press Cancel at the third step of a node: it ends soon and leaves no file."""
+        seen = []
+
+        def on_progress(at: str, value: float, maximum: float) -> None:
+            if at == node:
+                seen.append((value, maximum))
+                if len(seen) == 3:
+                    threading.Thread(target=self.interrupt).start()
+
+        before = set((self.base / "output").rglob("*"))
+        with pytest.raises(InterruptError):
+            self.run(prompt, on_progress)
+        assert set((self.base / "output").rglob("*")) == before
+        value, maximum = seen[-1]
+        assert value < maximum / 4, "went on sampling long after the cancel"
+
+    def upload(self, prompt: dict, files: list[tuple[str, str]]) -> None:
+        """Send the files that stand in those inputs (node id, input) of a prompt, and name them as the server does."""
+
+        async def upload() -> None:
+            async with ComfyClient(self.url) as client:
+                for node_id, key in files:
+                    inputs = prompt[node_id]["inputs"]
+                    inputs[key] = await client.upload(Path(inputs[key]))
+
+        asyncio.run(upload())
+
+    def video(self, outputs: dict) -> np.ndarray:
+        """The only clip among the outputs, uint8 [F, H, W, 3]."""
+        (video,) = (file for file in output_files(outputs) if file["filename"].endswith(".mp4"))
+        return read_clip(self.output_path(video))[0].numpy()
 
     def interrupt(self) -> None:
         """What the page's Cancel button does."""
