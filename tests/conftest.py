@@ -53,7 +53,7 @@ def mimicmotion(comfy):
     """The name of a small MimicMotion among `comfy`'s models."""
     from helpers.small_models import write_mimicmotion
 
-    return write_mimicmotion(comfy.base / "models" / "crafters").name
+    return write_mimicmotion(comfy.models("crafters")).name
 
 
 @pytest.fixture

@@ -36,10 +36,9 @@ def actor(comfy):
             "CraftersRenderAvatar": {"width": width, "height": height},
             "CraftersRenderBodyMesh": {"width": width, "height": height},
             "WanContextWindowsManual": {"context_length": 17, "context_overlap": 5},
-            "KSampler": {"steps": 3},
             # The demo has no self-contained sampler.
             "CraftersLoadWan": {"transformer": SMALL["UNETLoader"]["unet_name"]},
-            "CraftersAniCrafterSampler": {"steps": 3, "cfg": 1.0},
+            "CraftersAniCrafterSampler": {"steps": 2, "cfg": 1.0},
         }
         for node in filled.values():
             node["inputs"].update(changes.get(node["class_type"], {}))
@@ -87,7 +86,7 @@ def test_nodes_show_what_they_made(comfy, actor):
     """Pictures of the result under the nodes, and of every frame while they work."""
     prompt = actor(frames=12)
     # Of its own, so that no other test has filled the cache.
-    write_smplx(comfy.base / "models" / "crafters" / "smplx")
+    write_smplx(comfy.models("crafters/smplx"))
     prompt[find(prompt, "CraftersLoadBodyModel")]["inputs"]["body"] = "smplx/SMPLX_NEUTRAL.npz"
     edit_motion(prompt, turn=20.0)
     avatar, motion = find(prompt, "CraftersLoadAvatar"), find(prompt, "CraftersLoadMotion")
@@ -151,9 +150,7 @@ def test_apply_and_loras_before_and_after(comfy, actor):
         f"diffusion_model.blocks.0.ffn.0.lora_{side}.weight": torch.randn(*shape, generator=torch.manual_seed(1))
         for side, shape in (("A", (4, 256)), ("B", (512, 4)))
     }
-    folder = comfy.base / "models" / "loras"
-    folder.mkdir(exist_ok=True)
-    save_file(lora, folder / "style.safetensors")
+    save_file(lora, comfy.models("loras") / "style.safetensors")
     loader = {"class_type": "LoraLoaderModelOnly", "_meta": {"title": "LoRA"}}
 
     def with_lora(where):
@@ -195,7 +192,7 @@ def test_user_mistakes_get_a_sentence(comfy, actor, kind, key, value, sentence):
 
         state = {name: x for name, x in random_state(wan_shapes(channels=16)).items()
                  if not name.startswith("img_emb") and "_img" not in name}
-        save_file(state, comfy.base / "models" / "diffusion_models" / value)
+        save_file(state, comfy.models("diffusion_models") / value)
     prompt = actor()
     if value == "upright.mp4":
         write_video(comfy.base / "input" / value, np.zeros((8, 160, 96, 3), np.uint8), 15)
@@ -250,7 +247,7 @@ def test_a_lora_with_unknown_keys(comfy, actor):
 
     state = random_state(anicrafter_shapes())
     state["pipe.dit.blocks.0.self_attn.rope.lora_A.default.weight"] = torch.zeros(4, 256)
-    save_file(state, comfy.base / "models" / "crafters" / "strange.safetensors")
+    save_file(state, comfy.models("crafters") / "strange.safetensors")
     prompt = actor()
     prompt[find(prompt, "CraftersLoadAniCrafter")]["inputs"]["weights"] = "strange.safetensors"
     with pytest.raises(ComfyError, match="LoRA on what is no part of Wan .*self_attn.rope"):

@@ -1,7 +1,6 @@
 """The graphs that make every condition of one clip: to a video, cancelled anywhere, and never twice over sessions."""
 
 import json
-import os
 from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -11,11 +10,10 @@ import numpy as np
 import pytest
 from crafters.cli import main
 from crafters.cli.client import InterruptError
-from crafters.cli.server import ComfyServer
 from crafters.host.prompt import read_prompt
 from crafters.prepared.folder import CONDITIONS, Prepared
 from crafters.proof.demo import LANDSCAPE, PORTRAIT, WEIGHTS, moving, presenting
-from helpers.comfy_harness import ROOT, Comfy
+from helpers.comfy_harness import Comfy, start_comfy
 
 pytestmark = [pytest.mark.comfy, pytest.mark.slow]
 
@@ -61,11 +59,8 @@ class Session:
 
 @contextmanager
 def session(comfy_dir: Path, base: Path):
-    (base / "custom_nodes").mkdir(parents=True, exist_ok=True)
-    if not (base / "custom_nodes" / "crafters").exists():
-        os.symlink(ROOT, base / "custom_nodes" / "crafters", target_is_directory=True)
-    with ComfyServer(comfy_dir, base_directory=base, models=WEIGHTS) as server:
-        yield Session(Comfy(server.url, base, server.log))
+    with start_comfy(comfy_dir, base, models=WEIGHTS) as comfy:
+        yield Session(comfy)
 
 
 def titled(prompt: dict, title: str) -> dict:

@@ -1,18 +1,16 @@
 """A photo becomes an avatar, its turntable and a video, by projection and by LHM; with the demo's small networks."""
 
 import json
-import os
 
 import numpy as np
 import pytest
 import torch
 from crafters.cli.client import ComfyError, output_files
-from crafters.cli.server import ComfyServer
 from crafters.media.clip import read_clip
 from crafters.models.avatar.lhm.convert import convert_sapiens
 from crafters.models.body.anny import anny_body
 from crafters.proof.demo import FRAMES, LANDSCAPE, WEIGHTS, moving
-from helpers.comfy_harness import ROOT, Comfy, find
+from helpers.comfy_harness import ROOT, find, start_comfy
 from helpers.lhm_files import write_lhm, write_torchscript
 from PIL import Image
 
@@ -28,8 +26,6 @@ GRAPH = "AniCrafter from one photo"
 def comfy(comfy_dir, tmp_path_factory):
     """With the demo's networks, and small LHM and Sapiens."""
     base = tmp_path_factory.mktemp("photo")
-    (base / "custom_nodes").mkdir()
-    os.symlink(ROOT, base / "custom_nodes" / "crafters", target_is_directory=True)
     own = base / "models" / "crafters"
     own.mkdir(parents=True)
     body = anny_body()
@@ -37,8 +33,8 @@ def comfy(comfy_dir, tmp_path_factory):
     write_lhm(own / "lhm.safetensors", body, by_height[::7])
     write_torchscript(own / "sapiens.pt2")
     convert_sapiens(own / "sapiens.pt2", own / "sapiens.safetensors")
-    with ComfyServer(comfy_dir, base_directory=base, models=WEIGHTS) as server:
-        yield Comfy(server.url, base, server.log)
+    with start_comfy(comfy_dir, base, models=WEIGHTS) as comfy:
+        yield comfy
 
 
 @pytest.fixture(scope="module")

@@ -19,10 +19,9 @@ FRAMES = 8
 
 
 def test_sample_clip_at_576x1024(comfy, presenter):
-    own, inputs = comfy.base / "models" / "crafters", comfy.base / "input"
-    own.mkdir(parents=True, exist_ok=True)
     for network in ("detector_constant.onnx", "pose_constant.onnx"):
-        shutil.copy(POSE_NETWORKS / network, own)
+        shutil.copy(POSE_NETWORKS / network, comfy.models("crafters"))
+    inputs = comfy.base / "input"
     # The one sample that is not published: the drawn scene's stands in.
     scene = {"Object Depth": presenter["Object Depth"].relative_to(inputs)}
     for title, name in {

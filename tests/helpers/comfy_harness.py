@@ -87,6 +87,12 @@ class Comfy:
         """What the page's Cancel button does."""
         urllib.request.urlopen(urllib.request.Request(f"{self.url}/interrupt", b"{}", method="POST"), timeout=30)
 
+    def models(self, kind: str) -> Path:
+        """The base directory's own folder for a kind of models."""
+        folder = self.base / "models" / kind
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
     def output_path(self, file: dict) -> Path:
         """Where a file that an output names lies on the disk."""
         return self.base / file["type"] / file["subfolder"] / file["filename"]
@@ -110,8 +116,9 @@ def start_comfy(
 
     models: a folder of them beside the base directory's own.
     """
-    (base / "custom_nodes").mkdir(parents=True)
-    os.symlink(ROOT, base / "custom_nodes" / pack, target_is_directory=True)
+    (base / "custom_nodes").mkdir(parents=True, exist_ok=True)
+    if not (base / "custom_nodes" / pack).exists():  # the base directory may outlive its server
+        os.symlink(ROOT, base / "custom_nodes" / pack, target_is_directory=True)
     # Previews are off unless a user asks for them.
     with ComfyServer(comfy_dir, base, ["--preview-method", "latent2rgb"], models) as server:
         yield Comfy(server.url, base, server.log)

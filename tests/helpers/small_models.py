@@ -37,7 +37,6 @@ DINOV2 = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 1, "
 def write_mimicmotion(folder: Path) -> Path:
     """A MimicMotion for the image encoder of the demo, whose own networks are AnchorCrafter's."""
     path = folder / "mimicmotion-small.pth"
-    folder.mkdir(parents=True, exist_ok=True)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         system = AnchorCrafter(replace(MIMIC, cross_attention_dim=96))
