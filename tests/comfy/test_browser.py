@@ -126,6 +126,8 @@ def test_shipped_graph_runs(page, comfy, presenter, mimicmotion, tmp_path, name)
         "Driving Clip Frames": {"frames": 4},
         "Hand Mesh Frames": {"frames": 4},
         "Object Depth Frames": {"frames": 4},
+        "Source Frames": {"frames": 8},
+        "Preview Avatar": {"frames": 6, "width": 128, "height": 160},
         "Anchor Sampler": {"steps": 2},
         "Render Avatar": {"width": width, "height": height},
         "Render Body Mesh": {"width": width, "height": height},

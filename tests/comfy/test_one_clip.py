@@ -76,6 +76,9 @@ def test_graph_over_two_sessions(comfy_dir, tmp_path, name):
     frames, sampler, last = LENGTHS[name]
     titled(prompt, frames)["frames"] = FRAMES
     titled(prompt, sampler)["steps"] = 3
+    for node in prompt.values():
+        if node["class_type"] == "CraftersPreviewAvatar":
+            node["inputs"].update(frames=6, width=128, height=160)
     kept = base / "output" / "crafters" / "prepared"
 
     with session(comfy_dir, base) as first:
