@@ -1,7 +1,8 @@
 """AnchorCrafter's sampling against a plain loop: time, peak memory, and that both give the same latents.
 
-The plain loop (tests/plain_anchor.py) is the published one restated: condition maps made anew for every window of
-every step, cross-attention on a context repeated for every frame and pixel. Ours includes making its maps, once.
+The plain loop (tests/helpers/plain_anchor.py) is the published one restated: condition maps made anew for every
+window of every step, cross-attention on a context repeated for every frame and pixel. Ours includes making its maps,
+once.
 
     python benchmarks/anchor_sampling.py            # a small network on the CPU, two sizes, about 2 minutes
     python benchmarks/anchor_sampling.py --full     # the full-size network at 576×1024 on a GPU
@@ -28,7 +29,7 @@ sys.path.append(str(HERE.parent / "tests"))
 from crafters.models.anchorcrafter.sampling import sample  # noqa: E402
 from crafters.models.anchorcrafter.system import AnchorConfig, AnchorCrafter  # noqa: E402
 from crafters.models.loaded import Loaded  # noqa: E402
-from plain_anchor import condition_of, plain_sample, random_clip  # noqa: E402
+from helpers.plain_anchor import condition_of, plain_sample, random_clip  # noqa: E402
 from results import note  # noqa: E402
 
 # A fifth of the released width, half its depth; the context, which the loops treat differently, has its released size.

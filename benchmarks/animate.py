@@ -8,21 +8,16 @@ gaussians unposed and shaped, then the frame's own skinning.
 
 import argparse
 import resource
-import sys
-import tempfile
 import time
-from pathlib import Path
 
 import torch
 from crafters.models.avatar.animate import Animator, Posed, animate
 from crafters.models.avatar.rig import rig_from_body
-from crafters.models.body.load import load_body_model
+from crafters.models.body.anny import anny_body
 from crafters.models.body.motion import BodyMotion
-
-sys.path.append(str(Path(__file__).resolve().parent.parent / "tests"))
+from crafters.scenes.avatar import scene_avatar
+from crafters.scenes.person import make_person
 from results import RESULTS
-from stand_ins.synthetic_avatar import synthetic_avatar
-from stand_ins.synthetic_body import write_synthetic_body
 
 
 def random_motion(frames: int) -> BodyMotion:
@@ -58,9 +53,8 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help="append the line to benchmarks/RESULTS.md")
     arguments = parser.parse_args()
 
-    with tempfile.TemporaryDirectory() as folder:
-        body = load_body_model(write_synthetic_body(folder))
-    avatar = synthetic_avatar(body, arguments.gaussians)
+    body = anny_body()
+    avatar = scene_avatar(make_person(0, "train"), arguments.gaussians)
     # One thread is timed by the processor, as the machine may have other work besides.
     alone = arguments.device == "cpu" and torch.get_num_threads() == 1
     clock = time.process_time if alone else time.perf_counter

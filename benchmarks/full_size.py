@@ -9,7 +9,7 @@ unless asked for. Prints seconds and the server's peak memory.
 import argparse
 import asyncio
 import json
-import sys
+import shutil
 import tempfile
 import time
 from pathlib import Path
@@ -20,12 +20,8 @@ from crafters.cli.server import ComfyServer
 from crafters.host.comfyui import find_comfyui, pack_base
 from crafters.host.prompt import read_prompt
 from crafters.models.anchorcrafter.system import AnchorConfig, AnchorCrafter
-
-sys.path.append(str(Path(__file__).resolve().parent.parent / "tests"))
+from crafters.proof.demo import SMALL, WEIGHTS, presenting
 from results import RESULTS, note
-from stand_ins.doll import make_scene
-from stand_ins.doll_pose import write_doll_pose
-from stand_ins.fill import fill
 
 CLIP_VIT_H = {
     "hidden_size": 1280,
@@ -54,7 +50,8 @@ def random_half(module: torch.nn.Module) -> torch.nn.Module:
     return module
 
 
-def write_full_size(models: Path) -> dict[str, str]:
+def write_full_size(models: Path) -> dict[str, dict]:
+    """All but the pose networks; what chooses them, by node type."""
     from diffusers import AutoencoderKLTemporalDecoder
     from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection, Dinov2Config, Dinov2Model
 
@@ -74,7 +71,11 @@ def write_full_size(models: Path) -> dict[str, str]:
         dinov2 = Dinov2Model(Dinov2Config(**DINOV2_LARGE))
     random_half(dinov2).save_pretrained(own / "dinov2-large")
     (svd / "model_index.json").write_text(json.dumps({"_class_name": "StableVideoDiffusionPipeline"}))
-    return {"anchorcrafter": "AnchorCrafter.pth", "dinov2": "dinov2-large", "svd": "svd"}
+    return {
+        "CraftersLoadAnchorCrafter": {"checkpoint": "AnchorCrafter.pth"},
+        "CraftersLoadDINOv2": {"name": "dinov2-large"},
+        "CraftersLoadSVDFolder": {"folder": "svd"},
+    }
 
 
 async def queue(url: str, prompt: dict, files: list[tuple[str, str]]) -> None:
@@ -102,21 +103,23 @@ def main() -> None:
 
     with tempfile.TemporaryDirectory(prefix="crafters-full-") as folder:
         models = Path(folder) / "models"
-        names = {**write_full_size(models), **{k: p.name for k, p in write_doll_pose(models / "crafters").items()}}
-        workflow = read_prompt(Path("workflows/api/AnchorCrafter.json"))
-        prompt, files = fill(workflow, make_scene(Path(folder) / "scene"), names)
-        for node in prompt.values():
+        chosen = write_full_size(models)
+        for name in SMALL["CraftersLoadDWPose"].values():
+            shutil.copy(WEIGHTS / "crafters" / name, models / "crafters")
+        demo = presenting(Path(folder) / "scene", read_prompt(Path("workflows/api/AnchorCrafter.json")), 1)
+        for node in demo.prompt.values():
+            node["inputs"].update(chosen.get(node["class_type"], {}))
             if node["class_type"] == "CraftersFitPerson":
                 node["inputs"]["short_side"] = args.short_side
             elif node["class_type"] == "CraftersClipFrames":
                 node["inputs"]["frames"] = args.frames
             elif node["class_type"] == "CraftersAnchorSampler":
-                node["inputs"].update(steps=args.steps, window=11)
+                node["inputs"].update(steps=args.steps, window=11, guidance_min=3.0, guidance_max=3.0)
             elif node["class_type"].startswith("CraftersLoad") and "dtype" in node["inputs"]:
                 node["inputs"]["dtype"] = args.dtype
         with ComfyServer(comfy_dir, pack_base(comfy_dir), models=models) as server:
             start = time.monotonic()
-            asyncio.run(queue(server.url, prompt, files))
+            asyncio.run(queue(server.url, demo.prompt, demo.files))
             seconds, peak = time.monotonic() - start, peak_gib(server.pid)
     size = f"{args.short_side}×{args.short_side * 16 // 9 // 64 * 64}"
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {torch.get_num_threads()} cores"

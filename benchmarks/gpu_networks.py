@@ -22,8 +22,8 @@ from crafters.models.checkpoint import DTYPES
 from crafters.models.clip_vision import ClipVision
 from embedders import measure as measure_embedders
 from full_size import CLIP_VIT_H, DINOV2_LARGE, SVD_VAE
-from stand_ins import small_models
-from stand_ins.small_wan import TARGETS
+from helpers import small_models
+from helpers.small_wan import TARGETS
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 BF16, FP16 = torch.bfloat16, torch.float16

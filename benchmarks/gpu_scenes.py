@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-import tempfile
 from importlib.util import find_spec
 
 import numpy as np
@@ -10,7 +9,7 @@ import torch
 from animate import frames_per_second, random_motion
 from crafters.host.memory import Managed
 from crafters.models.avatar.rig import rig_from_body
-from crafters.models.body.load import load_body_model
+from crafters.models.body.anny import anny_body
 from crafters.models.checkpoint import DTYPES
 from crafters.models.drawing.rasterize import rasterize
 from crafters.models.propainter.flow_completion import FlowCompletion
@@ -19,10 +18,10 @@ from crafters.models.propainter.layers import DeformableAlignment
 from crafters.models.propainter.raft import RAFT
 from crafters.models.propainter.system import ProPainter
 from crafters.preprocessors.background.propainter import Inpainting
+from crafters.scenes.avatar import scene_avatar
+from crafters.scenes.person import make_person
 from gpu_networks import sizes
 from rasterize import camera, gaussians
-from stand_ins.synthetic_avatar import synthetic_avatar
-from stand_ins.synthetic_body import write_synthetic_body
 
 
 def pictures(run, backend: str = "torch") -> None:
@@ -97,10 +96,8 @@ def inpainting(run) -> None:
 def animation(run) -> None:
     """Avatars moved."""
     size = sizes(run)
-    with tempfile.TemporaryDirectory() as folder:
-        body = load_body_model(write_synthetic_body(folder))
-    avatar = synthetic_avatar(body, size.gaussians)
-    rig = rig_from_body(body, avatar.points, avatar.neutral_transforms)
+    avatar = scene_avatar(make_person(0, "train"), size.gaussians)
+    rig = rig_from_body(anny_body(), avatar.points, avatar.neutral_transforms)
     motion = random_motion(size.motion)
     for device in (run.device, torch.device("cpu")):
         frames_per_second(avatar, rig, motion, device, 12)

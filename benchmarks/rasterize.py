@@ -21,7 +21,7 @@ from crafters.models.drawing.rasterize import rasterize
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent / "tests"))
-from plain_rasterize import plain_rasterize  # noqa: E402
+from helpers.plain_rasterize import plain_rasterize  # noqa: E402
 from results import RESULTS  # noqa: E402
 
 SIZES = (640, 360), (1280, 720), (3840, 2160)

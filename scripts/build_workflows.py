@@ -252,7 +252,7 @@ def moving_scene(
 def wan_parts(graph: Graph, weights: Weights, clip_image: Output) -> tuple[Output, Output, Output, Output]:
     """VAE, the still's CLIP output, and both texts."""
     graph.group("Condition", 2)
-    if Path(weights.wan_vae).suffix:
+    if Path(weights.wan_clip).suffix != ".pth":  # in Wan's own layout, which the pack's loader reads
         vae = graph.add("VAELoader", "Load Wan VAE", vae_name=weights.wan_vae)["VAE"]
         clip = graph.add("CLIPVisionLoader", "Load CLIP Vision", clip_name=weights.wan_clip)["CLIP_VISION"]
     else:

@@ -30,33 +30,36 @@ def comfy_dir():
 
 @pytest.fixture(scope="session")
 def comfy(comfy_dir, tmp_path_factory):
-    """A `comfy_harness.Comfy`: a running ComfyUI with the pack, started once."""
-    from comfy_harness import start_comfy
+    """A `helpers.comfy_harness.Comfy`: a running ComfyUI with the pack and the demo's networks, started once."""
+    from crafters.proof.demo import WEIGHTS
+    from helpers.comfy_harness import start_comfy
 
-    with start_comfy(comfy_dir, tmp_path_factory.mktemp("comfyui")) as comfy:
+    with start_comfy(comfy_dir, tmp_path_factory.mktemp("comfyui"), models=WEIGHTS) as comfy:
         yield comfy
 
 
 @pytest.fixture(scope="session")
-def tiny_models(comfy):
-    """Small networks among `comfy`'s models and the demo's inputs among its own; the networks' names by their use."""
-    from stand_ins.doll import make_scene
-    from stand_ins.doll_pose import write_doll_pose
-    from stand_ins.performance import make_performance
-    from stand_ins.small_models import write_small_models
-    from stand_ins.small_wan import write_small_wan
+def presenter(comfy):
+    """The demo's scene with a product among `comfy`'s inputs: its files by the titles of the nodes that load them."""
+    from crafters.proof.demo import presenting
 
-    make_scene(comfy.base / "input", frames=12, width=180, height=320)
-    make_performance(comfy.base / "input", comfy.base / "models")
-    pose = write_doll_pose(comfy.base / "models" / "crafters")
-    names = {**write_small_models(comfy.base / "models"), **write_small_wan(comfy.base / "models")}
-    return {**names, **{use: path.name for use, path in pose.items()}}
+    folder = comfy.base / "input" / "presenter"
+    presenting(folder, {}, 1)
+    return {path.stem: path for path in folder.iterdir()}
+
+
+@pytest.fixture(scope="session")
+def mimicmotion(comfy):
+    """The name of a small MimicMotion among `comfy`'s models."""
+    from helpers.small_models import write_mimicmotion
+
+    return write_mimicmotion(comfy.models("crafters")).name
 
 
 @pytest.fixture
 def page(comfy):
-    """A `browser.Page`: ComfyUI's own page, open in Chromium; without one, tests that need it are skipped."""
-    from browser import find_chromium, open_page
+    """A `helpers.browser.Page`: ComfyUI's own page, open in Chromium; without one, tests that need it are skipped."""
+    from helpers.browser import find_chromium, open_page
 
     chromium = find_chromium() or pytest.skip("no Chromium: install it, or set CHROMIUM to one")
     with open_page(comfy.url, chromium) as page:

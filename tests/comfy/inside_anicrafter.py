@@ -27,11 +27,11 @@ from crafters.models.anicrafter.wan import WanCondition, denoise  # noqa: E402
 from crafters.models.checkpoint import CheckpointError  # noqa: E402
 from crafters.models.clip_vision import ClipVisionOutput  # noqa: E402
 from crafters.models.loaded import Loaded  # noqa: E402
-from long_clip import jumps, ramp  # noqa: E402
-from parity_case import find_cases  # noqa: E402
+from helpers.long_clip import jumps, ramp  # noqa: E402
+from helpers.parity_case import find_cases  # noqa: E402
+from helpers.small_wan import anicrafter_shapes, random_state, wan_shapes  # noqa: E402
 from parity_kinds.anicrafter_denoise import make_scene  # noqa: E402
 from safetensors.torch import load_file, save_file  # noqa: E402
-from stand_ins.small_wan import anicrafter_shapes, random_state, wan_shapes  # noqa: E402
 
 STEPS = 3
 SLOT = ("double_block", 0)

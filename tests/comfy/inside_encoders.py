@@ -10,8 +10,8 @@ import torch  # noqa: E402
 from crafters.models.anicrafter import encoders, prompt  # noqa: E402
 from crafters.models.clip_vision import ClipVision  # noqa: E402
 from crafters.models.loaded import Loaded  # noqa: E402
+from helpers.small_wan import random_state  # noqa: E402
 from safetensors.torch import save_file  # noqa: E402
-from stand_ins.small_wan import random_state  # noqa: E402
 
 
 def save(path, state):

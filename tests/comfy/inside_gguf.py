@@ -20,9 +20,9 @@ import torch  # noqa: E402
 from crafters.models.anicrafter import patch  # noqa: E402
 from crafters.models.anicrafter.checkpoint import AniCrafter  # noqa: E402
 from crafters.models.clip_vision import ClipVisionOutput  # noqa: E402
-from long_clip import ramp  # noqa: E402
+from helpers.long_clip import ramp  # noqa: E402
+from helpers.small_wan import anicrafter_shapes, random_state, wan_shapes  # noqa: E402
 from safetensors.torch import save_file  # noqa: E402
-from stand_ins.small_wan import anicrafter_shapes, random_state, wan_shapes  # noqa: E402
 
 
 class Quantised(torch.Tensor):

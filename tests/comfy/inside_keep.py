@@ -1,6 +1,5 @@
 """Keep Conditions in ComfyUI's executor: whose mask is whose, what is stale; run by `test_anicrafter_patch.py`."""
 
-import asyncio
 import logging
 import os
 
@@ -8,7 +7,6 @@ import comfy.cli_args
 
 comfy.cli_args.args.cpu = True  # before anything of ComfyUI looks for a GPU
 
-import execution  # noqa: E402
 import folder_paths  # noqa: E402
 import pytest  # noqa: E402
 import torch  # noqa: E402
@@ -16,6 +14,7 @@ from crafters.host import folders  # noqa: E402
 from crafters.nodes.keep import CraftersKeepConditions  # noqa: E402
 from crafters.prepared.conditions import CONDITIONS  # noqa: E402
 from crafters.prepared.folder import Prepared  # noqa: E402
+from helpers.executor import execute  # noqa: E402
 
 import nodes  # noqa: E402
 
@@ -95,14 +94,6 @@ class Sink(Base):
         return {}
 
 
-class Server:
-    client_id = last_node_id = last_prompt_id = None
-    sockets_metadata = {}
-
-    def send_sync(self, event, data, sid=None):
-        pass
-
-
 def run(file="a.mp4", first=0, level=0.5, clip="person_product"):
     """A fresh session; the mask that goes on, the report, and what was made. Raises AssertionError with the fault.
 
@@ -128,11 +119,8 @@ def run(file="a.mp4", first=0, level=0.5, clip="person_product"):
     }
     RUNS.clear()
     Sink.got = None
-    valid = asyncio.run(execution.validate_prompt("id", graph, None))
-    assert valid[0], valid
-    executor = execution.PromptExecutor(Server(), cache_args={"lru": 0, "ram": 0, "ram_inactive": 0})
-    executor.execute(graph, "id", {}, valid[2])
-    assert Sink.got, str(executor.status_messages)
+    said = execute(graph)
+    assert Sink.got, said
     return *Sink.got, sorted(RUNS)
 
 

@@ -12,7 +12,7 @@ import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 import torch  # noqa: E402
 from crafters.models.avatar.files import save_avatar  # noqa: E402
-from crafters.models.body.load import load_body_model  # noqa: E402
+from crafters.models.body.anny import anny_body  # noqa: E402
 from crafters.models.body.motion_files import save_motion  # noqa: E402
 from crafters.nodes.anicrafter import CraftersComposeScene  # noqa: E402
 from crafters.nodes.avatar import (  # noqa: E402
@@ -23,9 +23,7 @@ from crafters.nodes.avatar import (  # noqa: E402
     CraftersRenderBodyMesh,
     CraftersRigAvatar,
 )
-from stand_ins.performance import waving  # noqa: E402
-from stand_ins.synthetic_avatar import synthetic_avatar  # noqa: E402
-from stand_ins.synthetic_body import write_synthetic_body  # noqa: E402
+from helpers.made_up import performers_avatar, waving  # noqa: E402
 
 WIDTH, HEIGHT = 64, 48
 
@@ -35,8 +33,8 @@ def run(node, **inputs):
 
 
 @pytest.fixture(scope="module")
-def body(tmp_path_factory):
-    return load_body_model(write_synthetic_body(tmp_path_factory.mktemp("body")))
+def body():
+    return anny_body()
 
 
 @pytest.fixture
@@ -52,7 +50,7 @@ def present(clip):
 
 
 def test_who_comes_late_and_goes_early_does_so_in_the_scene(given, body, caplog):
-    save_avatar(synthetic_avatar(body, 500), given / "a.pth")
+    save_avatar(performers_avatar(500), given / "a.pth")
     save_motion(replace(waving(4, WIDTH, HEIGHT), frames=(2, 3, 4, 5)), given / "late")
     motion, report = run(CraftersLoadMotion, motion="late", fps=15.0)
     assert "3 to 6" in report and "begins at frame 3 of the film" in caplog.text
@@ -100,13 +98,13 @@ def test_gaps(given, caplog):
     frame.write_text(json.dumps({**json.loads(frame.read_text()), "trans": [0, 0, 0.1]}))
     motion = run(CraftersLoadMotion, motion="gappy", fps=30.0)[0]
     with pytest.raises(ValueError, match="around the camera in 1 of 40 frames, the first being frame 70"):
-        run(CraftersRenderBodyMesh, body=load_body_model("Anny"), motion=motion, width=WIDTH, height=HEIGHT)
+        run(CraftersRenderBodyMesh, body=anny_body(), motion=motion, width=WIDTH, height=HEIGHT)
     with pytest.raises(ValueError, match="gappy has gaps"):
         run(CraftersLoadMotion, motion="gappy", fps=30.0, fill_gaps=False)
 
 
 def test_plain_splats_are_moved_when_their_pose_is_said(given, body):
-    own = synthetic_avatar(body, 500)
+    own = performers_avatar(500)
     save_avatar(own, given / "own.pth")
     save_avatar(replace(own, neutral_transforms=torch.zeros(55, 4, 4)), given / "plain.ply")
     size, motion = {"width": WIDTH, "height": HEIGHT}, waving(2, WIDTH, HEIGHT)

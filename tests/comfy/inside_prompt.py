@@ -1,6 +1,5 @@
 """AniCrafter Prompt in ComfyUI's executor, asked by a real (tiny) UMT5; run by `test_anicrafter_patch.py`."""
 
-import asyncio
 
 import comfy.cli_args
 
@@ -8,7 +7,6 @@ comfy.cli_args.args.cpu = True  # before anything of ComfyUI looks for a GPU
 
 import comfy.sd  # noqa: E402
 import comfy.text_encoders.wan  # noqa: E402
-import execution  # noqa: E402
 import folder_paths  # noqa: E402
 import pytest  # noqa: E402
 import torch  # noqa: E402
@@ -16,8 +14,9 @@ from crafters.host import folders  # noqa: E402
 from crafters.models.anicrafter import prompt  # noqa: E402
 from crafters.models.loaded import Loaded  # noqa: E402
 from crafters.nodes.anicrafter import CraftersAniCrafterPrompt  # noqa: E402
+from helpers.executor import execute  # noqa: E402
+from helpers.small_wan import random_state  # noqa: E402
 from safetensors.torch import save_file  # noqa: E402
-from stand_ins.small_wan import random_state  # noqa: E402
 
 import nodes  # noqa: E402
 
@@ -58,14 +57,6 @@ class Keeper:
         return {}
 
 
-class Server:
-    client_id = last_node_id = last_prompt_id = None
-    sockets_metadata = {}
-
-    def send_sync(self, event, data, sid=None):
-        pass
-
-
 def run(with_encoder=True):
     """A fresh executor, so that nothing is cached. Returns its messages."""
     link = {"clip": ["1", 0]} if with_encoder else {}
@@ -75,11 +66,7 @@ def run(with_encoder=True):
         "3": {"class_type": "Keeper", "inputs": {"positive": ["2", 0], "negative": ["2", 1]}},
     }
     Keeper.given = None
-    valid = asyncio.run(execution.validate_prompt("id", graph, None))
-    assert valid[0], valid
-    executor = execution.PromptExecutor(Server(), cache_args={"lru": 0, "ram": 0, "ram_inactive": 0})
-    executor.execute(graph, "id", {}, valid[2])
-    return str(executor.status_messages)
+    return execute(graph)
 
 
 @pytest.fixture

@@ -1,68 +1,54 @@
 """The shipped AniCrafter graphs, run in a real ComfyUI on small networks to a video."""
 
-import asyncio
-import json
-import shutil
-import threading
 from io import BytesIO
 from pathlib import Path
 
-import av
 import numpy as np
 import pytest
 import torch
-from crafters.cli.client import ComfyClient, ComfyError, InterruptError, output_files
+from crafters.cli.client import ComfyError
+from crafters.host.prompt import read_prompt
 from crafters.media.clip import write_video
 from crafters.models.body.motion_files import save_motion
+from crafters.proof.demo import SMALL, fill
+from helpers.comfy_harness import ROOT, find
+from helpers.made_up import waving, write_moving
+from helpers.smplx_file import write_smplx
 from PIL import Image
 from safetensors.torch import save_file
-from stand_ins.fill import fill_anicrafter
-from stand_ins.performance import make_performance, waving
 
 pytestmark = pytest.mark.comfy
-ROOT = Path(__file__).parents[2]
 WORKFLOWS = ["AniCrafter", "AniCrafter long video", "AniCrafter self-contained"]
 
 
 @pytest.fixture(scope="module")
-def actor(comfy, tiny_models):
-    """A function from a workflow's name, a number of frames and a size to its prompt on the made-up actor."""
+def actor(comfy):
+    """A function from a workflow's name, a number of frames and a size to its prompt on a made-up person."""
     made = {}
 
     def prompt(workflow="AniCrafter", frames=8, width=160, height=96):
         name = f"actor{frames}-{width}x{height}"
         if name not in made:
-            made[name] = make_performance(comfy.base / "input" / name, comfy.base / "models", frames, width, height)
-        local = {use: path if use == "body" else Path(name) / path.name for use, path in made[name].items()}
-        shipped = json.loads((ROOT / "workflows" / "api" / f"{workflow}.json").read_text())
-        filled = fill_anicrafter(shipped, local, tiny_models)[0]
-        for kind in ("CraftersRenderAvatar", "CraftersRenderBodyMesh"):
-            filled[find(filled, kind)]["inputs"].update(width=width, height=height)
+            made[name] = write_moving(comfy.base / "input" / name, frames, width, height)
+        shipped = read_prompt(ROOT / "workflows" / "api" / f"{workflow}.json")
+        filled, _ = fill(shipped, {title: Path(name) / path.name for title, path in made[name].items()})
+        changes = {
+            "CraftersRenderAvatar": {"width": width, "height": height},
+            "CraftersRenderBodyMesh": {"width": width, "height": height},
+            "WanContextWindowsManual": {"context_length": 17, "context_overlap": 5},
+            # The demo has no self-contained sampler.
+            "CraftersLoadWan": {"transformer": SMALL["UNETLoader"]["unet_name"]},
+            "CraftersAniCrafterSampler": {"steps": 2, "cfg": 1.0},
+        }
+        for node in filled.values():
+            node["inputs"].update(changes.get(node["class_type"], {}))
         return filled
 
     return prompt
 
 
-def find(prompt, kind):
-    return next(node_id for node_id, node in prompt.items() if node["class_type"] == kind)
-
-
 def video_of(comfy, prompt):
-    outputs = comfy.run(prompt)
-    (file,) = (file for file in output_files(outputs) if file["filename"].endswith(".mp4"))
-    with av.open(str(comfy.output_path(file))) as container:
-        return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]).astype(int)
-
-
-def with_previews(comfy, prompt):
-    """The run's outputs, and the pictures that came while it worked."""
-    live = []
-
-    async def queue():
-        async with ComfyClient(comfy.url) as client:
-            return await client.queue(prompt, on_preview=live.append)
-
-    return asyncio.run(queue()), live
+    return comfy.video(comfy.run(prompt)).astype(int)
 
 
 def have_shape(pictures, aspect):
@@ -99,10 +85,9 @@ def test_own_sampler_makes_long_videos_in_windows(comfy, actor):
 def test_nodes_show_what_they_made(comfy, actor):
     """Pictures of the result under the nodes, and of every frame while they work."""
     prompt = actor(frames=12)
-    body = prompt[find(prompt, "CraftersLoadBodyModel")]["inputs"]
-    known = comfy.base / "models" / "crafters" / body["body"]
-    shown = shutil.copy(known, known.with_stem("shown"))  # of its own, so that no other test has filled the cache
-    body["body"] = body["body"].replace(known.name, Path(shown).name)
+    # Of its own, so that no other test has filled the cache.
+    write_smplx(comfy.models("crafters/smplx"))
+    prompt[find(prompt, "CraftersLoadBodyModel")]["inputs"]["body"] = "smplx/SMPLX_NEUTRAL.npz"
     edit_motion(prompt, turn=20.0)
     avatar, motion = find(prompt, "CraftersLoadAvatar"), find(prompt, "CraftersLoadMotion")
     inputs = {"avatar": [avatar, 0], "filename_prefix": "shown/avatar", "format": "ply"}
@@ -113,7 +98,8 @@ def test_nodes_show_what_they_made(comfy, actor):
     shown = {find(prompt, kind): count for kind, count in kinds.items()}
     needed = {"CraftersRigAvatar", "CraftersClipFrames", "LoadVideo", "LoadImage", "PreviewImage", *kinds}
     prompt = {node_id: node for node_id, node in prompt.items() if node["class_type"] in needed}
-    outputs, live = with_previews(comfy, prompt)
+    live = []
+    outputs = comfy.run(prompt, on_preview=live.append)
     for node_id, count in shown.items():
         pictures = [Image.open(comfy.output_path(file)) for file in outputs[node_id]["images"]]
         assert len(pictures) == count
@@ -126,7 +112,8 @@ def test_nodes_show_what_they_made(comfy, actor):
 def test_own_sampler_shows_previews(comfy, actor):
     prompt = actor(WORKFLOWS[2])
     prompt[find(prompt, "CraftersAniCrafterSampler")]["inputs"].update(seed=5, steps=4)
-    _, live = with_previews(comfy, prompt)
+    live = []
+    comfy.run(prompt, on_preview=live.append)
     assert len(live) >= 3 and have_shape(live, 160 / 96)
 
 
@@ -152,20 +139,7 @@ def test_cancel_while_sampling_leaves_no_result(comfy, actor, workflow, kind):
     prompt = actor(workflow)
     sampler = find(prompt, kind)
     prompt[sampler]["inputs"].update(steps=150, seed=7)
-    seen = []
-
-    def on_progress(node, value, maximum):
-        if node == sampler:
-            seen.append((value, maximum))
-            if len(seen) == 3:
-                threading.Thread(target=comfy.interrupt).start()
-
-    before = set((comfy.base / "output").rglob("*"))
-    with pytest.raises(InterruptError):
-        comfy.run(prompt, on_progress)
-    assert set((comfy.base / "output").rglob("*")) == before
-    value, maximum = seen[-1]
-    assert value < maximum / 4, "went on sampling long after the cancel"
+    comfy.cancel(prompt, sampler)
 
 
 def test_apply_and_loras_before_and_after(comfy, actor):
@@ -174,11 +148,9 @@ def test_apply_and_loras_before_and_after(comfy, actor):
     apply, sampler = find(plain, "CraftersAniCrafterApply"), find(plain, "KSampler")
     lora = {
         f"diffusion_model.blocks.0.ffn.0.lora_{side}.weight": torch.randn(*shape, generator=torch.manual_seed(1))
-        for side, shape in (("A", (4, 256)), ("B", (256, 4)))
+        for side, shape in (("A", (4, 256)), ("B", (512, 4)))
     }
-    folder = comfy.base / "models" / "loras"
-    folder.mkdir(exist_ok=True)
-    save_file(lora, folder / "style.safetensors")
+    save_file(lora, comfy.models("loras") / "style.safetensors")
     loader = {"class_type": "LoraLoaderModelOnly", "_meta": {"title": "LoRA"}}
 
     def with_lora(where):
@@ -208,7 +180,7 @@ def test_apply_and_loras_before_and_after(comfy, actor):
         ("CraftersRenderAvatar", "height", 320, "would stretch this motion"),
         ("LoadVideo", "file", "upright.mp4", "The background is 96×160"),
         ("CraftersClipFrames", "frames", 5, "The avatar has 8 frames, but the background 5"),
-        ("CraftersLoadAniCrafter", "weights", "anchorcrafter-small.pth", "holds nothing of AniCrafter"),
+        ("CraftersLoadAniCrafter", "weights", "anchorcrafter_small.safetensors", "holds nothing of AniCrafter"),
         ("CraftersLoadBodyModel", "body", "missing.npz", "not in list"),
         ("CraftersAniCrafterPrompt", "file", "absent.safetensors", "connect the text encoder once"),
         ("UNETLoader", "unet_name", "t2v.safetensors", "not T2V"),
@@ -216,11 +188,11 @@ def test_apply_and_loras_before_and_after(comfy, actor):
 )
 def test_user_mistakes_get_a_sentence(comfy, actor, kind, key, value, sentence):
     if value == "t2v.safetensors":
-        from stand_ins.small_wan import random_state, wan_shapes
+        from helpers.small_wan import random_state, wan_shapes
 
         state = {name: x for name, x in random_state(wan_shapes(channels=16)).items()
                  if not name.startswith("img_emb") and "_img" not in name}
-        save_file(state, comfy.base / "models" / "diffusion_models" / value)
+        save_file(state, comfy.models("diffusion_models") / value)
     prompt = actor()
     if value == "upright.mp4":
         write_video(comfy.base / "input" / value, np.zeros((8, 160, 96, 3), np.uint8), 15)
@@ -253,7 +225,7 @@ def test_a_person_out_of_sight(comfy, actor):
 
 def test_an_empty_mask_of_the_character(comfy, actor):
     prompt = actor()
-    mask = {"class_type": "SolidMask", "inputs": {"value": 0.0, "width": 384, "height": 640}}
+    mask = {"class_type": "SolidMask", "inputs": {"value": 0.0, "width": 160, "height": 256}}
     prompt["mask"], scene = mask, prompt[find(prompt, "CraftersComposeScene")]
     scene["inputs"] |= {"character_mask": ["mask", 0], "mask_shows": "person"}
     with pytest.raises(ComfyError, match="mask of the character's photo is empty"):
@@ -262,20 +234,20 @@ def test_an_empty_mask_of_the_character(comfy, actor):
 
 def test_a_rig_of_another_avatar(comfy, actor):
     prompt = actor()
-    other = make_performance(comfy.base / "input" / "other", comfy.base / "models", 4, gaussians=500)
+    write_moving(comfy.base / "input" / "other", 4, gaussians=500)
     load = prompt[find(prompt, "CraftersLoadAvatar")]
-    prompt["other"] = {**load, "inputs": {**load["inputs"], "avatar": f"other/{other['avatar'].name}"}}
+    prompt["other"] = {**load, "inputs": {**load["inputs"], "avatar": "other/character_gaussian.pth"}}
     prompt[find(prompt, "CraftersRigAvatar")]["inputs"]["avatar"] = ["other", 0]
     with pytest.raises(ComfyError, match="avatar has 4000 gaussians, but the rig is for 500"):
         comfy.run(prompt)
 
 
 def test_a_lora_with_unknown_keys(comfy, actor):
-    from stand_ins.small_wan import anicrafter_shapes, random_state
+    from helpers.small_wan import anicrafter_shapes, random_state
 
     state = random_state(anicrafter_shapes())
     state["pipe.dit.blocks.0.self_attn.rope.lora_A.default.weight"] = torch.zeros(4, 256)
-    save_file(state, comfy.base / "models" / "crafters" / "strange.safetensors")
+    save_file(state, comfy.models("crafters") / "strange.safetensors")
     prompt = actor()
     prompt[find(prompt, "CraftersLoadAniCrafter")]["inputs"]["weights"] = "strange.safetensors"
     with pytest.raises(ComfyError, match="LoRA on what is no part of Wan .*self_attn.rope"):

@@ -1,18 +1,18 @@
 """Runs from ComfyUI's own page: drop a workflow, press Run, see the result."""
 
 import json
-import shutil
 from fractions import Fraction
+from pathlib import Path
 
 import av
 import numpy as np
 import pytest
 from build_workflows import GRAPHS, Weights, build
-from comfy_harness import ROOT
 from crafters.models.body.load import ANNY
-from crafters.proof.demo import SMALL as SMALL_DEMO
-from crafters.proof.demo import WEIGHTS, moving, presenting
-from crafters.scenes import LANDSCAPE
+from crafters.proof.demo import INSTEAD, SMALL, moving
+from crafters.scenes import LANDSCAPE, PORTRAIT
+from helpers.comfy_harness import ROOT
+from helpers.made_up import write_moving
 from workflow_graph import Graph
 
 pytestmark = pytest.mark.comfy
@@ -85,62 +85,62 @@ def test_what_may_be_wrong_stands_under_the_node_until_it_runs_again(page, comfy
     assert page.page.evaluate(NOTES) == []
 
 
-SMALL = {  # title of a node: widgets that make the run a small one
-    "Fit Person Photo": {"short_side": 192},
-    "Anchor Sampler": {"steps": 2},
-    "Render Avatar": {"width": 160, "height": 96},
-    "Render Body Mesh": {"width": 160, "height": 96},
-    "KSampler": {"steps": 2},
-    "AniCrafter Sampler (self-contained)": {"steps": 2},
+NETWORKS = {
+    **SMALL["CraftersLoadDWPose"],
+    "anchorcrafter": SMALL["CraftersLoadAnchorCrafter"]["checkpoint"],
+    "svd": "svd-small",
+    "dinov2": SMALL["CraftersLoadDINOv2"]["name"],
+    "body": ANNY,
+    "anicrafter": SMALL["CraftersLoadAniCrafter"]["weights"],
+    "second_shard": "none",
+    "prompt": SMALL["CraftersAniCrafterPrompt"]["file"],
+    "text": "",
+    "wan": SMALL["UNETLoader"]["unet_name"],
+    "wan_vae": SMALL["VAELoader"]["vae_name"],
+    "wan_clip": INSTEAD["CLIPVisionLoader"][1]["clip_vision"],
 }
-
-# They look for a person in clip or photo: drawn people, whom the demo's small networks find.
-SEEING = {
-    "AnchorCrafter from one clip": presenting,
-    "AniCrafter replace person": moving,
-    "AniCrafter from one photo": moving,
-}
-WIDGETS = {"LoadImage": "image", "LoadVideo": "file", "CraftersLoadMotion": "motion"}
+WIDGETS = {"LoadImage": "image", "LoadVideo": "file", "CraftersLoadAvatar": "avatar", "CraftersLoadMotion": "motion"}
 
 
-@pytest.fixture
-def filmed(comfy):
-    """A function from a graph to the names of the networks that it needs, and the widgets that choose its inputs."""
-
-    def film(graph: Graph) -> tuple[dict, dict]:
-        SEEING[graph.name](comfy.base / "input" / graph.name, {}, 1)
-        pose = SMALL_DEMO["CraftersLoadDWPose"]
-        for name in pose.values():
-            shutil.copyfile(WEIGHTS / "crafters" / name, comfy.base / "models" / "crafters" / name)
-        files = {path.stem: path for path in (comfy.base / "input" / graph.name).iterdir()}
-        files["Load Motion"] = files.get("motion")
-        size = dict(zip(("width", "height"), LANDSCAPE, strict=True))
-        widgets = {"Render Avatar": size, "Render Body Mesh": size}
-        for node in graph.api().values():
-            title, kind = node["_meta"]["title"], node["class_type"]
-            if kind in WIDGETS:
-                widgets[title] = {WIDGETS[kind]: f"{graph.name}/{files[title].name}"}
-        return {**pose, "body": ANNY}, widgets
-
-    return film
+def inputs(graph: Graph, folder: Path, presenter: dict[str, Path]) -> dict[str, Path]:
+    """Files on the server for a graph, by the titles of the nodes that load them."""
+    titles = {node["_meta"]["title"] for node in graph.api().values()}
+    if "Driving Clip" in titles:
+        return presenter
+    if "Source Video" not in titles:
+        return write_moving(folder)
+    moving(folder, {}, 1)  # the demo's, so large that its networks find the person
+    return {path.stem: path for path in folder.iterdir()}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", GRAPHS)
-def test_shipped_graph_runs(page, comfy, tiny_models, filmed, tmp_path, name):
-    """The shipped graph with small networks chosen, pressed Run on, makes a video."""
-
-    def built(**names: str) -> Graph:
-        graphs = build(comfy.get("/object_info"), Weights(**tiny_models | names))
-        return next(graph for graph in graphs if graph.name == name)
-
-    graph, changes = built(), SMALL
-    if name in SEEING:
-        names, widgets = filmed(graph)
-        graph, changes = built(**names), SMALL | widgets
+def test_shipped_graph_runs(page, comfy, presenter, mimicmotion, tmp_path, name):
+    """The shipped graph with small networks and inputs chosen, pressed Run on, makes a video."""
+    graphs = build(comfy.get("/object_info"), Weights(**NETWORKS, mimicmotion=mimicmotion))
+    graph = next(graph for graph in graphs if graph.name == name)
+    files = inputs(graph, comfy.base / "input" / name, presenter)
+    width, height = LANDSCAPE if "Source Video" in files else (160, 96)
+    changes = {
+        "Fit Person Photo": {"short_side": PORTRAIT[0]},
+        "Driving Clip Frames": {"frames": 4},
+        "Hand Mesh Frames": {"frames": 4},
+        "Object Depth Frames": {"frames": 4},
+        "Source Frames": {"frames": 8},
+        "Preview Avatar": {"frames": 6, "width": 128, "height": 160},
+        "Anchor Sampler": {"steps": 2},
+        "Render Avatar": {"width": width, "height": height},
+        "Render Body Mesh": {"width": width, "height": height},
+        "KSampler": {"steps": 2},
+        "AniCrafter Sampler (self-contained)": {"steps": 2},
+    }
+    titles = set()
+    for node in graph.api().values():
+        title, kind = node["_meta"]["title"], node["class_type"]
+        titles.add(title)
+        if kind in WIDGETS:
+            changes[title] = {WIDGETS[kind]: str(files[title].relative_to(comfy.base / "input"))}
     file = tmp_path / f"{name}.json"
-    titles = {node["_meta"]["title"] for node in graph.api().values()}
-    assert titles & SMALL.keys()
     file.write_text(json.dumps(graph.ui()), "utf-8")
 
     page.drop(file)

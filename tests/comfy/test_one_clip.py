@@ -1,9 +1,6 @@
 """The graphs that make every condition of one clip: to a video, cancelled anywhere, and never twice over sessions."""
 
-import asyncio
 import json
-import os
-import urllib.request
 from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -11,16 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from comfy_harness import ROOT, Comfy
 from crafters.cli import main
-from crafters.cli.client import ComfyClient, InterruptError, output_files
-from crafters.cli.server import ComfyServer
+from crafters.cli.client import InterruptError
 from crafters.host.prompt import read_prompt
-from crafters.media.clip import read_clip
 from crafters.prepared.conditions import CONDITIONS
 from crafters.prepared.folder import Prepared
 from crafters.proof.demo import WEIGHTS, moving, presenting
 from crafters.scenes import LANDSCAPE, PORTRAIT
+from helpers.comfy_harness import Comfy, start_comfy
 
 pytestmark = [pytest.mark.comfy, pytest.mark.slow]
 
@@ -57,40 +52,17 @@ class Session:
             if title in cancel_in and value and not self.cancelled:
                 self.cancelled = title
                 with ThreadPoolExecutor(1) as thread:
-                    thread.submit(self.interrupt).result()
+                    thread.submit(self.comfy.interrupt).result()
             if value or title not in steps:
                 steps[title] = value, maximum
 
-        return asyncio.run(self._queue(prompt, on_progress)), steps
-
-    async def _queue(self, prompt: dict, on_progress) -> dict:
-        async with ComfyClient(self.comfy.url) as client:
-            return await client.queue(prompt, on_progress)
-
-    def interrupt(self) -> None:
-        urllib.request.urlopen(urllib.request.Request(f"{self.comfy.url}/interrupt", b"{}", method="POST"), timeout=60)
-
-    def upload(self, prompt: dict, files: list[tuple[str, str]]) -> None:
-        async def upload() -> None:
-            async with ComfyClient(self.comfy.url) as client:
-                for node_id, key in files:
-                    inputs = prompt[node_id]["inputs"]
-                    inputs[key] = await client.upload(Path(inputs[key]))
-
-        asyncio.run(upload())
-
-    def frames(self, outputs: dict) -> np.ndarray:
-        (video,) = (file for file in output_files(outputs) if file["filename"].endswith(".mp4"))
-        return read_clip(self.comfy.output_path(video))[0].numpy()
+        return self.comfy.run(prompt, on_progress), steps
 
 
 @contextmanager
 def session(comfy_dir: Path, base: Path):
-    (base / "custom_nodes").mkdir(parents=True, exist_ok=True)
-    if not (base / "custom_nodes" / "crafters").exists():
-        os.symlink(ROOT, base / "custom_nodes" / "crafters", target_is_directory=True)
-    with ComfyServer(comfy_dir, base_directory=base, models=WEIGHTS) as server:
-        yield Session(Comfy(server.url, base, server.log))
+    with start_comfy(comfy_dir, base, models=WEIGHTS) as comfy:
+        yield Session(comfy)
 
 
 def titled(prompt: dict, title: str) -> dict:
@@ -106,10 +78,13 @@ def test_graph_over_two_sessions(comfy_dir, tmp_path, name):
     frames, sampler, last = LENGTHS[name]
     titled(prompt, frames)["frames"] = FRAMES
     titled(prompt, sampler)["steps"] = 3
+    for node in prompt.values():
+        if node["class_type"] == "CraftersPreviewAvatar":
+            node["inputs"].update(frames=6, width=128, height=160)
     kept = base / "output" / "crafters" / "prepared"
 
     with session(comfy_dir, base) as first:
-        first.upload(prompt, demo.files)
+        first.comfy.upload(prompt, demo.files)
         waiting = {*STAGES[name]}  # none runs to its end before it was cancelled once, in whatever order they come
         while waiting:
             with pytest.raises(InterruptError):
@@ -119,7 +94,7 @@ def test_graph_over_two_sessions(comfy_dir, tmp_path, name):
             waiting.remove(first.cancelled)
             assert not list((base / "output").glob("crafters/*.mp4"))
         outputs, _ = first.run(prompt)
-        video = first.frames(outputs)
+        video = first.comfy.video(outputs)
     assert video.shape == (FRAMES, height, width, 3)
     assert video.std() > 5
     manifest = json.loads((kept / "manifest.json").read_text())
@@ -131,7 +106,7 @@ def test_graph_over_two_sessions(comfy_dir, tmp_path, name):
         assert not steps.keys() & MADE, "what was kept was made again"
         assert files == {path: path.stat().st_mtime_ns for path in files}, "what was kept was written again"
         # Not to the bit: networks on a CPU round as their memory happens to lie.
-        assert np.abs(second.frames(outputs).astype(float) - video).mean() < 0.5 * video.std()
+        assert np.abs(second.comfy.video(outputs).astype(float) - video).mean() < 0.5 * video.std()
 
         # A setting that only the last of the kept stages has: those before stay kept.
         titled(prompt, last)[{"Hand Mesh": "field_of_view", "Remove Person": "dilation"}[last]] = 8

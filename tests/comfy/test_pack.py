@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from comfy_harness import ROOT, start_comfy
+from helpers.comfy_harness import ROOT, start_comfy
 from house import ROOMS
 from workflow_graph import input_options, input_specs
 

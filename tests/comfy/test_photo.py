@@ -1,22 +1,18 @@
 """A photo becomes an avatar, its turntable and a video, by projection and by LHM; with the demo's small networks."""
 
-import asyncio
 import json
-import os
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from comfy_harness import ROOT, Comfy
-from crafters.cli.client import ComfyClient, ComfyError, output_files
-from crafters.cli.server import ComfyServer
+from crafters.cli.client import ComfyError, output_files
 from crafters.media.clip import read_clip
 from crafters.models.avatar.lhm.convert import convert_sapiens
 from crafters.models.body.anny import anny_body
 from crafters.proof.demo import FRAMES, WEIGHTS, moving
 from crafters.scenes import LANDSCAPE
-from lhm_files import write_lhm, write_torchscript
+from helpers.comfy_harness import ROOT, find, start_comfy
+from helpers.lhm_files import write_lhm, write_torchscript
 from PIL import Image
 
 pytestmark = [
@@ -31,8 +27,6 @@ GRAPH = "AniCrafter from one photo"
 def comfy(comfy_dir, tmp_path_factory):
     """With the demo's networks, and small LHM and Sapiens."""
     base = tmp_path_factory.mktemp("photo")
-    (base / "custom_nodes").mkdir()
-    os.symlink(ROOT, base / "custom_nodes" / "crafters", target_is_directory=True)
     own = base / "models" / "crafters"
     own.mkdir(parents=True)
     body = anny_body()
@@ -40,8 +34,8 @@ def comfy(comfy_dir, tmp_path_factory):
     write_lhm(own / "lhm.safetensors", body, by_height[::7])
     write_torchscript(own / "sapiens.pt2")
     convert_sapiens(own / "sapiens.pt2", own / "sapiens.safetensors")
-    with ComfyServer(comfy_dir, base_directory=base, models=WEIGHTS) as server:
-        yield Comfy(server.url, base, server.log)
+    with start_comfy(comfy_dir, base, models=WEIGHTS) as comfy:
+        yield comfy
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +44,7 @@ def prompt(comfy, tmp_path_factory):
     folder = tmp_path_factory.mktemp("scene")
     shipped = json.loads((ROOT / "workflows" / "api" / f"{GRAPH}.json").read_text())
     demo = moving(folder, shipped, 1)
-    upload(comfy, demo.prompt, demo.files)
+    comfy.upload(demo.prompt, demo.files)
 
     def filled(road="projection"):
         graph = json.loads(json.dumps(demo.prompt))
@@ -72,19 +66,6 @@ def prompt(comfy, tmp_path_factory):
 
 def node(kind, **inputs):
     return {"class_type": kind, "inputs": inputs, "_meta": {"title": kind}}
-
-
-def find(graph, kind):
-    return next(id_ for id_, node in graph.items() if node["class_type"] == kind)
-
-
-def upload(comfy, graph, files):
-    async def run():
-        async with ComfyClient(comfy.url) as client:
-            for id_, key in files:
-                graph[id_]["inputs"][key] = await client.upload(Path(graph[id_]["inputs"][key]))
-
-    asyncio.run(run())
 
 
 @pytest.mark.parametrize("road", ["projection", "lhm"])

@@ -1,6 +1,5 @@
 """The AnchorCrafter graph on the published sample input, at its published size."""
 
-import json
 import shutil
 from pathlib import Path
 
@@ -8,9 +7,10 @@ import av
 import numpy as np
 import pytest
 from crafters.cli.client import output_files
+from crafters.host.prompt import read_prompt
+from crafters.proof.demo import fill
+from helpers.real_data import real_file
 from PIL import Image
-from real_data import real_file
-from stand_ins.fill import fill
 
 pytestmark = [pytest.mark.comfy, pytest.mark.slow]
 ROOT = Path(__file__).parents[2]
@@ -18,26 +18,27 @@ POSE_NETWORKS = ROOT / "tests" / "fixtures" / "dwpose_a"  # answer the same pose
 FRAMES = 8
 
 
-def test_sample_clip_at_576x1024(comfy, tiny_models):
-    own, inputs = comfy.base / "models" / "crafters", comfy.base / "input"
+def test_sample_clip_at_576x1024(comfy, presenter):
     for network in ("detector_constant.onnx", "pose_constant.onnx"):
-        shutil.copy(POSE_NETWORKS / network, own)
-    scene = {"object_depth": "object_depth.mp4"}  # the one sample that is not published: the drawn scene's stands in
-    for use, name in {
-        "person": "person_woman.jpg",
-        "driving": "driving.mp4",
-        "hand_mesh": "hand_mesh.mp4",
-        "product_left": "product_0.jpg",
-        "product_front": "product_1.jpg",
-        "product_right": "product_2.jpg",
+        shutil.copy(POSE_NETWORKS / network, comfy.models("crafters"))
+    inputs = comfy.base / "input"
+    # The one sample that is not published: the drawn scene's stands in.
+    scene = {"Object Depth": presenter["Object Depth"].relative_to(inputs)}
+    for title, name in {
+        "Person Photo": "person_woman.jpg",
+        "Driving Clip": "driving.mp4",
+        "Hand Mesh": "hand_mesh.mp4",
+        "Product Left": "product_0.jpg",
+        "Product Front": "product_1.jpg",
+        "Product Right": "product_2.jpg",
     }.items():
-        scene[use] = f"real_{name}"
-        shutil.copy(real_file(f"anchorcrafter/{name}"), inputs / scene[use])
-    shipped = json.loads((ROOT / "workflows" / "api" / "AnchorCrafter.json").read_text())
-    names = {**tiny_models, "detector": "detector_constant.onnx", "pose": "pose_constant.onnx"}
-    prompt, _ = fill(shipped, scene, names)
+        scene[title] = f"real_{name}"
+        shutil.copy(real_file(f"anchorcrafter/{name}"), inputs / scene[title])
+    prompt, _ = fill(read_prompt(ROOT / "workflows" / "api" / "AnchorCrafter.json"), scene)
     for node in prompt.values():
         match node["class_type"]:
+            case "CraftersLoadDWPose":
+                node["inputs"].update(detector="detector_constant.onnx", pose="pose_constant.onnx")
             case "CraftersFitPerson":
                 node["inputs"]["short_side"] = 576
             case "CraftersClipFrames":

@@ -9,14 +9,14 @@ import shutil
 from pathlib import Path
 
 import pytest
-from browser import find_chromium, open_page
-from comfy_harness import ROOT, start_comfy
 from crafters.cli.run import execute
 from crafters.host.prompt import Prompt, read_prompt
 from crafters.host.weights import needed_by, needed_by_hand
 from crafters.media.clip import read_clip
 from crafters.proof.demo import FRAMES, WEIGHTS, moving, presenting
 from crafters.scenes import LANDSCAPE, PORTRAIT
+from helpers.browser import find_chromium, open_page
+from helpers.comfy_harness import ROOT, start_comfy
 from PIL import Image
 from workflow_graph import choices, input_options, input_specs
 

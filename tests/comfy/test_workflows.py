@@ -5,7 +5,7 @@ from dataclasses import asdict
 
 import pytest
 from build_workflows import Weights, build
-from comfy_harness import ROOT
+from helpers.comfy_harness import ROOT
 from workflow_graph import choices, input_options, input_specs, input_type
 
 pytestmark = pytest.mark.comfy

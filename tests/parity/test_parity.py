@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from crafters.models.checkpoint import DTYPES
-from parity_case import Case, find_cases
+from helpers.parity_case import Case, find_cases
 
 KINDS = {p.stem for p in (Path(__file__).parent.parent / "parity_kinds").glob("*.py")}
 

@@ -13,7 +13,7 @@ from crafters.models.anchorcrafter.system import AnchorCrafter
 from crafters.models.clip_vision import ClipVision
 from crafters.models.loaded import Loaded
 from diffusers import AutoencoderKLTemporalDecoder
-from parity_case import HALF
+from helpers.parity_case import HALF
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection, Dinov2Config, Dinov2Model
 
 

@@ -6,6 +6,7 @@ import torch
 from crafters.models.avatar.files import load_avatar
 from crafters.models.drawing.rasterize import composite, rasterize
 from crafters.models.drawing.rasterize import project_gaussians as project
+from helpers.real_data import real_file
 from parity_kinds.gaussian_raster import (
     camera_of,
     compare,
@@ -13,7 +14,6 @@ from parity_kinds.gaussian_raster import (
     compare_contributors,
     compare_float64,
 )
-from real_data import real_file
 
 FP32_ONLY = "Gaussians are drawn in float32 at least."
 

@@ -17,7 +17,7 @@ from crafters.models.hmr.hamer import (
     scaled_focal,
 )
 from crafters.models.normalise import IMAGENET, normalise
-from parity_case import HALF
+from helpers.parity_case import HALF
 from safetensors.torch import save_file
 
 PLACED = {"full.pred_cam_t", "full.pred_keypoints_2d"}  # by one over the scale in `pred_cam`

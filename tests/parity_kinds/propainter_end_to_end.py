@@ -9,7 +9,7 @@ from crafters.models.loaded import Loaded
 from crafters.models.propainter.system import ProPainter
 from crafters.preprocessors.background.hole import paste, shrink, working_size
 from crafters.preprocessors.background.propainter import Inpainting, Settings, schedule
-from propainter_files import FILES, write_files
+from helpers.propainter_files import FILES, write_files
 
 
 def check(case):

@@ -1,6 +1,6 @@
 import torch
 from crafters.models.propainter.flow_completion import FlowCompletion
-from propainter_files import FLOW_COMPLETION, load
+from helpers.propainter_files import FLOW_COMPLETION, load
 
 
 @torch.no_grad()

@@ -4,7 +4,7 @@ from crafters.models.propainter.generator import Generator
 from crafters.models.propainter.propagation import propagate_pixels
 from crafters.models.propainter.transformer import PATCH, masked_windows
 from crafters.models.propainter.warp import consistent
-from propainter_files import GENERATOR, load
+from helpers.propainter_files import GENERATOR, load
 
 
 @torch.no_grad()

@@ -1,8 +1,8 @@
 import torch
 from crafters.models.propainter.raft import RAFT, Correlation
 from crafters.models.propainter.warp import pixel_grid
-from propainter_files import RAFT as FILE
-from propainter_files import load
+from helpers.propainter_files import RAFT as FILE
+from helpers.propainter_files import load
 
 FP32_ONLY = "RAFT computes in float32, as published, whatever the other networks do."
 

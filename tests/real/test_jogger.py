@@ -18,7 +18,7 @@ from crafters.preprocessors.background.remove import remove_person
 from crafters.preprocessors.body_motion.estimate import estimate_motion
 from crafters.preprocessors.segment.flow import FlowTracker
 from crafters.preprocessors.segment.video import segment_video
-from real_data import iou, keep, real_file, real_poses, tinted
+from helpers.real_data import iou, keep, real_file, real_poses, tinted
 
 pytestmark = pytest.mark.slow
 EVERY, FRAMES, SIZE = 2, 12, (480, 272)

@@ -11,7 +11,7 @@ from crafters.models.avatar.rig import rig_from_body
 from crafters.models.body.anny import anny_body
 from crafters.preprocessors.body_motion.estimate import estimate_motion
 from crafters.preprocessors.person.character import prepare_character
-from real_data import keep, real_file, real_poses, tinted
+from helpers.real_data import keep, real_file, real_poses, tinted
 
 pytestmark = pytest.mark.slow
 

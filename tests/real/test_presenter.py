@@ -22,7 +22,7 @@ from crafters.preprocessors.product.object_depth import object_depth
 from crafters.preprocessors.segment.flow import FlowTracker
 from crafters.preprocessors.segment.prompts import Prompt
 from crafters.preprocessors.segment.video import segment_video
-from real_data import iou, keep, real_file, real_poses, tinted
+from helpers.real_data import iou, keep, real_file, real_poses, tinted
 
 pytestmark = pytest.mark.slow
 EVERY = 6

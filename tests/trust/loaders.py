@@ -109,7 +109,7 @@ def _motion(kind: str) -> Loader:
 
 
 def _mano(folder: Path) -> Path:
-    from mano_file import write_mano
+    from helpers.mano_file import write_mano
 
     return write_mano(folder / "MANO_RIGHT.pkl", 300)
 
@@ -121,7 +121,7 @@ def _load_mano(path: Path):
 
 
 def _sapiens(folder: Path) -> Path:
-    from lhm_files import write_torchscript
+    from helpers.lhm_files import write_torchscript
 
     write_torchscript(folder / "sapiens.pt2")
     return folder / "sapiens.pt2"
@@ -197,16 +197,16 @@ def _load_workflow(path: Path):
 
 
 def _wan_file(folder: Path) -> Path:
+    from helpers.small_wan import random_state, wan_shapes
     from safetensors.torch import save_file
-    from stand_ins.small_wan import random_state, wan_shapes
 
     save_file(random_state(wan_shapes(128, 1, 16, 16, 16, 16)), folder / "wan.safetensors")
     return folder / "wan.safetensors"
 
 
 def _shard(folder: Path) -> Path:
+    from helpers.small_wan import anicrafter_shapes, random_state
     from safetensors.torch import save_file
-    from stand_ins.small_wan import anicrafter_shapes, random_state
 
     save_file(random_state(anicrafter_shapes(16, 1, 16)), folder / "anicrafter.safetensors")
     return folder / "anicrafter.safetensors"

@@ -32,14 +32,14 @@ MAGIC, PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
 def refused(kind, call, *args, match="", seconds=5):
     """The sentence that `call` refuses with, within a time and without much memory."""
     tracemalloc.start()
-    begin = time.monotonic()
+    begin = time.process_time()  # of this process alone: others may have the cores
     try:
         with pytest.raises(kind, match=match or None) as error:
             call(*args)
         assert tracemalloc.get_traced_memory()[1] < 100 << 20
     finally:
         tracemalloc.stop()
-    assert time.monotonic() - begin < seconds
+    assert time.process_time() - begin < seconds
     assert "\n" not in str(error.value) and len(str(error.value)) <= 300
     return str(error.value)
 
@@ -197,7 +197,7 @@ def test_a_hands_arrays_are_numbers(tmp_path, array):
 
 def test_a_hand_as_python_2_wrote_it(tmp_path):
     """Its modules have other names, and chumpy and scipy wrap what is in it."""
-    from mano_file import write_mano
+    from helpers.mano_file import write_mano
 
     write_mano(tmp_path / "new.pkl")
     plain = pickle.loads((tmp_path / "new.pkl").read_bytes())

@@ -15,16 +15,21 @@ def tree(module):
     return list(ast.walk(ast.parse(house.modules()[module].read_text("utf-8"))))
 
 
-def test_rooms_import_those_below_them():
-    assert [house.told(arrow) for arrow in house.upward(house.arrows())] == []
+@pytest.fixture(scope="module")
+def arrows():
+    return house.arrows()
 
 
-def test_no_circle_of_folders():
-    assert [house.told(arrow) for arrow in house.circles(house.arrows(), house.folder)] == []
+def test_rooms_import_those_below_them(arrows):
+    assert [house.told(arrow) for arrow in house.upward(arrows)] == []
 
 
-def test_no_circle_of_modules():
-    assert [house.told(arrow) for arrow in house.circles(house.arrows())] == []
+def test_no_circle_of_folders(arrows):
+    assert [house.told(arrow) for arrow in house.circles(arrows, house.folder)] == []
+
+
+def test_no_circle_of_modules(arrows):
+    assert [house.told(arrow) for arrow in house.circles(arrows)] == []
 
 
 def test_a_broken_rule_is_found():

@@ -11,27 +11,30 @@ import numpy as np
 import pytest
 from crafters.cli.animate import _scene, register
 from crafters.models.body.motion_files import save_motion
+from crafters.proof.demo import SMALL, WEIGHTS
+from helpers.made_up import waving, write_moving
+from helpers.smplx_file import write_smplx
 from PIL import Image
-from stand_ins.performance import make_performance, waving
-from stand_ins.small_wan import write_small_wan
 
 FRAMES = 6
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """Inputs by their option, and small networks where the command finds them by name."""
+    """Inputs by their option; the demo's networks, which the command finds by name."""
     folder = tmp_path_factory.mktemp("animate")
-    paths = make_performance(folder / "input", folder / "models", FRAMES)
-    names = write_small_wan(folder / "models")
-    return folder, {
-        **{f"--{use}": paths[use] for use in ("avatar", "motion", "background", "character")},
-        "--body": f"smplx/{paths['body'].name}",
-        "--anicrafter": names["anicrafter"],
-        "--wan": names["wan"],
-        "--vae": names["wan_vae"],
-        "--clip-vision": names["wan_clip"],
-        "--prompt": names["prompt"],
+    paths = write_moving(folder, FRAMES)
+    return {
+        "--avatar": paths["Load Avatar"],
+        "--motion": paths["Load Motion"],
+        "--background": paths["Background Video"],
+        "--character": paths["Character Photo"],
+        "--body": write_smplx(folder),
+        "--anicrafter": SMALL["CraftersLoadAniCrafter"]["weights"],
+        "--wan": SMALL["UNETLoader"]["unet_name"],
+        "--vae": "wan_small_vae.safetensors",
+        "--clip-vision": "wan_small_clip.pth",
+        "--prompt": SMALL["CraftersAniCrafterPrompt"]["file"],
         "--size": "160x96",
         "--steps": 2,
     }
@@ -39,11 +42,10 @@ def made(tmp_path_factory):
 
 @pytest.fixture
 def arguments(made, monkeypatch):
-    folder, options = made
-    monkeypatch.setenv("CRAFTERS_MODELS", str(folder / "models"))
+    monkeypatch.setenv("CRAFTERS_MODELS", str(WEIGHTS))
 
     def arguments(out, **changed):
-        chosen = {**options, **{f"--{name.replace('_', '-')}": value for name, value in changed.items()}, "--out": out}
+        chosen = {**made, **{f"--{name.replace('_', '-')}": value for name, value in changed.items()}, "--out": out}
         return ["animate", *(str(x) for pair in chosen.items() for x in pair)]
 
     return arguments
@@ -82,7 +84,6 @@ def test_two_processes_make_the_video_of_one(arguments, tmp_path, capsys):
 
 def faulty(tmp_path, made):
     """What is wrong, and what the command says of it."""
-    _, options = made
     text = tmp_path / "text.png"
     text.write_text("no picture")
     clear = tmp_path / "clear.png"
@@ -90,17 +91,17 @@ def faulty(tmp_path, made):
     long = tmp_path / "long.png"
     Image.new("L", (16385, 1)).save(long)
     gappy = tmp_path / "motion.npz"
-    shutil.copy(options["--motion"], gappy)
+    shutil.copy(made["--motion"], gappy)
     yield {"avatar": "absent.pth"}, "There is no file absent.pth"
     yield {"character": "absent.png"}, "There is no file absent.png"
     yield {"character": text}, "is not a picture"
     yield {"character": long}, "long.png is too large"
     yield {"character": clear}, "mask of the character's photo is empty"
     yield {"wan": "absent.safetensors"}, "'absent.safetensors' is not in"
-    yield {"prompt": options["--motion"]}, "motion.npz"
+    yield {"prompt": made["--motion"]}, "motion.npz"
     yield {"frames": 20}, "The motion has 20 frames, the background 6"
     yield {"size": "96x160"}, "The background is 160×96"
-    yield {"constraint": options["--motion"]}, "is not LHM's human_prior_constrain.npz"
+    yield {"constraint": made["--motion"]}, "is not LHM's human_prior_constrain.npz"
     yield {"motion": tmp_path / "none"}, "neither a folder"
     yield {"overlap": 96, "window": 5, "steps": 0}, "steps is 0"
 

@@ -8,11 +8,11 @@ import sys
 import cv2
 import numpy as np
 import pytest
-from comfy_harness import ROOT
 from crafters.cli.evaluate import find_pairs, register
 from crafters.media.clip import write_video
 from crafters.preprocessors.pose.keypoints import Pose
-from poses import standing, together
+from helpers.comfy_harness import ROOT
+from helpers.poses import standing, together
 
 FRAMES, HEIGHT, WIDTH = 3, 48, 64
 

@@ -17,8 +17,8 @@ from crafters.models.avatar.gaussians import Avatar
 from crafters.models.body.motion import BodyMotion
 from crafters.models.body.motion_files import read_motion, save_motion
 from crafters.training.cache import Cache
+from helpers.small_wan import anicrafter_shapes, random_state
 from safetensors.torch import save_file
-from stand_ins.small_wan import anicrafter_shapes, random_state
 
 resource = pytest.importorskip("resource")
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from crafters.media.clip import read_clip
-from real_data import real_file
+from helpers.real_data import real_file
 
 
 def write_clip(path, frames=10, width=64, height=48, times=None, fps=10):

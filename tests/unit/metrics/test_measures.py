@@ -22,7 +22,7 @@ from crafters.metrics.pixels import ALIKE, psnr, ssim
 from crafters.metrics.plot import plot
 from crafters.metrics.similarity import frechet_distance
 from crafters.preprocessors.pose.keypoints import Pose
-from real_data import real_file
+from helpers.real_data import real_file
 
 FRAMES, HEIGHT, WIDTH = 5, 40, 60
 RNG = np.random.default_rng(0)

@@ -2,7 +2,7 @@ import pytest
 import torch
 from crafters.models.clip_vision import ClipVision
 from crafters.models.loaded import Loaded
-from stand_ins.small_models import CLIP
+from helpers.small_models import CLIP
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,6 @@
 import pytest
 from crafters.models.windows import linear_windows, ring_windows, triangle
-from plain_anchor import plain_line, plain_ring
+from helpers.plain_anchor import plain_line, plain_ring
 
 RINGS = [(frames, window) for frames in (2, 3, 4, 10, 11, 12, 21, 22, 40, 73) for window in (2, 3, 5, 11, 16, 72)]
 

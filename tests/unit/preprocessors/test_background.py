@@ -21,8 +21,8 @@ from crafters.preprocessors.background.plate import inpaint_smoothly, plate
 from crafters.preprocessors.background.propainter import Inpainting, Settings
 from crafters.preprocessors.background.remove import cut_hole, remove_person
 from crafters.preprocessors.background.stream import Stream
-from propainter_files import VALID_INDICES
-from real_data import real_file
+from helpers.propainter_files import VALID_INDICES
+from helpers.real_data import real_file
 from torch import nn
 
 

@@ -18,7 +18,7 @@ from crafters.preprocessors.body_motion.init_from_keypoints import joint_limit_l
 from crafters.preprocessors.body_motion.targets import COCO, person_box, targets, wholebody
 from crafters.preprocessors.pose.dwpose import to_pose
 from crafters.preprocessors.pose.keypoints import Pose
-from stand_ins.synthetic_body import write_synthetic_body
+from helpers.smplx_file import PUBLISHED, write_smplx
 
 SIZE = (192, 256)
 
@@ -79,7 +79,7 @@ def test_shaking_is_an_acceleration():
 @pytest.mark.parametrize("name", ["SMPL-X", "Anny"])
 def test_points_are_those_of_the_posed_mesh(name, tmp_path):
     generator = torch.Generator().manual_seed(0)
-    model = load_body_model("Anny" if name == "Anny" else write_synthetic_body(tmp_path))
+    model = load_body_model("Anny" if name == "Anny" else write_smplx(tmp_path, PUBLISHED))
     if name == "SMPL-X":
         model = replace(model, pose_dirs=1e-3 * torch.randn(model.pose_dirs.shape, generator=generator))
     pose = 0.4 * torch.randn(2, 53, 3, generator=generator)

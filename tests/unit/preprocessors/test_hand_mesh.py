@@ -79,7 +79,7 @@ def test_hamers_hands_lie_where_the_crop_was(tmp_path):
     from crafters.models.hmr.mano import load_mano
     from crafters.models.loaded import Loaded
     from crafters.preprocessors.hand_mesh.recover import recover_hands
-    from mano_file import write_mano
+    from helpers.mano_file import write_mano
 
     torch.manual_seed(0)
     network = HaMeR(HaMeRSize(32, 1, 2, 2, 32, 1, 2, 16, 32)).eval()

@@ -16,7 +16,7 @@ from crafters.preprocessors.product.stand_in import fit_stand_in
 from crafters.preprocessors.segment.flow import FlowTracker
 from crafters.preprocessors.segment.prompts import Prompt
 from crafters.preprocessors.segment.video import segment_video
-from poses import standing
+from helpers.poses import standing
 
 
 def clip(frames=1, height=90, width=120):

@@ -11,10 +11,10 @@ from crafters.media.clip import write_video
 from crafters.proof import embedded
 from crafters.proof.demo import WEIGHTS, fill
 from crafters.proof.embedded import FIXED, plain_calls, run_embedded
-from stand_ins.fill import INPUTS
 
 BESIDE = ("SaveVideo", "PreviewImage", "CraftersConditionSheet")  # not asked for a video
-TITLES = (*INPUTS, "Character Photo", "Background Video", "Load Avatar", "Load Motion")
+TITLES = ("Person Photo", "Driving Clip", "Hand Mesh", "Object Depth", "Product Left", "Product Front", "Product Right",
+          "Character Photo", "Background Video", "Load Avatar", "Load Motion")
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from anchor_clips import MODEL, anchor_settings, write_clips, write_networks
 from crafters.cli import main
 from crafters.cli.train import RECIPES
 from crafters.media.clip import measure
@@ -22,8 +21,9 @@ from crafters.training.anchorcrafter.task import EXPORT, AnchorTask, kept
 from crafters.training.datasets.anchorcrafter import find_clips, read_frames, read_photo
 from crafters.training.loop import train
 from crafters.training.settings import Settings, SettingsError, fill
+from helpers.anchor_clips import MODEL, anchor_settings, write_clips, write_networks
+from helpers.plain_task import run_processes
 from PIL import Image
-from plain_task import run_processes
 
 FRAMES = 4
 
@@ -324,7 +324,7 @@ def test_a_batch_is_the_mean_of_its_samples(task):
 TWO = """
 import sys
 from pathlib import Path
-from anchor_clips import anchor_settings
+from helpers.anchor_clips import anchor_settings
 from crafters.training.anchorcrafter.task import AnchorTask
 from crafters.training.loop import train
 from crafters.training.settings import Settings, fill

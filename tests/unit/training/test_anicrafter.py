@@ -19,9 +19,9 @@ from crafters.training.anicrafter.wan import TARGETS, WanSizes, new_transformer
 from crafters.training.datasets import anicrafter as data
 from crafters.training.loop import train
 from crafters.training.settings import Settings, Stage, read_settings
+from helpers.small_wan import anicrafter_shapes, random_state, wan_shapes
 from PIL import Image
 from safetensors.torch import load_file, save_file
-from stand_ins.small_wan import anicrafter_shapes, random_state, wan_shapes
 
 FRAMES, HEIGHT, WIDTH = 5, 32, 48
 SIZES = {"dim": 32, "layers": 2, "ffn": 24}

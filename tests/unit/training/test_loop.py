@@ -8,13 +8,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-import plain_task
 import pytest
 import torch
 from crafters.training import checkpoints
 from crafters.training.loop import TrainingError, train
 from crafters.training.settings import SettingsError, Stage, read_settings
-from plain_task import PlainTask, plain_settings, run_processes
+from helpers import plain_task
+from helpers.plain_task import PlainTask, plain_settings, run_processes
 from safetensors.torch import load_file
 
 
@@ -184,7 +184,7 @@ import os, sys
 from pathlib import Path
 from crafters.training import checkpoints
 from crafters.training.loop import train
-from plain_task import PlainTask, plain_settings
+from helpers.plain_task import PlainTask, plain_settings
 
 fatal, count = int(sys.argv[2]), 0
 sync = checkpoints._sync_entry

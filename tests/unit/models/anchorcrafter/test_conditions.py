@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from crafters.models.anchorcrafter.conditions import ProductTokens, anchor_condition, centre, clip_resize
 from crafters.models.loaded import Loaded
-from plain_anchor import small_system
-from stand_ins.small_models import ANCHOR, MIMIC
+from helpers.plain_anchor import small_system
+from helpers.small_models import ANCHOR, MIMIC
 
 HEIGHT, WIDTH, FRAMES = 128, 64, 9
 

@@ -14,8 +14,8 @@ from crafters.models.anchorcrafter.encoders import (
 )
 from crafters.models.checkpoint import CheckpointError
 from crafters.models.loaded import Loaded
+from helpers.small_models import CLIP, DINOV2, VAE
 from safetensors.torch import load_file, save_file
-from stand_ins.small_models import CLIP, DINOV2, VAE
 
 LOADERS = {"vae": load_vae, "image_encoder": load_image_encoder}
 DINO = {**DINOV2, "image_size": 56}  # four patches a side

@@ -5,7 +5,7 @@ import torch
 from crafters.models.anchorcrafter.generate import decode, generate_latents
 from crafters.models.anchorcrafter.sampling import initial_noise, sample
 from crafters.models.loaded import Loaded
-from plain_anchor import FEW_VIEW_TOKENS, condition_of, random_clip, small_system
+from helpers.plain_anchor import FEW_VIEW_TOKENS, condition_of, random_clip, small_system
 
 
 def test_latents_are_unscaled_and_of_the_seed():

@@ -8,7 +8,7 @@ import pytest
 import torch
 from crafters.models.anchorcrafter.sampling import initial_noise, sample
 from crafters.models.loaded import Loaded
-from plain_anchor import FEW_VIEW_TOKENS, condition_of, plain_sample, random_clip, small_mimic, small_system
+from helpers.plain_anchor import FEW_VIEW_TOKENS, condition_of, plain_sample, random_clip, small_mimic, small_system
 
 STEPS, GUIDANCE, WINDOW = 3, (2.0, 4.0), 3
 
@@ -24,7 +24,7 @@ def one_thread():
 class Case:
     """One system and one clip; `plain` is what must come out."""
 
-    def __init__(self, system, frames=6, height=128, width=128, window=WINDOW, overlap=0, **options):
+    def __init__(self, system, frames=6, height=64, width=128, window=WINDOW, overlap=0, **options):
         self.model, self.clip = Loaded(system), random_clip(system.config, frames, height, width)
         self.condition = condition_of(system, self.clip)
         self.noise = initial_noise(self.condition, window, seed=7)
@@ -146,7 +146,7 @@ def test_rows_share_calls(anchor):
 
 
 def test_rows_stay_within_what_attention_kernels_take(anchor, monkeypatch):
-    monkeypatch.setattr("crafters.models.anchorcrafter.sampling.ATTENTION_BATCH", 3 * 16 * 16 + 5)
+    monkeypatch.setattr("crafters.models.anchorcrafter.sampling.ATTENTION_BATCH", 3 * 8 * 16 + 5)
     with Rows(anchor) as calls:
         anchor.sample(rows=6, steps=1)
     assert calls == [3, 3]
@@ -165,7 +165,7 @@ def test_half_precision_stays_near(dtype, limit):
 def test_the_same_seed_gives_the_same_bits(anchor):
     assert torch.equal(anchor.sample(steps=1), anchor.sample(steps=1))
     again = initial_noise(anchor.condition, WINDOW, seed=7)
-    assert torch.equal(anchor.noise, again) and again.shape == (1, WINDOW, 4, 16, 16)
+    assert torch.equal(anchor.noise, again) and again.shape == (1, WINDOW, 4, 8, 16)
     assert not torch.equal(again, initial_noise(anchor.condition, WINDOW, seed=8))
     assert initial_noise(anchor.condition, 50, seed=7).shape[1] == anchor.condition.frames
 

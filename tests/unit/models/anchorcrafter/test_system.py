@@ -10,9 +10,9 @@ import pytest
 import torch
 from crafters.models.anchorcrafter.system import AnchorConfig, AnchorCrafter
 from crafters.models.checkpoint import DTYPES, CheckpointError
-from plain_anchor import small_system
+from helpers.plain_anchor import small_system
+from helpers.small_models import ANCHOR, MIMIC
 from safetensors.torch import save_file
-from stand_ins.small_models import ANCHOR, MIMIC
 
 RELEASED = {
     name: tuple(shape)

@@ -6,8 +6,8 @@ import pytest
 import torch
 from crafters.models.anicrafter.checkpoint import LORA, AniCrafter, convert
 from crafters.models.checkpoint import CheckpointError
+from helpers.small_wan import TARGETS, anicrafter_shapes, random_state
 from safetensors.torch import load_file, save_file
-from stand_ins.small_wan import TARGETS, anicrafter_shapes, random_state
 
 STATE = random_state(anicrafter_shapes(32, 3, 64, rank=2))
 

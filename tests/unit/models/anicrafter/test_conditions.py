@@ -2,7 +2,7 @@ import pytest
 import torch
 from crafters.models.anicrafter import conditions
 from crafters.models.anicrafter.schedule import sigmas, timesteps
-from real_data import real_file
+from helpers.real_data import real_file
 
 
 def frames(count, height=32, width=48):

@@ -3,7 +3,7 @@ import torch
 from crafters.models.anicrafter.conditions import Scene
 from crafters.models.anicrafter.embedders import TILE, Embedders, embed
 from crafters.models.loaded import Loaded
-from stand_ins.small_wan import anicrafter_shapes, random_state
+from helpers.small_wan import anicrafter_shapes, random_state
 
 
 def make_scene(frames, height, width, seed=0):

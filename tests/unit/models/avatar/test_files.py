@@ -9,7 +9,7 @@ from crafters.models.avatar.files import load_avatar, save_avatar
 from crafters.models.avatar.gaussians import NAMES, SHAPES, Avatar
 from crafters.models.avatar.ply import PROPERTIES
 from crafters.models.checkpoint import CheckpointError
-from real_data import real_file
+from helpers.real_data import real_file
 
 
 def avatar(count=50, seed=0):

@@ -6,13 +6,11 @@ from crafters.models.avatar.lhm.network import LARGEST_UPPER
 from crafters.models.avatar.lhm.points import spread_points
 from crafters.models.avatar.lhm.system import build_networks, load_lhm, load_networks, load_sapiens
 from crafters.models.avatar.rig import UPPER_BODY, neutral_pose, rig_from_lhm
-from crafters.models.body.load import load_body_model
 from crafters.models.body.skinning import blend, move
 from crafters.models.checkpoint import CheckpointError, read
-from lhm_files import GRID, lhm_state, write_lhm, write_torchscript
+from helpers.lhm_files import GRID, lhm_state, write_lhm, write_torchscript
+from helpers.made_up import performers_avatar
 from safetensors.torch import save_file
-from stand_ins.synthetic_avatar import synthetic_avatar
-from stand_ins.synthetic_body import write_synthetic_body
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning", "ignore::torch.jit.TracerWarning")
 
@@ -82,11 +80,6 @@ def test_every_learned_tensor_of_the_release_has_its_place(layers, in_transforme
     assert sum(name.startswith("encoder.model.") for name in own) == 343
     assert sum(name.startswith("transformer.") for name in own) == in_transformer
     assert network.transformer.layers[0].body_dit.attn.heads == head.model.size.heads == 16
-
-
-@pytest.fixture(scope="module")
-def body(tmp_path_factory):
-    return load_body_model(write_synthetic_body(tmp_path_factory.mktemp("models") / "smplx"))
 
 
 @pytest.fixture(scope="module")
@@ -182,15 +175,15 @@ def test_points_are_spread_around_their_vertices(files, body, vertex):
     assert len(points.unique(dim=0)) > 0.9 * len(points)  # a vertex may be the nearest of several
     there, _ = neutral_pose(rig.skeleton)
     distance = torch.cdist(points, move(blend(body.skinning, there), body.template))
-    assert (distance.argmin(dim=1) == vertex).float().mean() > 0.9  # the doll's parts run through each other
+    assert (distance.argmin(dim=1) == vertex).float().mean() > 0.9  # some lie at one place
     assert distance.gather(1, vertex[:, None]).max() < 0.03
 
 
-def test_points_of_an_avatar(files, body, tmp_path, lhm):
-    avatar = synthetic_avatar(body, len(lhm.points))
+def test_points_of_an_avatar(files, tmp_path, lhm):
+    avatar = performers_avatar(len(lhm.points))
     save_avatar(avatar, tmp_path / "a.safetensors")
     assert load_lhm(*files, points=tmp_path / "a.safetensors").points.equal(avatar.points)
-    save_avatar(synthetic_avatar(body, 50), tmp_path / "b.safetensors")
+    save_avatar(performers_avatar(50), tmp_path / "b.safetensors")
     with pytest.raises(CheckpointError, match=r"b.safetensors has 50 points but model.safetensors was made for 340"):
         load_lhm(*files, points=tmp_path / "b.safetensors")
 

@@ -14,32 +14,20 @@ from crafters.models.avatar.rig import (
     template_vertices,
 )
 from crafters.models.body.layout import BodyModelError
-from crafters.models.body.load import load_body_model
 from crafters.models.body.skinning import blend, move
 from crafters.models.checkpoint import CheckpointError
 from safetensors.torch import save_file
-from stand_ins.synthetic_avatar import synthetic_avatar
-from stand_ins.synthetic_body import write_synthetic_body
 
+COUNT = 2000  # gaussians of the avatar
 AS_IT_STANDS = torch.eye(4).expand(55, 4, 4)
-
-
-@pytest.fixture(scope="module")
-def body(tmp_path_factory):
-    return load_body_model(write_synthetic_body(tmp_path_factory.mktemp("models") / "smplx"))
-
-
-@pytest.fixture(scope="module")
-def avatar(body):
-    return synthetic_avatar(body, 3000)
 
 
 @pytest.fixture(scope="module")
 def dense(body, avatar):
     """The T-posed samples that the avatar's points were made from, and the vertex each was skinned like."""
     generator = torch.Generator().manual_seed(1)
-    face = body.faces[torch.randint(len(body.faces), (3000,), generator=generator)]
-    share = torch.rand(3000, 3, generator=generator)
+    face = body.faces[torch.randint(len(body.faces), (COUNT,), generator=generator)]
+    share = torch.rand(COUNT, 3, generator=generator)
     points = (body.template[face] * (share / share.sum(1, keepdim=True))[..., None]).sum(1)
     return points, torch.cdist(points.double(), body.template.double()).argmin(dim=1)
 
@@ -77,9 +65,9 @@ def test_the_vertices_are_found_again_from_the_neutral_points(body, dense):
     there, back = neutral_pose(body.skeleton)
     found = template_vertices(body, move(blend(body.skinning[vertex], there), points), back)
     wrong = found != vertex
-    # Torso and thighs of the doll run through each other: there, and only there, the place does not tell the part.
+    # Half-way between two vertices that move differently, it may be the neighbour.
     assert wrong.float().mean() < 0.01
-    assert ((points[wrong, 1] < -0.35) & (points[wrong, 1] > -0.6)).all()
+    assert (body.template[found] - body.template[vertex]).norm(dim=1).max() < 0.04
 
 
 def test_both_sources_of_a_rig_move_the_avatar_alike(body, dense, avatar, tmp_path):
@@ -123,7 +111,7 @@ def test_the_prior_is_read(body, avatar, tmp_path):
     rig = rig_from_body(body, avatar.points, avatar.neutral_transforms, constraint)
     assert rig.constrained.equal(masks_at(rig, body, masks, avatar))
     assert 0.1 < rig.constrained.float().mean() < 0.5
-    with pytest.raises(BodyModelError, match="mask is for 6890 vertices, but the body has 10475"):
+    with pytest.raises(BodyModelError, match=f"mask is for 6890 vertices, but the body has {len(body.template)}"):
         rig_from_body(body, avatar.points, avatar.neutral_transforms, torch.zeros(6890, dtype=torch.bool))
     np.savez(tmp_path / "other.npz", vertices=masks)
     for name in ("other.npz", "absent.npz"):
@@ -143,7 +131,7 @@ def masks_at(rig, body, masks, avatar):
     ],
 )
 def test_a_checkpoint_without_a_rig_is_refused(body, dense, tmp_path, spoil, message):
-    buffers = lhm_buffers(body, *dense, torch.zeros(3000, dtype=torch.bool))
+    buffers = lhm_buffers(body, *dense, torch.zeros(COUNT, dtype=torch.bool))
     spoil(buffers)
     save_file(buffers, tmp_path / "model.safetensors")
     with pytest.raises(CheckpointError, match=message):
@@ -182,7 +170,7 @@ def test_only_the_rig_is_read(body, dense, tmp_path, monkeypatch):
             read.append(name)
             return self.file.get_tensor(name)
 
-    save_file(lhm_buffers(body, *dense, torch.zeros(3000, dtype=torch.bool)), tmp_path / "model.safetensors")
+    save_file(lhm_buffers(body, *dense, torch.zeros(COUNT, dtype=torch.bool)), tmp_path / "model.safetensors")
     monkeypatch.setattr(safetensors, "safe_open", Watched)
     rig_from_lhm(tmp_path / "model.safetensors")
     assert read and all(name.startswith("renderer.smplx_model.") for name in read)

@@ -8,25 +8,13 @@ from crafters.models.avatar.animate import Animator
 from crafters.models.avatar.files import load_avatar, save_avatar
 from crafters.models.avatar.rig import neutral_pose, rig_from_body
 from crafters.models.avatar.standing import unposed
-from crafters.models.body.load import load_body_model
 from crafters.models.body.skinning import blend, move
-from stand_ins.synthetic_avatar import synthetic_avatar
-from stand_ins.synthetic_body import write_synthetic_body
 
 
-@pytest.fixture(scope="module")
-def body(tmp_path_factory):
-    return load_body_model(write_synthetic_body(tmp_path_factory.mktemp("models") / "smplx"))
-
-
-@pytest.fixture(scope="module")
-def avatar(body):
-    return synthetic_avatar(body, 800)
-
-
-@pytest.fixture(scope="module")
-def rig(body, avatar):
-    return rig_from_body(body, avatar.points, avatar.neutral_transforms)
+@pytest.fixture(scope="session")
+def avatar(avatar):
+    """Of the mean shape and without offsets, so that nothing but the pose moves its points."""
+    return replace(avatar, offset=torch.zeros_like(avatar.offset), betas=torch.zeros_like(avatar.betas))
 
 
 def foreign(avatar, **changes):

@@ -9,7 +9,7 @@ from crafters.models.avatar.gaussians import Avatar
 from crafters.models.avatar.rig import rig_from_body
 from crafters.models.body.anny import anny_body
 from crafters.models.body.layout import BETAS, JOINTS, PARENTS, PELVIS_AT_REST, BodyModelError
-from stand_ins.synthetic_body import synthetic_body
+from smplx.joint_names import JOINT_NAMES
 
 MIRROR = torch.tensor([-1.0, 1, 1])
 MIRRORED = (0, 2, 1, 3, 5, 4, 6, 8, 7, 9, 11, 10, 12, 14, 13, 15, 17, 16, 19, 18, 21, 20, 22, 24, 23,
@@ -26,11 +26,22 @@ def test_layout_is_smplx():
     assert body.skinning.shape == (vertices, JOINTS)
     assert body.faces.min() == 0 and body.faces.max() == vertices - 1
     assert body.skeleton.parents == PARENTS
-    assert list(PARENTS[1:]) == synthetic_body()["kintree_table"][0][1:].astype(int).tolist()
     torch.testing.assert_close(body.skinning.sum(1), torch.ones(vertices))
     assert (body.skinning >= 0).all()
     pelvis = body.skeleton.joints[0]
     torch.testing.assert_close(pelvis, torch.tensor([0.0, *PELVIS_AT_REST[1:]]), atol=1e-4, rtol=0)
+
+
+def test_joints_hang_on_each_other_as_in_smplx():
+    chains = ["pelvis spine1 spine2 spine3 neck head jaw", "head left_eye_smplhf",
+              "pelvis left_hip left_knee left_ankle left_foot",
+              "spine3 left_collar left_shoulder left_elbow left_wrist"]
+    chains += [f"left_wrist left_{finger}1 left_{finger}2 left_{finger}3"
+               for finger in ("index", "middle", "pinky", "ring", "thumb")]
+    chains = [chain.split() for chain in (*chains, *(chain.replace("left", "right") for chain in chains))]
+    hangs = {joint: on for chain in chains for on, joint in zip(chain, chain[1:], strict=False)}
+    names = JOINT_NAMES[:JOINTS]
+    assert {names[joint]: names[parent] for joint, parent in enumerate(PARENTS[1:], 1)} == hangs
 
 
 def test_rest_is_a_symmetric_t_pose():

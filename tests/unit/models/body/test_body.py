@@ -4,12 +4,12 @@ import torch
 from crafters.models.body.layout import BodyModelError
 from crafters.models.body.load import load_body_model
 from crafters.models.body.skinning import move
-from stand_ins.synthetic_body import FACES, VERTICES, synthetic_body, write_synthetic_body
+from helpers.smplx_file import PUBLISHED, smplx_arrays, write_smplx
 
 
 @pytest.fixture(scope="module")
 def path(tmp_path_factory):
-    return write_synthetic_body(tmp_path_factory.mktemp("models") / "smplx")
+    return write_smplx(tmp_path_factory.mktemp("models") / "smplx")
 
 
 @pytest.fixture(scope="module")
@@ -60,40 +60,9 @@ def test_chunks_of_frames_change_nothing(body, monkeypatch):
     torch.testing.assert_close(body.vertices(*motion), whole, rtol=0, atol=1e-6)
 
 
-def test_synthetic_body_has_the_layout_and_is_a_person(body):
-    arrays = synthetic_body()
-    assert arrays["v_template"].shape == (VERTICES, 3) and arrays["f"].shape == (FACES, 3)
-    assert (arrays["weights"] >= 0).all()
-    np.testing.assert_allclose(arrays["weights"].sum(1), 1)
-    assert set(np.unique(arrays["f"])) == set(range(VERTICES))
-    assert (arrays["weights"].max(axis=0) > 0.5).all()  # every joint has vertices of its own
-    size = np.ptp(arrays["v_template"], axis=0)
-    assert 1.6 < size[1] < 1.9 and 1.6 < size[0] < 1.9  # as tall as its arms are wide
-    joints = body.skeleton.joints
-    mirrored = joints[[0, 2, 1]] * torch.tensor([-1.0, 1, 1])
-    torch.testing.assert_close(joints[:3], mirrored, rtol=0, atol=1e-5)
-    assert joints[15, 1] > joints[0, 1] > joints[4, 1] > joints[7, 1]
-    assert joints[20, 0] > joints[18, 0] > joints[16, 0] > 0  # left is +x
-
-
-def test_faces_point_outwards():
-    arrays = synthetic_body()
-    corners = arrays["v_template"][arrays["f"].astype(int)]
-    volume = np.einsum("fi,fi->", corners[:, 0], np.cross(corners[:, 1], corners[:, 2])) / 6
-    assert 0.04 < volume < 0.1  # m³: a slim person, and no part inside out
-
-
 def test_a_missing_model_says_where_it_is_and_where_it_goes(tmp_path):
     with pytest.raises(BodyModelError, match=r"register at https://smpl-x.is.tue.mpg.de.*models/crafters/smplx"):
         load_body_model(tmp_path / "SMPLX_NEUTRAL.npz")
-
-
-def small_body(vertices=300):
-    """The model's arrays for its first vertices only."""
-    arrays = {name: array[:vertices] if len(array) == VERTICES else array for name, array in synthetic_body().items()}
-    arrays["f"] = arrays["f"][(arrays["f"] < vertices).all(axis=1)]
-    arrays["J_regressor"] = arrays["J_regressor"][:, :vertices]
-    return arrays
 
 
 def spoiled(name, value):
@@ -125,7 +94,7 @@ def with_nan(array):
     ],
 )
 def test_a_wrong_model_is_refused(tmp_path, spoil, message):
-    arrays = small_body()
+    arrays = smplx_arrays(300)
     spoil(arrays)
     np.savez(tmp_path / "SMPLX_NEUTRAL.npz", **arrays)
     with pytest.raises(BodyModelError, match=message):
@@ -140,17 +109,17 @@ def test_a_damaged_file_is_refused(path, tmp_path):
 
 
 def test_only_the_published_vertices_have_keypoints(body, tmp_path):
-    assert body.keypoints.shape == (65, VERTICES + 55)
-    assert (body.keypoints.sum(1) == 1).all() and (body.keypoints.amax(1) == 1).all()
-    joint = body.keypoints.argmax(1) - VERTICES
+    assert body.keypoints is None
+    keypoints = load_body_model(write_smplx(tmp_path, PUBLISHED)).keypoints
+    assert keypoints.shape == (65, PUBLISHED + 55)
+    assert (keypoints.sum(1) == 1).all() and (keypoints.amax(1) == 1).all()
+    joint = keypoints.argmax(1) - PUBLISHED
     assert joint[[5, 16]].tolist() == [16, 8] and joint[0] < 0  # left shoulder, right ankle; the nose is a vertex
     assert joint[[23, 24, 28, 44, 64]].tolist()[:4] == [20, 37, 25, 21] and joint[64] < 0  # hands' wrists first
-    np.savez(tmp_path / "SMPLX_NEUTRAL.npz", **small_body())
-    assert load_body_model(tmp_path / "SMPLX_NEUTRAL.npz").keypoints is None
 
 
 def test_pickled_extras_are_never_opened(tmp_path):
     """The released file carries dictionaries as pickles, which may run code; none is touched."""
     extra = np.array({"pelvis": 0}, dtype=object)
-    np.savez(tmp_path / "SMPLX_NEUTRAL.npz", **small_body(), joint2num=extra)
+    np.savez(tmp_path / "SMPLX_NEUTRAL.npz", **smplx_arrays(300), joint2num=extra)
     assert len(load_body_model(tmp_path / "SMPLX_NEUTRAL.npz").template) == 300

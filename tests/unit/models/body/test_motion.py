@@ -9,7 +9,7 @@ from crafters.models.body.layout import PELVIS_AT_REST
 from crafters.models.body.motion import BodyMotion, MotionError
 from crafters.models.body.motion_files import read_motion, save_motion
 from crafters.models.body.rotation import axis_angle_to_matrix
-from real_data import FOLDER
+from helpers.real_data import FOLDER
 
 FIELDS = ("pose", "trans", "betas", "focal", "principal")
 ROWS = {"pose": (55, 3), "trans": (3,), "betas": (10,), "focal": (2,), "principal": (2,)}

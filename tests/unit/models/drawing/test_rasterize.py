@@ -7,7 +7,7 @@ import torch
 from crafters.models.drawing import rasterize as module
 from crafters.models.drawing.camera import Camera
 from crafters.models.drawing.rasterize import composite, project_gaussians, rasterize
-from plain_rasterize import plain_rasterize
+from helpers.plain_rasterize import plain_rasterize
 
 CAMERAS = [
     Camera((70, 70), (32, 24), (64, 48)),

@@ -11,8 +11,8 @@ from crafters.models.body.layout import BodyModelError
 from crafters.models.checkpoint import CheckpointError, read
 from crafters.models.hmr import hamer, multihmr
 from crafters.models.hmr.mano import load_mano
-from mano_file import write_mano
-from parity_case import named_weight
+from helpers.mano_file import write_mano
+from helpers.parity_case import named_weight
 
 
 def decoder(prefix, layers, token, context, inner):

@@ -3,7 +3,7 @@ import pytest
 import torch
 from crafters.preprocessors.person.character import HEIGHT, WIDTH, head_square, prepare_character, visible_ratio
 from crafters.preprocessors.pose.keypoints import Pose
-from poses import standing, together, with_joint
+from helpers.poses import standing, together, with_joint
 
 
 def figure(width=300, height=500, background=(0.2, 0.6, 0.3), center=(0.5, 0.5), size=0.8):

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from crafters.preprocessors.pose.draw_pose import LIMBS, WHEEL, draw_pose, draw_poses
 from crafters.preprocessors.pose.keypoints import Pose
-from poses import standing, together, with_joint
+from helpers.poses import standing, together, with_joint
 
 
 def test_nobody_is_black():

@@ -6,7 +6,7 @@ import torch
 from crafters.preprocessors.pose.extract import extract_poses
 from crafters.preprocessors.pose.follow import follow_person
 from crafters.preprocessors.pose.keypoints import Pose
-from poses import standing, together, with_joint
+from helpers.poses import standing, together, with_joint
 
 FRAMES = 24
 

@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 from crafters.preprocessors.pose.keypoints import Pose, from_openpose, to_openpose
-from poses import standing, together, with_joint
+from helpers.poses import standing, together, with_joint
 
 
 def assert_same(actual, expected):

@@ -5,8 +5,8 @@ import pytest
 import torch
 from crafters.preprocessors.pose.keypoints import Pose
 from crafters.preprocessors.pose.placement import FITS, PUBLISHED, Placement, fit_placement, place_pose, place_video
-from poses import standing, together, with_joint
-from real_data import real_file
+from helpers.poses import standing, together, with_joint
+from helpers.real_data import real_file
 
 PORTRAIT, LANDSCAPE = (576, 1024), (1024, 576)
 

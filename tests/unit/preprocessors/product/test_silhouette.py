@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 from crafters.preprocessors.product.silhouette import find_silhouette
-from stand_ins.product_photo import BACKGROUNDS, KINDS, draw_product_photo
+from helpers.product_photo import BACKGROUNDS, KINDS, draw_product_photo
 
 
 def overlap(kind: str, background: str, seed: int) -> tuple[float, bool]:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 from crafters.preprocessors.product.views import cut_out, fit_to_square, on_black, product_views
-from real_data import real_file
+from helpers.real_data import real_file
 
 RED, GREEN, BLUE = (0.8, 0.1, 0.1), (0.1, 0.7, 0.1), (0.1, 0.1, 0.8)
 

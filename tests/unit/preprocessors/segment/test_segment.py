@@ -15,8 +15,8 @@ from crafters.preprocessors.segment.flow import FlowTracker
 from crafters.preprocessors.segment.prompts import Prompt, check_prompts, painted, read_box, read_points
 from crafters.preprocessors.segment.tracker import Tracker
 from crafters.preprocessors.segment.video import all_objects, segment_video, tinted
-from poses import standing
-from real_data import real_file
+from helpers.poses import standing
+from helpers.real_data import real_file
 
 HEIGHT, WIDTH = 96, 128
 

@@ -1,6 +1,4 @@
-"""A small Wan 2.1 I2V, AniCrafter weights for it and its encoders, in the released layouts, random from a seed."""
-
-from pathlib import Path
+"""A small Wan 2.1 I2V and AniCrafter weights for it, in the released layouts, random from a seed."""
 
 import torch
 
@@ -70,41 +68,3 @@ def random_state(shapes, seed=0):
             x = 0.1 * x + name.endswith(("weight",))
         state[name] = x
     return state
-
-
-def write_small_wan(models: str | Path, seed: int = 0) -> dict[str, str]:
-    """Write all networks of the AniCrafter workflows into a ComfyUI `models` folder (about 70 MB).
-
-    Widths that ComfyUI or the transformer fix are the real ones. Returns the names to choose in the loaders: wan,
-    anicrafter, second_shard, wan_vae, wan_clip, prompt, text (none needed).
-    """
-    from crafters.models.anicrafter.prompt import save_prompts
-    from diffusers import AutoencoderKLWan
-    from safetensors.torch import save_file
-    from transformers import CLIPVisionConfig, CLIPVisionModel
-
-    models = Path(models)
-    for folder in ("crafters", "diffusion_models"):
-        (models / folder).mkdir(parents=True, exist_ok=True)
-    save_file(random_state(wan_shapes(), seed), models / "diffusion_models" / "wan-small.safetensors")
-    save_file(random_state(anicrafter_shapes(), seed + 1), models / "crafters" / "anicrafter-small.safetensors")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        base = models / "diffusers" / "wan-small"
-        AutoencoderKLWan(base_dim=16).save_pretrained(base / "vae")
-        clip = CLIPVisionConfig(
-            hidden_size=1280, intermediate_size=1280, num_hidden_layers=2, num_attention_heads=16, patch_size=14
-        )
-        CLIPVisionModel(clip).half().save_pretrained(base / "image_encoder")
-        texts = torch.zeros(2, 1, 512, 4096)
-        texts[:, :, :8] = torch.randn(2, 1, 8, 4096)
-    save_prompts(models / "crafters" / "anicrafter_prompt.safetensors", *texts)
-    return {
-        "wan": "wan-small.safetensors",
-        "anicrafter": "anicrafter-small.safetensors",
-        "second_shard": "none",
-        "wan_vae": "wan-small/vae",
-        "wan_clip": "wan-small/image_encoder",
-        "prompt": "anicrafter_prompt.safetensors",
-        "text": "",
-    }

@@ -63,7 +63,7 @@ def run_processes(arguments: list[str], ranks: int) -> None:
     running = []
     for rank in range(ranks):
         env = {k: str(v) for k, v in {**shared, "RANK": rank, "LOCAL_RANK": rank}.items()}
-        env = {**os.environ, **env, "PYTHONPATH": str(Path(__file__).parent)}
+        env = {**os.environ, **env, "PYTHONPATH": str(Path(__file__).parents[1])}
         running.append(subprocess.Popen([sys.executable, *arguments], env=env))
     assert [process.wait(180) for process in running] == [0] * ranks
 

@@ -1,4 +1,7 @@
-"""Drawn product photos of the kinds that shops have, with the product's true silhouette."""
+"""Drawn product photos of the kinds that shops have, with the product's true silhouette.
+
+Beside `scenes`, whose products lie on black, for what makes cutting out hard: glass, white on white, shadows, JPEG.
+"""
 
 import cv2
 import numpy as np

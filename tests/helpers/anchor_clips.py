@@ -7,7 +7,8 @@ from crafters.media.clip import write_video
 from crafters.training.anchorcrafter.settings import AnchorSettings
 from crafters.training.settings import fill
 from PIL import Image
-from stand_ins.small_models import ANCHOR, CLIP, VAE
+
+from helpers.small_models import ANCHOR, CLIP, VAE
 
 DINOV2 = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 1, "image_size": 518, "patch_size": 74}
 MODEL = {name: list(value) if isinstance(value, tuple) else value for name, value in vars(ANCHOR).items()}

@@ -4,9 +4,10 @@ import torch
 from crafters.models.avatar.lhm.encoders import HeadEncoder
 from crafters.models.avatar.lhm.network import Network
 from crafters.models.vit import ViTSize
-from parity_case import named_weight
 from safetensors.torch import save_file
 from torch import nn
+
+from helpers.parity_case import named_weight
 
 DIM, TOKEN_DIM = 64, 128
 HEAD = ViTSize(64, 24, 1, patch=14, grid=(37, 37), mlp=64, registers=4, layer_scale=True)

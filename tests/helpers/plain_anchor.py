@@ -12,8 +12,9 @@ import torch
 import torch.nn.functional as F
 from crafters.models.anchorcrafter.conditions import AnchorCondition
 from crafters.models.anchorcrafter.system import AnchorConfig, AnchorCrafter
-from stand_ins.small_models import ANCHOR, MIMIC
 from torch import nn
+
+from helpers.small_models import ANCHOR, MIMIC
 
 # Views of few tokens, where the sampler is on trial: attention over three whole ones takes longer than all the rest.
 FEW_VIEW_TOKENS = replace(ANCHOR, view_tokens=10)

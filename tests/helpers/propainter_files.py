@@ -7,7 +7,8 @@ from tempfile import TemporaryDirectory
 import torch
 from crafters.models.propainter.system import load_network
 from crafters.models.propainter.transformer import DEPTH
-from parity_case import named_weight
+
+from helpers.parity_case import named_weight
 
 RAFT, FLOW_COMPLETION, GENERATOR = FILES = ("raft-things.pth", "recurrent_flow_completion.pth", "ProPainter.pth")
 VALID = "transformers.transformer.{}.attention.valid_ind_rolled"

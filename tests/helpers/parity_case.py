@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from safetensors.torch import load_file
 
-OWN = Path(__file__).parent / "fixtures"
+OWN = Path(__file__).parents[1] / "fixtures"
 # What half precision may cost: this part of a whole tensor's norm. One rounding to bf16's 8 bits costs up to 0.004 of a
 # number, and a network is a chain of them.
 HALF = 0.05

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from crafters.preprocessors.pose.keypoints import Pose, from_openpose
 
-FOLDER = Path(os.environ.get("CRAFTERS_DATA", Path(__file__).parents[2] / "shared" / "data"))
-KEYPOINTS = Path(__file__).parent / "data" / "real_keypoints.json"  # MediaPipe's of every second or third frame
-ARTIFACTS = Path(__file__).parents[1] / "test-artifacts" / "real"
+FOLDER = Path(os.environ.get("CRAFTERS_DATA", Path(__file__).parents[3] / "shared" / "data"))
+KEYPOINTS = Path(__file__).parents[1] / "data" / "real_keypoints.json"  # MediaPipe's of every second or third frame
+ARTIFACTS = Path(__file__).parents[2] / "test-artifacts" / "real"
 
 
 def real_file(name):
