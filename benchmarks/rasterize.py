@@ -87,17 +87,17 @@ def main() -> None:
     there = [value.to(args.device) for value in values]
 
     lines = ["| picture | backend | s/frame | frames/s | peak GB of the process |", "|---|---|---|---|---|"]
-    backends = ["torch"] + ["gsplat"] * bool(there[0].is_cuda and importlib.util.find_spec("gsplat"))
+    backends = ["torch", "warp"] + ["gsplat"] * bool(there[0].is_cuda and importlib.util.find_spec("gsplat"))
     for backend in backends:
         for size in SIZES:
             each = seconds(lambda size=size, backend=backend: rasterize(*there, camera(size), backend), args.repeat)
             lines.append(f"| {size[0]}×{size[1]} | {backend} | {each:.3f} | {1 / each:.2f} | {peak_memory():.2f} |")
             print(lines[-1], flush=True)
-    fast = seconds(lambda: rasterize(*there, camera(SMALL)), args.repeat)
+    fast = seconds(lambda: rasterize(*there, camera(SMALL), "torch"), args.repeat)
     start = clock()
     expected, _ = plain_rasterize(*(value.numpy() for value in values), camera(SMALL))
     slow = clock() - start
-    error = np.abs(torch.cat(rasterize(*there, camera(SMALL))[:2]).cpu().numpy() - expected[:4]).max()
+    error = np.abs(torch.cat(rasterize(*there, camera(SMALL), "torch")[:2]).cpu().numpy() - expected[:4]).max()
     ratio = (
         f"At {SMALL[0]}×{SMALL[1]} one gaussian at a time takes {slow:.2f} s, torch {fast:.3f} s, {slow / fast:.0f} "
         f"times less, for the same picture to {error:.1e}."

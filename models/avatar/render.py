@@ -37,7 +37,7 @@ def render_avatar(
     width: int,
     height: int,
     device: torch.device | str = "cpu",
-    backend: str = "torch",
+    backend: str = "auto",
     on_step: Callable[[int, int], None] | None = None,
     on_frame: Callable[[torch.Tensor], None] | None = None,
     length: int = 0,

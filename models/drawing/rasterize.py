@@ -1,4 +1,4 @@
-"""3-D Gaussian splatting in plain torch, on any device, by the rules of the rasteriser AniCrafter was trained with.
+"""3-D Gaussian splatting, in plain torch or quicker with Warp, by the rules of AniCrafter's own rasteriser.
 
 The rules: what is nearer than 0.2 m is left out; the Jacobian is taken within 1.3 of the field of view; every splat
 gains 0.3 px² of covariance; of the 16×16 tiles a splat covers those that its square of ±ceil(3σ) touches; it goes front
@@ -6,8 +6,9 @@ to back by z, equal depths in order of index; α = min(0.99, opacity·e^power) a
 before its transmittance would fall below 1e-4. Quaternions are used as they are.
 """
 
+import logging
 from collections.abc import Iterator
-from importlib.util import find_spec
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -17,6 +18,7 @@ import torch.nn.functional as F
 from ..body.rotation import quaternion_to_matrix
 from .camera import NEAR_GAUSSIANS, Camera
 
+BACKENDS = "auto", "torch", "warp", "gsplat"
 TILE = 16
 # The rules' numbers are those of float32, also when computing in float64.
 NEAR, FOV_MARGIN, LOW_PASS, ALPHA_MAX, ALPHA_MIN, TRANSMITTANCE_MIN = np.float32(
@@ -46,31 +48,50 @@ def rasterize(
     scale: torch.Tensor,
     rotation: torch.Tensor,
     camera: Camera,
-    backend: str = "torch",
+    backend: str = "auto",
 ) -> Render:
     """Picture of N gaussians, on their device and in their precision (AniCrafter, avatar rendering).
 
     xyz [N, 3] m in camera space; rgb [N, 3]; opacity [N, 1] 0..1; scale [N, 3] m; rotation [N, 4] wxyz.
-    backend: `torch` follows the rules above exactly; `gsplat` (needs that package, and gaussians on CUDA) is faster and
-    differs by up to some hundredths: it rounds tiles and ends pixels in its own way, normalises quaternions, and takes
-    the Jacobian within a margin of the picture's edges, not of its middle; `auto` takes it where it can be had.
+    backend: `torch` is the readable one; `warp` composites by a compiled kernel, equal to 1e-6; `auto` takes that on a
+    CPU where the package is there. `gsplat` (needs that package, and gaussians on CUDA) differs by up to some
+    hundredths: it rounds tiles and ends pixels in its own way, normalises quaternions, and takes the Jacobian within a
+    margin of the picture's edges, not of its middle. Only `torch` computes in float64, whatever is asked for.
     A gaussian whose place, size or opacity is not finite is not seen.
 
-    Raises ValueError for tensors that do not fit together and for an unknown backend, ImportError without gsplat.
+    Raises ValueError for tensors that do not fit together and for an unknown backend, ImportError without its package.
     """
     for name, tensor, width in (
         ("xyz", xyz, 3), ("rgb", rgb, 3), ("opacity", opacity, 1), ("scale", scale, 3), ("rotation", rotation, 4)
     ):
         if tensor.shape != (len(xyz), width):
             raise ValueError(f"{name} of {len(xyz)} gaussians must be [{len(xyz)}, {width}], not {[*tensor.shape]}.")
-    if backend not in ("auto", "torch", "gsplat"):
-        raise ValueError(f"There is no rasteriser {backend!r}: choose auto, torch or gsplat.")
-    if backend == "gsplat" or (backend == "auto" and xyz.is_cuda and find_spec("gsplat")):
+    if backend not in BACKENDS:
+        raise ValueError(f"There is no rasteriser {backend!r}: choose {', '.join(BACKENDS)}.")
+    if backend == "gsplat":
         return _gsplat(xyz, rgb, opacity, scale, rotation, camera)
+    by_warp = xyz.dtype == torch.float32 and (backend == "warp" or (backend == "auto" and xyz.is_cpu and _has_warp()))
     splats = project_gaussians(xyz, scale, rotation, camera)
     features = torch.cat([rgb, splats.depth[:, None], torch.ones_like(opacity)], -1)
-    picture, _ = composite(splats, features, opacity, camera.size)
+    picture, _ = composite(splats, features, opacity, camera.size, by_warp)
     return Render(picture[:3], picture[4:], picture[3:4])
+
+
+@cache
+def _has_warp() -> bool:
+    """Whether Warp's kernel can be compiled here: asked once, and said once if it cannot."""
+    try:
+        from .composite_warp import composite_tiles  # noqa: F401
+    except ImportError:
+        return False
+    one = torch.ones(1, 1)
+    try:
+        rasterize(one.expand(1, 3), one.expand(1, 3), one, one.expand(1, 3), one.expand(1, 4),
+                  Camera.centred(1.0, 1, 1), "warp")
+    except Exception as error:  # of a compiler that is not ours: the same picture is drawn without it
+        logging.getLogger(__name__).warning("Avatars are drawn without Warp, slower: its kernel fails (%s).", error)
+        return False
+    return True
 
 
 class Splats(NamedTuple):
@@ -122,7 +143,7 @@ def _grid(size: tuple[int, int]) -> tuple[int, int]:
 
 
 def composite(
-    splats: Splats, features: torch.Tensor, opacity: torch.Tensor, size: tuple[int, int]
+    splats: Splats, features: torch.Tensor, opacity: torch.Tensor, size: tuple[int, int], by_warp: bool = False
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Blend features [N, C] by opacity [N, 1], front to back, on a picture of `size`.
 
@@ -136,10 +157,20 @@ def composite(
     reach = 1.01 * splats.sigma * (2 * (opacity / ALPHA_MIN).log()).sqrt()
     table = torch.cat([splats.xy, splats.conic, opacity, features], -1)[order]
     tiles, reach = splats.tiles[order].long(), reach[order]
-    canvas = features.new_zeros(features.shape[1] + 1, rows, TILE, columns, TILE)
-    for band in _bands(tiles, rows):
-        _composite_band(canvas, table, _TileLists.of(table, reach, band, columns))
-    picture = canvas.view(-1, rows * TILE, columns * TILE)[:, :height, :width]
+    lists = (_TileLists.of(table, reach, band, columns) for band in _bands(tiles, rows))
+    if by_warp:
+        from .composite_warp import composite_tiles
+
+        picture = features.new_zeros(rows * TILE, columns * TILE, features.shape[1] + 2)
+        picture[..., -1] = 1
+        for band in lists:
+            composite_tiles(picture, table, band, (ALPHA_MIN, ALPHA_SKIPPED, ALPHA_MAX, TRANSMITTANCE_MIN))
+        picture = picture[:height, :width, :-1].movedim(-1, 0)
+    else:
+        canvas = features.new_zeros(features.shape[1] + 1, rows, TILE, columns, TILE)
+        for band in lists:
+            _composite_band(canvas, table, band)
+        picture = canvas.view(-1, rows * TILE, columns * TILE)[:, :height, :width]
     return picture[:-1], picture[-1].int()
 
 

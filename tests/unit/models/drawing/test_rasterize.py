@@ -4,6 +4,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from crafters.models.drawing import composite_warp
 from crafters.models.drawing import rasterize as module
 from crafters.models.drawing.camera import Camera
 from crafters.models.drawing.rasterize import composite, project_gaussians, rasterize
@@ -116,9 +117,32 @@ def test_bad_input():
         rasterize(xyz, *rest, CAMERAS[0], backend="opengl")
 
 
-def test_auto_is_exact_without_cuda():
-    gaussians = scene(7)
-    assert torch.equal(rasterize(*gaussians, CAMERAS[0], "auto").rgb, rasterize(*gaussians, CAMERAS[0]).rgb)
+@pytest.mark.parametrize("camera", CAMERAS, ids=lambda camera: "x".join(map(str, camera.size)))
+def test_warp_draws_what_torch_draws(camera):
+    gaussians = [value.float() for value in scene(7, count=1000)]
+    for one, other in zip(rasterize(*gaussians, camera, "warp"), rasterize(*gaussians, camera, "torch"), strict=True):
+        assert one.abs().max() > 0.1
+        # A pixel may end one gaussian sooner or later.
+        assert ((one - other).abs() > 2e-5).float().mean() < 0.003 and (one - other).abs().max() < 0.02
+
+
+def test_auto_says_that_warp_fails_and_draws_without_it(monkeypatch, caplog):
+    gaussians = [value.float() for value in scene(7)]
+    without = rasterize(*gaussians, CAMERAS[0], "torch")
+
+    def fail(*_):
+        raise RuntimeError("no compiler")
+
+    monkeypatch.setattr(composite_warp, "composite_tiles", fail)
+    module._has_warp.cache_clear()
+    try:
+        for _ in range(2):
+            assert torch.equal(rasterize(*gaussians, CAMERAS[0]).rgb, without.rgb)
+    finally:
+        module._has_warp.cache_clear()
+    assert [record.getMessage() for record in caplog.records] == [
+        "Avatars are drawn without Warp, slower: its kernel fails (no compiler)."
+    ]
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
