@@ -9,7 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from crafters.models.avatar.turntable import render_turntable
+from crafters.models.avatar.render import render_turntable
 from crafters.preprocessors.background.remove import cut_hole
 from crafters.preprocessors.condition_sheet import condition_sheet
 from crafters.preprocessors.pose.draw_pose import draw_pose

@@ -3,9 +3,9 @@
 import json
 
 import pytest
-from browser import READY
 from build_help import LANGUAGES, LOCALES, english, languages, pages, recorded
-from comfy_harness import ROOT
+from helpers.browser import READY
+from helpers.comfy_harness import ROOT
 from workflow_graph import input_specs, input_type
 
 pytestmark = pytest.mark.comfy
