@@ -136,6 +136,7 @@ async def _run(dispatch: Dispatch, results: Results, states: Callable[[], list[S
         await dispatch.run()
     finally:
         reporting.cancel()
+        await asyncio.gather(reporting, return_exceptions=True)
 
 
 async def _keep_reporting(results: Results, states: Callable[[], list[State]]) -> None:

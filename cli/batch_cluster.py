@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import platform
 import socket
 import tempfile
 from functools import lru_cache
@@ -23,18 +22,16 @@ HELD = 64  # files that this process keeps in the object store for the jobs to c
 
 
 class Actor:
-    """Lives on a node of the cluster. Ray starts it again, there or elsewhere, when its process or its node is lost."""
+    """A worker on a node of the cluster. Ray starts it again, there or elsewhere, when its process or node is lost."""
 
     def __init__(self, patience: Patience):
         self._patience, self._server, self._step = patience, None, None
         self._scratch = tempfile.TemporaryDirectory(prefix="crafters-batch-", ignore_cleanup_errors=True)
 
-    async def ready(self) -> str:
-        """The name of its machine, when its ComfyUI answers."""
+    async def ready(self) -> None:
         if self._server is None:
             self._server = OwnServer(self._patience)
         await self._server.ready()
-        return platform.node()
 
     async def make(self, task: Task, refs: dict[str, Any]) -> tuple[Made, list[bytes]]:
         """refs: by digest, what Ray holds of the task's files."""

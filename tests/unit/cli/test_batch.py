@@ -125,6 +125,18 @@ def test_going_on_makes_only_what_has_changed(shop, serve):
     assert shop.run(url, options=["--set", "Sampler.seconds=0.001"]) == 0 and sum(stub.jobs.values()) == ran + 12
 
 
+def test_people_and_products_without_a_table(shop, serve):
+    for folder, names in (("people", ("anna", "ben")), ("things", ("mug", "lamp"))):
+        (shop.home / folder).mkdir()
+        for name in names:
+            (shop.home / f"{name}.png").rename(shop.home / folder / f"{name}.png")
+    words = ["--person-dir", str(shop.home / "people"), "--product-dir", str(shop.home / "things")]
+    words += ["--out", str(shop.out), str(shop.home / "graph.json"), "--server", serve(stub := StubComfy())]
+    assert main(["batch", *words, "--set", "4.seed=5"]) == 0
+    assert shop.made().keys() == {*ALL} and {row["seed"] for row in shop.rows().values()} == {"5"}
+    assert stub.uploads == 4
+
+
 def test_two_servers_share_the_work(shop, serve):
     stubs = StubComfy(), StubComfy()
     shop.table("name,Sampler.seed,Person Photo.image", *(f"job{number},{number},anna.png" for number in range(20)))
