@@ -5,8 +5,10 @@
 
 import argparse
 import asyncio
+import gc
 import os
 import resource
+import socket
 import subprocess
 import sys
 import tempfile
@@ -41,6 +43,7 @@ class Memory:
         if event == "made":
             self.made += 1
             if self.made * 10 % self.total == 0:
+                gc.collect()  # what is held, not what is still to be cleared away
                 pages = int(Path("/proc/self/statm").read_text().split()[1]) if sys.platform == "linux" else 0
                 self.mib.append(pages * resource.getpagesize() / 2**20)
 
@@ -54,7 +57,15 @@ def processes(count: int):
             server = subprocess.Popen([sys.executable, stub_comfy.__file__, "--port", str(port)])
             stack.callback(server.wait)
             stack.callback(server.kill)
+        for port in ports:
+            while not _answers(port):
+                time.sleep(0.1)
         yield [f"http://127.0.0.1:{port}" for port in ports]
+
+
+def _answers(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def run(jobs: list, urls: list[str], out: Path) -> tuple[float, float, list[float]]:

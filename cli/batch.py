@@ -9,7 +9,7 @@ import json
 import signal
 import sys
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from ..host.prompt import UsageError, read_prompt
@@ -22,6 +22,7 @@ from .batch_results import Results, State
 from .batch_servers import OwnServer, Patience, Server, Worker
 from .client import TIMEOUT
 from .numbers import number
+from .run import until_stopped
 
 REPORT_SECONDS = 10.0  # between two writings of table and page, and not more often than each hundredth of the time
 
@@ -88,7 +89,7 @@ def _batch(args: argparse.Namespace) -> int:
                 return [made.get(job.name) or dispatch.states[job.name] for job in jobs]
 
             try:
-                _until_stopped(_run(dispatch, results, states))
+                until_stopped(_run(dispatch, results, states))
             finally:
                 show.close()
                 _report(results, states())
@@ -101,33 +102,6 @@ def _batch(args: argparse.Namespace) -> int:
         told = "\n".join(f"  {state.name}: {state.error}" for state in aside)
         print(f"error: {len(aside)} of {len(jobs)} jobs are set aside:\n{told}", file=sys.stderr)
     return 1 if aside else 0
-
-
-def _until_stopped(work: Coroutine) -> None:
-    """Run it. Ended by Ctrl-C, the system or a parent, it may clean up: no job must stay behind on a server.
-
-    It is cancelled from outside once, where asyncio.run would cancel each task in it, those that clean up too.
-    """
-    sent = []
-
-    async def run() -> None:
-        task, loop = asyncio.current_task(), asyncio.get_running_loop()
-
-        def stop(number: int, _: object) -> None:
-            sent.append(number)
-            loop.call_soon_threadsafe(task.cancel)
-
-        before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            await work
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-    try:
-        asyncio.run(run())
-    except asyncio.CancelledError:
-        raise KeyboardInterrupt if sent[0] == signal.SIGINT else SystemExit(128 + sent[0]) from None
 
 
 async def _run(dispatch: Dispatch, results: Results, states: Callable[[], list[State]]) -> None:

@@ -7,16 +7,18 @@ import asyncio
 import contextlib
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from os.path import isfile
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ..files.bounded import parse_json
 from ..host.comfyui import ServerError, find_comfyui, pack_base
 from ..host.prompt import Prompt, UsageError, check_finite, read_prompt
 from .client import TIMEOUT, ComfyClient, ComfyError, output_files
 from .server import ComfyServer
+
+T = TypeVar("T")
 
 
 def register(commands) -> None:
@@ -50,7 +52,7 @@ def _run(args: argparse.Namespace) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with _server(args) as url:
         try:
-            paths = asyncio.run(execute(url, prompt, changed, args.out, args.timeout))
+            paths = until_stopped(execute(url, prompt, changed, args.out, args.timeout))
         except ComfyError as error:
             raise ComfyError(at_node(error, prompt)) from error
     for path in paths:
@@ -125,6 +127,33 @@ def _server(args: argparse.Namespace) -> Iterator[str]:
         raise ServerError("no ComfyUI was found on this machine: set COMFYUI_DIR to its folder.")
     with ComfyServer(comfy_dir, pack_base(comfy_dir), models=models_root()) as server:
         yield server.url
+
+
+def until_stopped(work: Coroutine[Any, Any, T]) -> T:
+    """What it returns. Ended by Ctrl-C, the system or a parent, it may clean up: no job must stay behind on a server.
+
+    It is cancelled from outside once, where asyncio.run would cancel each task in it, those that clean up too.
+    """
+    sent = []
+
+    async def run() -> T:
+        task, loop = asyncio.current_task(), asyncio.get_running_loop()
+
+        def stop(number: int, _: object) -> None:
+            sent.append(number)
+            loop.call_soon_threadsafe(task.cancel)
+
+        before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            return await work
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    try:
+        return asyncio.run(run())
+    except asyncio.CancelledError:
+        raise KeyboardInterrupt if sent[0] == signal.SIGINT else SystemExit(128 + sent[0]) from None
 
 
 async def execute(
