@@ -1,4 +1,4 @@
-"""The command line: `crafters run | prepare | animate | train | evaluate | demo | …`, one file for each command."""
+"""The command line: `crafters run | batch | prepare | animate | train | evaluate | …`, one file for each command."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from ..host.comfyui import ServerError
-from . import animate, convert, demo, demo_data, doctor, download, evaluate, prepare, run, train
+from . import animate, batch, convert, demo, demo_data, doctor, download, evaluate, prepare, run, train
 from .client import ComfyError
 from .download import DownloadError
 
@@ -18,7 +18,7 @@ NO_PROOF = (
     "the demo and the trainers of its small networks are not in the package of ComfyUI's registry, for their weights: "
     "get the repository, https://github.com/crafters-video/crafters"
 )
-COMMANDS = (run, doctor, download, convert, prepare, animate, demo_data, train, evaluate, demo)
+COMMANDS = (run, batch, doctor, download, convert, prepare, animate, demo_data, train, evaluate, demo)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

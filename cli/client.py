@@ -38,8 +38,13 @@ class InterruptError(ComfyError):
     """The run was interrupted, here or by another client."""
 
 
+class LostError(ComfyError):
+    """The server cannot be asked any more, which says nothing of the run: another server may do it."""
+
+
 class ComfyClient:
-    """`async with ComfyClient("http://127.0.0.1:8188") as client:`; every method raises ComfyError on failure.
+    """`async with ComfyClient("http://127.0.0.1:8188") as client:`; every method raises ComfyError on failure, or
+    OSError for a file of this machine.
 
     timeout: seconds without any sign of life from the server after which it is given up.
     """
@@ -47,6 +52,7 @@ class ComfyClient:
     def __init__(self, url: str, timeout: float = TIMEOUT):
         self.url, self.timeout = url.rstrip("/"), timeout
         self.client_id = uuid.uuid4().hex
+        self._schemas: dict[str, dict[str, Any]] = {}
 
     async def __aenter__(self) -> ComfyClient:
         patience = aiohttp.ClientTimeout(total=None, sock_connect=min(30, self.timeout), sock_read=self.timeout)
@@ -56,21 +62,28 @@ class ComfyClient:
     async def __aexit__(self, *_: object) -> None:
         await self._session.close()
 
-    async def node_info(self, class_type: str) -> dict[str, Any]:
-        """The schema of a node class as `/object_info` states it; empty for a class the server does not have."""
-        path = f"/object_info/{class_type}"
-        answer = await self._get(path)
-        with self._understood(path):
-            return answer.get(class_type, {})
+    async def check(self) -> None:
+        """Raises LostError unless a ComfyUI answers."""
+        await self._get("/queue")
 
-    async def upload(self, path: Path) -> str:
+    async def node_info(self, class_type: str) -> dict[str, Any]:
+        """The schema of a node class as `/object_info` first stated it; empty for one that the server does not have."""
+        if class_type not in self._schemas:
+            path = f"/object_info/{class_type}"
+            answer = await self._get(path)
+            with self._understood(path):
+                self._schemas[class_type] = answer.get(class_type, {})
+        return self._schemas[class_type]
+
+    async def upload(self, path: Path, name: str = "") -> str:
         """Put an image, a video or a sound into the server's input folder; returns the name that nodes know it by.
 
-        A file of that name with other content is left alone: the server then chooses another name.
+        name: to call it by there, if not as here. A file of that name with other content is left alone: the server then
+        chooses another name.
         """
         with Path(path).open("rb") as file:
             form = aiohttp.FormData({"type": "input"})
-            form.add_field("image", file, filename=Path(path).name)
+            form.add_field("image", file, filename=name or Path(path).name)
             status, body = await self._request("POST", "/upload/image", data=form)
         if status == 413:
             raise ComfyError(f"{path} is larger than this server accepts: start it with a larger --max-upload-size.")
@@ -138,10 +151,8 @@ class ComfyClient:
                 with whole(target) as part, part.open("wb") as out:
                     async for chunk in response.content.iter_chunked(1 << 20):
                         out.write(chunk)
-        except aiohttp.ClientError as error:
+        except (aiohttp.ClientError, asyncio.TimeoutError) as error:
             raise self._unreachable() from error
-        except OSError as error:
-            raise ComfyError(str(error)) from error
         return target
 
     async def _submit(self, prompt: Prompt, prompt_id: str) -> str:
@@ -170,7 +181,7 @@ class ComfyClient:
                     break
                 if not any(item[1] == prompt_id for items in queued.values() for item in items):
                     if following.done() and not following.cancelled() and not following.result():
-                        raise ComfyError("The server was restarted in the middle of the run: start the run again.")
+                        raise LostError("The server was restarted in the middle of the run: start the run again.")
                     raise InterruptError("The run was taken off the server's queue.")
             await (asyncio.sleep(wait) if following.done() else asyncio.wait([following], timeout=wait))
             wait = min(2 * wait, POLL_SECONDS)
@@ -188,17 +199,19 @@ class ComfyClient:
         clock = asyncio.get_running_loop().time
         end = clock() + self.timeout / 2  # the websocket's heartbeat has waited for the other half
         while True:
+            # Not by asyncio.wait_for, which until Python 3.12 swallows a cancellation that comes with the answer.
+            patience = aiohttp.ClientTimeout(total=max(end - clock(), POLL_SECONDS))
             try:
-                return await asyncio.wait_for(self._get(path), max(end - clock(), POLL_SECONDS))
-            except (ComfyError, asyncio.TimeoutError) as error:
+                return await self._get(path, timeout=patience)
+            except ComfyError:
                 if clock() > end:
-                    raise error if isinstance(error, ComfyError) else self._unreachable() from error
+                    raise
                 await asyncio.sleep(POLL_SECONDS)
 
-    async def _get(self, path: str) -> dict[str, Any]:
-        status, body = await self._request("GET", path)
+    async def _get(self, path: str, **options: Any) -> dict[str, Any]:
+        status, body = await self._request("GET", path, **options)
         if status != 200:
-            raise ComfyError(f"{self.url}{path} answered {status}.")
+            raise LostError(f"{self.url}{path} answered {status}.")
         with self._understood(path):
             return dict(json.loads(body))
 
@@ -209,8 +222,8 @@ class ComfyClient:
         except (aiohttp.ClientError, asyncio.TimeoutError) as error:
             raise self._unreachable() from error
 
-    def _unreachable(self) -> ComfyError:
-        return ComfyError(f"No ComfyUI answers at {self.url}: is it running?")
+    def _unreachable(self) -> LostError:
+        return LostError(f"No ComfyUI answers at {self.url}: is it running?")
 
     @contextlib.contextmanager
     def _understood(self, path: str) -> Iterator[None]:
@@ -218,7 +231,7 @@ class ComfyClient:
         try:
             yield
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-            raise ComfyError(f"{self.url}{path} gives an answer that no ComfyUI gives: is there one?") from error
+            raise LostError(f"{self.url}{path} gives an answer that no ComfyUI gives: is there one?") from error
 
 
 def output_files(outputs: dict[str, Any]) -> Iterator[dict[str, str]]:

@@ -5,18 +5,20 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from os.path import isfile
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ..files.bounded import parse_json
 from ..host.comfyui import ServerError, find_comfyui, pack_base
 from ..host.prompt import Prompt, UsageError, check_finite, read_prompt
 from .client import TIMEOUT, ComfyClient, ComfyError, output_files
 from .server import ComfyServer
+
+T = TypeVar("T")
 
 
 def register(commands) -> None:
@@ -50,9 +52,9 @@ def _run(args: argparse.Namespace) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with _server(args) as url:
         try:
-            paths = asyncio.run(execute(url, prompt, changed, args.out, args.timeout))
+            paths = until_stopped(execute(url, prompt, changed, args.out, args.timeout))
         except ComfyError as error:
-            raise ComfyError(_at_node(error, prompt)) from error
+            raise ComfyError(at_node(error, prompt)) from error
     for path in paths:
         print(path)
     return 0
@@ -65,24 +67,30 @@ def apply_setting(prompt: Prompt, setting: str) -> tuple[str, str]:
     Raises UsageError naming what exists.
     """
     target, equals, text = setting.partition("=")
-    # Titles and inputs may hold dots themselves: the first split that names a node decides.
-    splits = [(target[:dot], target[dot + 1 :]) for dot, letter in enumerate(target) if letter == "."]
-    if not equals or not splits:
+    if not equals or "." not in target:
         raise UsageError(f"--set {setting!r} is not NODE.INPUT=VALUE.")
-    for name, key in splits:
+    node_id, key = find_input(prompt, target, f"--set {setting!r}")
+    inputs = prompt[node_id]["inputs"]
+    value = read_value(text, inputs[key])
+    check_finite(value, f"--set {target}")
+    inputs[key] = value
+    return node_id, key
+
+
+def find_input(prompt: Prompt, target: str, asked: str) -> tuple[str, str]:
+    """The node id and the input that "NODE.INPUT" names. Raises UsageError, which begins with `asked`."""
+    # Titles and inputs may hold dots themselves: the first split that names a node decides.
+    for name, key in ((target[:dot], target[dot + 1 :]) for dot, letter in enumerate(target) if letter == "."):
         nodes = _nodes_called(prompt, name)
         if len(nodes) > 1:
-            raise UsageError(f"--set {setting!r}: {name!r} could be node {' or '.join(nodes)}; use the number.")
+            raise UsageError(f"{asked}: {name!r} could be node {' or '.join(nodes)}; use the number.")
         if nodes:
             inputs = prompt[nodes[0]]["inputs"]
             if key not in inputs:
-                raise UsageError(f"--set {setting!r}: {name} has {', '.join(inputs) or 'no inputs'}, not {key!r}.")
-            value = _value(text, inputs[key])
-            check_finite(value, f"--set {target}")
-            inputs[key] = value
+                raise UsageError(f"{asked}: {name} has {', '.join(inputs) or 'no inputs'}, not {key!r}.")
             return nodes[0], key
-    known = ", ".join(f"{node_id} ({_title(prompt, node_id)})" for node_id in prompt)
-    raise UsageError(f"--set {setting!r} names no node of the workflow; there are {known}.")
+    known = ", ".join(f"{node_id} ({title(prompt, node_id)})" for node_id in prompt)
+    raise UsageError(f"{asked} names no node of the workflow; there are {known}.")
 
 
 def _nodes_called(prompt: Prompt, name: str) -> list[str]:
@@ -92,12 +100,14 @@ def _nodes_called(prompt: Prompt, name: str) -> list[str]:
     return titled or [node_id for node_id, node in prompt.items() if node["class_type"] == name]
 
 
-def _title(prompt: Prompt, node_id: str) -> str:
-    node = prompt[node_id]
-    return (node.get("_meta") or {}).get("title") or node["class_type"]
+def title(prompt: Prompt, node_id: str) -> str:
+    """What a node is called: its title, its class, or for one that is not of the graph its id."""
+    node = prompt.get(node_id)
+    return (node.get("_meta") or {}).get("title") or node["class_type"] if node else node_id
 
 
-def _value(text: str, current: object) -> Any:
+def read_value(text: str, current: object) -> Any:
+    """A value that is given as text, for an input that holds `current`."""
     try:
         value = parse_json(text)
     except ValueError:
@@ -119,6 +129,33 @@ def _server(args: argparse.Namespace) -> Iterator[str]:
         yield server.url
 
 
+def until_stopped(work: Coroutine[Any, Any, T]) -> T:
+    """What it returns. Ended by Ctrl-C, the system or a parent, it may clean up: no job must stay behind on a server.
+
+    It is cancelled from outside once, where asyncio.run would cancel each task in it, those that clean up too.
+    """
+    sent = []
+
+    async def run() -> T:
+        task, loop = asyncio.current_task(), asyncio.get_running_loop()
+
+        def stop(number: int, _: object) -> None:
+            sent.append(number)
+            loop.call_soon_threadsafe(task.cancel)
+
+        before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            return await work
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    try:
+        return asyncio.run(run())
+    except asyncio.CancelledError:
+        raise KeyboardInterrupt if sent[0] == signal.SIGINT else SystemExit(128 + sent[0]) from None
+
+
 async def execute(
     url: str, prompt: Prompt, changed: list[tuple[str, str]], out: Path, timeout: float = TIMEOUT
 ) -> list[Path]:
@@ -126,11 +163,14 @@ async def execute(
 
     notes = {}
     async with ComfyClient(url, timeout) as client:
-        await _upload_files(client, prompt, changed)
+        values = {(node_id, key): prompt[node_id]["inputs"][key] for node_id, key in changed}
+        # A long text, too, may be asked.
+        files = {place: Path(value) for place, value in values.items() if isinstance(value, str) and isfile(value)}
+        await upload_files(client, prompt, files, client.upload)
         with tqdm(unit="step", leave=False, disable=None) as bar:
 
             def show(node_id: str, value: float, maximum: float) -> None:
-                bar.set_description(_title(prompt, node_id) if node_id in prompt else node_id, refresh=False)
+                bar.set_description(title(prompt, node_id), refresh=False)
                 bar.total, bar.n = maximum or None, value
                 bar.refresh()
 
@@ -138,26 +178,26 @@ async def execute(
                 outputs = await client.queue(prompt, on_progress=show, on_note=notes.__setitem__)
             finally:
                 for node_id, text in notes.items():
-                    print(f"{_title(prompt, node_id) if node_id in prompt else node_id}: {text}", file=sys.stderr)
+                    print(f"{title(prompt, node_id)}: {text}", file=sys.stderr)
         return [await client.download(file, out) for file in output_files(outputs)]
 
 
-async def _upload_files(client: ComfyClient, prompt: Prompt, changed: list[tuple[str, str]]) -> None:
-    """Upload the local files among the changed values of upload widgets, and name them as the server does."""
-    for node_id, key in changed:
+async def upload_files(
+    client: ComfyClient, prompt: Prompt, files: dict[tuple[str, str], Path], upload: Callable[[Path], Awaitable[str]]
+) -> None:
+    """Upload those files, by node id and input, that are of an upload widget, and name them there as `upload` says."""
+    for (node_id, key), path in files.items():
         node = prompt[node_id]
-        value = node["inputs"][key]
-        if not isinstance(value, str) or not os.path.isfile(value):  # which a long text, too, may be asked
-            continue
         schema = (await client.node_info(node["class_type"])).get("input", {})
         widget = {**schema.get("required", {}), **schema.get("optional", {})}.get(key, [None])
         if isinstance(widget[-1], dict) and any(name.endswith("_upload") and on for name, on in widget[-1].items()):
-            node["inputs"][key] = await client.upload(Path(value))
+            node["inputs"][key] = await upload(path)
 
 
-def _at_node(error: ComfyError, prompt: Prompt) -> str:
+def at_node(error: ComfyError, prompt: Prompt) -> str:
+    """The error with the node at fault."""
     if error.node_id is None:
         return error.message
-    names = [_title(prompt, error.node_id)] if error.node_id in prompt else []
+    names = [title(prompt, error.node_id)] if error.node_id in prompt else []
     names += [error.class_type] if error.class_type not in [None, *names] else []
     return f"node {error.node_id} ({', '.join(names)}): {error.message}"

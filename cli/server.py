@@ -14,6 +14,15 @@ from pathlib import Path
 
 from ..host.comfyui import ServerError
 
+# However this process ends, also killed, its end of the server's stdin closes, and the server with it.
+_GUARDED = """
+import os, runpy, sys, threading
+threading.Thread(target=lambda: (os.read(0, 1), os._exit(1)), daemon=True).start()
+sys.argv = sys.argv[1:]
+sys.path[0] = os.getcwd()
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
 
 class ComfyServer:
     """A ComfyUI on a free port of 127.0.0.1 while the `with` block runs.
@@ -47,7 +56,7 @@ class ComfyServer:
             self._process = subprocess.Popen(
                 self._command(port),
                 cwd=self.comfy_dir,
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 # Ctrl-C belongs to us: the run is interrupted first, then the server is ended.
@@ -62,13 +71,19 @@ class ComfyServer:
         return self
 
     def __exit__(self, *_: object) -> None:
-        code, tail = self._process.poll(), self._tail()
-        self._stop()
-        if code is not None:
-            raise ServerError(f"ComfyUI ended with code {code} during the run:\n{tail}")
+        try:
+            self.check()
+        finally:
+            self._stop()
+
+    def check(self) -> None:
+        """Raises ServerError if it has ended."""
+        if (code := self._process.poll()) is not None:
+            raise ServerError(f"ComfyUI ended with code {code} during the run:\n{self._tail()}")
 
     def _command(self, port: int) -> list[str]:
-        command = [sys.executable, "main.py", "--listen", "127.0.0.1", "--port", str(port), "--disable-auto-launch"]
+        command = [sys.executable, "-c", _GUARDED, "main.py"]
+        command += ["--listen", "127.0.0.1", "--port", str(port), "--disable-auto-launch"]
         options = (self.comfy_dir / "comfy" / "cli_args.py").read_text(encoding="utf-8")
         if "--database-url" in options:
             command += ["--database-url", "sqlite:///:memory:"]
@@ -109,6 +124,7 @@ class ComfyServer:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+        self._process.stdin.close()
         self._scratch.cleanup()
 
 

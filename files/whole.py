@@ -47,11 +47,14 @@ def whole(path: str | Path) -> Iterator[Path]:
 
 
 @contextmanager
-def alone(lock: Path) -> Iterator[None]:
-    """Waits until no other process or thread is in a block of the same lock file; the dead hold none."""
+def alone(lock: Path, patient: bool = True) -> Iterator[None]:
+    """Waits until no other process or thread is in a block of the same lock file; the dead hold none.
+
+    patient: if not, raises BlockingIOError instead of waiting.
+    """
     lock.parent.mkdir(parents=True, exist_ok=True)
     with lock.open("ab") as file:
-        _wait_for(file)
+        _lock(file, patient)
         yield
 
 
@@ -87,17 +90,18 @@ def remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _wait_for(file: BinaryIO) -> None:
+def _lock(file: BinaryIO, patient: bool) -> None:
     """Lock a file until it is closed."""
     if os.name != "nt":
-        fcntl.flock(file, fcntl.LOCK_EX)
+        fcntl.flock(file, fcntl.LOCK_EX | (0 if patient else fcntl.LOCK_NB))
         return
     while True:
         try:
-            msvcrt.locking(file.fileno(), msvcrt.LK_LOCK, 1)
+            msvcrt.locking(file.fileno(), msvcrt.LK_LOCK if patient else msvcrt.LK_NBLCK, 1)
             return
-        except OSError:  # after ten seconds; others may be at work for longer
-            pass
+        except OSError as error:  # after ten seconds; others may be at work for longer
+            if not patient:
+                raise BlockingIOError(str(error)) from error
 
 
 def _unhide(error: BaseException, part: Path) -> None:

@@ -154,7 +154,7 @@ def test_ctrl_c_or_the_systems_end_interrupt_the_servers_run(server, tmp_path, s
             return json.load(answer)["queue_running"]
 
     (tmp_path / "slow.json").write_text(json.dumps(SLOW))
-    command = [sys.executable, "-m", "crafters.cli", "run", tmp_path / "slow.json", "--server", server.url]
+    command = [sys.executable, "-m", "crafters", "run", tmp_path / "slow.json", "--server", server.url]
     client = subprocess.Popen([*command, "--out", tmp_path / "out"], stderr=subprocess.PIPE, text=True)
     try:
         _wait(queue)
