@@ -13,10 +13,10 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from ..files.bounded import parse_json, read_text
+from ..files.digest import content
 from ..files.names import inside
 from ..files.whole import PART, alone, remove, whole
 from ..host.prompt import UsageError
-from ..training.cache import content
 from .batch_jobs import Job
 
 RECORD, LOCK = "record.json", ".lock"

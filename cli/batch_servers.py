@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from ..files.digest import content
 from ..host.comfyui import ServerError, find_comfyui, pack_base
-from ..training.cache import content
 from .batch_jobs import File, Task
 from .client import ComfyClient, ComfyError, LostError, OnProgress, output_files
 from .run import at_node, title, upload_files

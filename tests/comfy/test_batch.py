@@ -13,14 +13,15 @@ import time
 import urllib.request
 
 import pytest
-from comfy_harness import ROOT
 from crafters.cli import main
 from crafters.cli.server import ComfyServer
+from crafters.files.digest import content
 from crafters.host.comfyui import ServerError
 from crafters.host.prompt import read_prompt
 from crafters.media.clip import read_clip
-from crafters.proof.demo import PORTRAIT, WEIGHTS, presenting
-from crafters.training.cache import content
+from crafters.proof.demo import WEIGHTS, presenting
+from crafters.scenes import PORTRAIT
+from helpers.comfy_harness import ROOT
 
 pytestmark = [
     pytest.mark.comfy, pytest.mark.slow,

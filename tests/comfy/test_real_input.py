@@ -45,6 +45,8 @@ def test_sample_clip_at_576x1024(comfy, presenter):
                 node["inputs"].update(frames=FRAMES, every=2)
                 if "Depth" in node["_meta"]["title"]:
                     node["inputs"].update(every=1, at_fps=0)  # another clip's, taken frame by frame
+            case "PreviewImage":
+                node.update(class_type="SaveImage", inputs={**node["inputs"], "filename_prefix": "conditions"})
             case "CraftersAnchorSampler":
                 node["inputs"].update(steps=2, window=11)
 

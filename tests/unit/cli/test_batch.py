@@ -17,8 +17,8 @@ from pathlib import Path
 import pytest
 import stub_comfy
 from crafters.cli import batch_dispatch, batch_servers, client, main
+from crafters.files.digest import content
 from crafters.files.whole import alone
-from crafters.training.cache import content
 from stub_comfy import GRAPH, Serving, StubComfy
 
 POSIX = pytest.mark.skipif(sys.platform == "win32", reason="no such signals on Windows")
