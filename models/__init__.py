@@ -1,0 +1,1 @@
+"""Networks and what they are made of: the two systems, avatars, bodies, drawing, fitting networks. No ComfyUI."""

@@ -8,7 +8,7 @@ class Loaded:
     """A network that already is where it computes.
 
     Whoever uses a network calls `load()` first and works on the device it answers. Under ComfyUI the subclass in
-    `runtime.memory` hands the network to the host's memory manager there.
+    `host.memory` hands the network to the host's memory manager there.
     """
 
     def __init__(self, module: nn.Module):

@@ -1,8 +1,8 @@
 """The conditions of both systems as a folder of prepared clips holds them: which file each is, written and read how.
 
     clips/<clip>/         keypoints.json, product_mask.mp4, person_mask.mp4; the rest placed on a person's photo
-    anchorcrafter/        a training set as `anchor_data` reads it
-    anicrafter/<clip>/    a clip as `anicrafter_data` reads it, with bkgd_video.mp4 and motion.npz
+    anchorcrafter/        a training set as `training.datasets.anchorcrafter` reads it
+    anicrafter/<clip>/    a clip as `training.datasets.anicrafter` reads it, with bkgd_video.mp4 and motion.npz
 """
 
 import json

@@ -1,0 +1,1 @@
+"""Conditions of a clip, one folder for each subject: with networks, or without any weights."""

@@ -1,4 +1,4 @@
-"""Scenes as a training set, in the layouts of `training.anchor_data` and `training.anicrafter_data`.
+"""Scenes as a training set, in the layouts of `training.datasets`.
 
 AnchorCrafter's conditions are stored without any loss, so that their black is exactly 0, by which the HOI region is
 found.

@@ -1,4 +1,4 @@
-"""Scenes as AniCrafter sees them, one by one or as a training set in the layout of `training.anicrafter_data`."""
+"""Scenes as AniCrafter sees them, one by one or as a training set in the layout of `training.datasets.anicrafter`."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field

@@ -20,12 +20,12 @@ ROOT = Path(__file__).resolve().parents[1]
 ROOMS = {
     "files": "what lies on a disk, written whole and read within bounds",
     "media": "clips and photos",
-    "models": "networks, bodies, drawing",
-    "host": "ComfyUI: folders, memory, progress",
-    "preprocessors": "conditions of a clip",
+    "models": "networks, bodies, avatars, drawing",
+    "host": "ComfyUI: folders, memory, progress, notes, weights' catalogue",
+    "preprocessors": "conditions of a clip, with networks or without",
     "metrics": "what a clip is worth",
-    "training": "the loop and both trainers",
-    "prepared": "a folder of conditions",
+    "training": "the loop, a task for each system, layouts of training sets",
+    "prepared": "a folder of conditions, and the stages that fill it",
     "scenes": "made-up people, products, rooms",
     "proof": "demo, small networks, judges",
     "nodes": "what a ComfyUI user sees",
@@ -123,7 +123,6 @@ def main() -> None:
     for rule, broken in (("upward", upward(found)), ("in a circle of folders", circles(found, folder)),
                          ("in a circle of modules", circles(found))):
         print(f"{rule}:", *(map(told, broken) if broken else ["none"]), sep="\n  ")
-
 
 
 if __name__ == "__main__":

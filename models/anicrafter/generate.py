@@ -45,7 +45,7 @@ def generate(
 ) -> torch.Tensor:
     """The video of the driving frames, IMAGE [T − 1, H, W, 3] on the CPU, without the still; settings as `wan.denoise`.
 
-    place: what brings a network to its device (`runtime.memory.Managed`). dtype: of transformer and VAE. The networks
+    place: what brings a network to its device (`host.memory.Managed`). dtype: of transformer and VAE. The networks
     are loaded one after another, so that the largest alone decides how much memory is needed.
 
     In a `torch.distributed` group every process calls it alike: the transformer's work is shared out among them, and

@@ -15,13 +15,13 @@ Side = Annotated[int, Field(ge=64, multiple_of=64)]
 class AnchorSettings:
     """What to train, on what, and how the loss is drawn. The defaults are the published fine-tuning's.
 
-    data: folder in the published layout (`anchor_data`); held_out: another one, for previews (else `data`). svd: folder
-    with vae/ and image_encoder/; dinov2: folder or file. cache: folder that keeps what they answer, shared by runs;
-    cache_films: also for whole films, which need not be decoded and encoded again for every sample; resident: all of it
-    is on the device that computes besides, which a fast one with room for the clips wants. vae_dtype: bf16 is
-    several times faster on CPUs that have it. size: (width, height), multiples of 64. stride: between frames of a
-    sample. reference_frame: frame 0 of a sample is the person's photo with its own pose, no hand and no product, as at
-    inference; else all are of the film, as published.
+    data: folder in the published layout (`training.datasets.anchorcrafter`); held_out: another one, for previews (else
+    `data`). svd: folder with vae/ and image_encoder/; dinov2: folder or file. cache: folder that keeps what they
+    answer, shared by runs; cache_films: also for whole films, which need not be decoded and encoded again for every
+    sample; resident: all of it is on the device that computes besides, which a fast one with room for the clips wants.
+    vae_dtype: bf16 is several times faster on CPUs that have it. size: (width, height), multiples of 64. stride:
+    between frames of a sample. reference_frame: frame 0 of a sample is the person's photo with its own pose, no hand
+    and no product, as at inference; else all are of the film, as published.
 
     weights: a checkpoint to start from, or `model`: the sizes of networks to start from nothing. train: groups (all,
     unet, pose_net, track_net, object_nets, dual_adapter) or regular expressions that parameter names begin with.

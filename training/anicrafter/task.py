@@ -36,9 +36,9 @@ PROMPT_FILE, BASE_FILE, ADAPTER_FILE = "anicrafter_prompt.safetensors", "wan.saf
 class AniCrafterSettings:
     """What to train on, and how the loss is drawn.
 
-    data: folder of clips (`anicrafter_data`); held_out: another one, for previews (else `data`). cache: folder that
-    keeps latents, shared by runs. vae, clip_vision, prompt: files or folders as the nodes take them; without a prompt
-    two made-up ones are used and kept with the weights, for a transformer from scratch.
+    data: folder of clips (`training.datasets.anicrafter`); held_out: another one, for previews (else `data`). cache:
+    folder that keeps latents, shared by runs. vae, clip_vision, prompt: files or folders as the nodes take them;
+    without a prompt two made-up ones are used and kept with the weights, for a transformer from scratch.
 
     transformer: a file or folder of Wan 2.1 I2V to start from, or none for a new one of the sizes `model`. dtype: of
     transformer and VAE while they are frozen, whatever the files have. anicrafter: files to go on from. train:
