@@ -499,7 +499,7 @@ def test_frames_from_the_middle_are_those_counted_from_the_start(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"sise": [64, 64]}, "There is no setting sise; is size meant?"),
+        ({"sise": [64, 64]}, "There is no setting sise; size may be meant."),
         ({"size": [60, 128]}, "size.0 is 60; it should be a multiple of 64"),
         ({"resident": True}, "resident is for latents that are made once"),
         ({"dropout": 0.5}, "dropout is 0.5; it should be less than or equal to 0.333"),
@@ -507,7 +507,7 @@ def test_frames_from_the_middle_are_those_counted_from_the_start(tmp_path):
         ({"region": "hands"}, "region is 'hands'; it should be 'pretrain', 'finetune' or 'none'"),
         ({"ablate": ["everything"]}, "ablate.0 is 'everything'; it should be 'dual_adapter'"),
         ({"model": {"product": False}}, "model.product must be true"),
-        ({"model": {"view_tokns": 9}}, "There is no setting model.view_tokns; is view_tokens meant?"),
+        ({"model": {"view_tokns": 9}}, "There is no setting model.view_tokns; view_tokens may be meant."),
         ({"svd": 3}, "svd is 3; a path is wanted."),
         ({"train": "all"}, "train is 'all'; a list is wanted."),
         ({"model": {"block_out_channels": [48, 64, 64, 64]}}, "model: block_out_channels"),

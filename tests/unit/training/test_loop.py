@@ -356,11 +356,11 @@ ONE = "stages: [{steps: 1, batch: 1}]"
 @pytest.mark.parametrize(
     ("text", "changes", "words"),
     [
-        (f"{ONE}\nsead: 3", [], "There is no setting sead; is seed meant?"),
-        ("stages: [{steps: 1, batch: 1, frame: 2}]", [], "There is no setting stages.0.frame; is frames meant?"),
+        (f"{ONE}\nsead: 3", [], "There is no setting sead; seed may be meant."),
+        ("stages: [{steps: 1, batch: 1, frame: 2}]", [], "There is no setting stages.0.frame; frames may be meant."),
         (f"{ONE}\nx: 3", [], "There is no setting x; there are stages, seed"),
         (f"{ONE}\n3: 3", [], "There is no setting 3; there are stages, seed"),
-        ("stages: [{step: 1, batch: 1}]", [], "There is no setting stages.0.step; is steps meant?"),
+        ("stages: [{step: 1, batch: 1}]", [], "There is no setting stages.0.step; steps may be meant."),
         ("seed: 1", [], "stages is missing"),
         ("stages: []", [], "stages is []; it should have at least 1 item, not 0."),
         ("stages: 5", [], "stages is 5; a list is wanted"),
