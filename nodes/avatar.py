@@ -307,16 +307,16 @@ class CraftersRenderAvatar(io.ComfyNode):
             node_id="CraftersRenderAvatar",
             display_name="Render Avatar",
             category=CATEGORY,
-            description="Draws the moving avatar, frame by frame, by gaussian splatting; nothing in the "
+            description="Draws the moving avatar, frame by frame, by gaussian splatting in plain torch; nothing in the "
             "frames before it comes.",
             inputs=[
                 Avatar.Input("avatar", tooltip="From Load Avatar."),
                 Rig.Input("rig", tooltip="From Rig Avatar, for this avatar."),
                 BodyMotion.Input("motion", tooltip="From Load Motion or Edit Motion."),
                 *_size_inputs(),
-                io.Combo.Input("backend", options=["torch", "gsplat", "auto", "warp"], default="auto", optional=True,
-                               tooltip="auto: the same picture by torch on a GPU and, quicker, by Warp on a CPU. "
-                               "gsplat (installed, and CUDA) is fastest and differs by hundredths at edges."),
+                io.Combo.Input("backend", options=["torch", "gsplat", "auto"], default="torch", optional=True,
+                               tooltip="torch is exact and runs everywhere. gsplat (installed, and CUDA) is faster and "
+                               "differs by hundredths at edges; auto takes it where it can be had."),
             ],
             outputs=[
                 io.Image.Output("image", display_name="image", tooltip="On black, already multiplied by alpha."),
@@ -326,7 +326,7 @@ class CraftersRenderAvatar(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, avatar, rig, motion, width, height, backend="auto"):
+    def execute(cls, avatar, rig, motion, width, height, backend="torch"):
         from ..models.avatar.render import render_avatar
 
         progress = Progress("Render Avatar")

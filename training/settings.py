@@ -164,7 +164,8 @@ def _told(cls: type, fault: dict[str, Any], where: str) -> str:
     if kind in _UNKNOWN:
         known = [field.name for field in fields(_section(cls, fault["loc"][:-1]))]
         near = get_close_matches(place[-1], known, 1)
-        return f"There is no setting {name}; " + (f"{near[0]} may be meant." if near else f"there are {', '.join(known)}.")
+        rather = f"{near[0]} may be meant" if near else f"there are {', '.join(known)}"
+        return f"There is no setting {name}; {rather}."
     if kind == "missing":
         return f"{name} is missing."
     if kind == "value_error":
