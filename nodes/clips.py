@@ -36,7 +36,7 @@ class CraftersClipFrames(io.ComfyNode):
                                "rate runs alongside it, frame for frame. 0 keeps the clip's own rate."),
             ],
             outputs=[
-                io.Image.Output("frames", display_name="frames"),
+                io.Image.Output("frames_out", display_name="frames"),
                 io.Float.Output("fps", display_name="fps", tooltip="Frames per second of what was taken."),
                 io.Mask.Output("mask", display_name="mask",
                                tooltip="1 where the picture is, 0 where it is transparent; 1 all over in most videos."),
@@ -68,7 +68,7 @@ class CraftersFitPerson(io.ComfyNode):
                                "shape, such as 768×768, and never the head. published: 9:16 or 16:9, cut evenly."),
             ],
             outputs=[
-                io.Image.Output("image", display_name="image"),
+                io.Image.Output("image_out", display_name="image"),
                 io.Int.Output("width", display_name="width"),
                 io.Int.Output("height", display_name="height"),
             ],

@@ -45,7 +45,7 @@ class CraftersDemoScene(io.ComfyNode):
             "to try its graph without a file, or to compare what your own preprocessing finds with the truth.",
             inputs=_inputs(PRESENTATIONS, "person, product, room and movement", 576, 768),
             outputs=[
-                io.Image.Output("frames", display_name="frames", tooltip="The clip."),
+                io.Image.Output("frames_out", display_name="frames", tooltip="The clip."),
                 io.Image.Output("person", display_name="person", tooltip="Photo of the same person in the same room."),
                 io.Image.Output("left", display_name="left", tooltip="The product turned to one side, on black."),
                 io.Image.Output("front", display_name="front", tooltip="The product from the front, on black."),
@@ -103,7 +103,7 @@ class CraftersDemoMotionScene(io.ComfyNode):
                                "a film, 0 exact."),
             ],
             outputs=[
-                io.Image.Output("frames", display_name="frames", tooltip="The film, as it should come out."),
+                io.Image.Output("frames_out", display_name="frames", tooltip="The film, as it should come out."),
                 io.Image.Output("background", display_name="background", tooltip="The film without the person."),
                 io.Image.Output("character", display_name="character", tooltip="Photo of the character on white."),
                 BodyMotion.Output("motion", display_name="motion", tooltip="The movement and the camera."),

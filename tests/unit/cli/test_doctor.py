@@ -88,6 +88,17 @@ def test_a_broken_package_is_code_1(report, monkeypatch):
     assert any(line.startswith("onnxruntime: BROKEN: ") for line in lines)
 
 
+def test_an_older_comfyui_is_code_1(report, tmp_path, monkeypatch):
+    (tmp_path / "comfy").mkdir()
+    for name, text in {"comfy/cli_args.py": "", "main.py": "", "comfyui_version.py": '__version__ = "0.3.64"'}.items():
+        (tmp_path / name).write_text(text)
+    monkeypatch.setenv("COMFYUI_DIR", str(tmp_path))
+    code, lines = report()
+    assert code == 1
+    told = "This ComfyUI is 0.3.64, Crafters needs 0.30.0 or newer: update ComfyUI."
+    assert f"ComfyUI: 0.3.64 in {tmp_path}: {told}" in lines
+
+
 def test_the_catalogue_answers_by_file_and_folder():
     assert providing("dw-ll_ucoco_384.onnx") is named("dwpose")
     assert providing("dinov2-large") is named("dinov2-large")
