@@ -16,6 +16,7 @@ class CraftersClipFrames(io.ComfyNode):
             node_id="CraftersClipFrames",
             display_name="Clip Frames",
             category=CATEGORY,
+            search_aliases=["load video", "video frames", "trim video", "skip frames", "resample fps"],
             description="Reads only the needed frames of a video, at the needed size, so that a long clip fits into "
             "memory: upright, HDR as on an ordinary screen, transparent parts black, uneven frame times in an even "
             "beat. Use the same settings for the driving clip and for its condition videos.",
@@ -56,6 +57,7 @@ class CraftersFitPerson(io.ComfyNode):
             node_id="CraftersFitPerson",
             display_name="Fit Person Photo",
             category=CATEGORY,
+            search_aliases=["resize image", "crop", "portrait", "presenter"],
             description="Resizes and crops the person photo to 9:16, to 16:9 for a landscape photo, or to what is "
             "nearest to its own shape between. Its size is the size of the video.",
             inputs=[

@@ -41,6 +41,7 @@ class CraftersDemoScene(io.ComfyNode):
             node_id="CraftersDemoScene",
             display_name="Demo Scene",
             category=CATEGORY,
+            search_aliases=["example", "test input", "sample data", "product", "presenter"],
             description="Draws a made-up person who presents a made-up product, and everything AnchorCrafter is shown: "
             "to try its graph without a file, or to compare what your own preprocessing finds with the truth.",
             inputs=_inputs(PRESENTATIONS, "person, product, room and movement", 576, 768),
@@ -92,13 +93,14 @@ class CraftersDemoMotionScene(io.ComfyNode):
             node_id="CraftersDemoMotionScene",
             display_name="Demo Scene (AniCrafter)",
             category=CATEGORY,
+            search_aliases=["example", "test input", "sample data", "avatar", "motion"],
             description="Draws a made-up person who moves in a room under a moving camera, and everything AniCrafter "
             "is shown: to try its graph without a file.",
             inputs=[
                 *_inputs(EXERCISES, "person, room, movement and camera", 1024, 768),
                 io.Int.Input("gaussians", default=20_000, min=100, max=500_000, step=100, optional=True,
                              tooltip="Of the avatar; more are sharper and slower to draw."),
-                io.Float.Input("flaws", default=1.0, min=0.0, max=2.0, step=0.05, optional=True,
+                io.Float.Input("flaws", default=1.0, min=0.0, max=2.0, step=0.05, optional=True, advanced=True,
                                tooltip="How wrong avatar and motion are: 1 as when they are estimated from a photo and "
                                "a film, 0 exact."),
             ],

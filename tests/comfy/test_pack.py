@@ -15,6 +15,10 @@ from house import ROOMS
 from workflow_graph import input_options, input_specs
 
 SCHEMAS = Path(__file__).with_name("schemas.json")
+SOUGHT = [
+    "openpose", "skeleton", "dwpose", "smplx", "smpl-x", "gaussian", "splat", "inpaint", "remove person", "mimicmotion",
+    "segment", "sam2", "depth", "hand", "hamer", "mano", "avatar", "lhm", "wan", "product", "try-on", "presenter",
+]
 HOST = {"comfy", "comfy_api", "comfy_execution", "comfy_extras", "folder_paths", "latent_preview", "nodes", "server"}
 
 
@@ -75,6 +79,23 @@ def test_every_input_and_node_is_explained(comfy):
     ]
     silent += [name for name, info in comfy.pack_nodes().items() if not info["description"]]
     assert silent == []
+
+
+@pytest.mark.comfy
+def test_the_search_finds_nodes_by_the_words_of_users(comfy):
+    """As the page searches: in the name, the title and the aliases."""
+    nodes = comfy.pack_nodes().items()
+    assert [name for name, info in nodes if not info["search_aliases"]] == []
+    texts = {name: " ".join([name, info["display_name"], *info["search_aliases"]]).lower() for name, info in nodes}
+    assert [word for word in SOUGHT if not any(word in text for text in texts.values())] == []
+
+
+@pytest.mark.comfy
+def test_what_is_folded_away_runs_as_it_stands(comfy):
+    folded = {f"{name}.{key}": (kind, input_options(spec)) for name, info in comfy.pack_nodes().items()
+              for kind, key, spec in input_specs(info) if input_options(spec).get("advanced")}
+    assert folded and [key for key, (kind, options) in folded.items()
+                       if kind != "optional" or "default" not in options] == []
 
 
 @pytest.mark.comfy
