@@ -17,7 +17,6 @@ _NEEDED = {
     "torch": "torch",
     "diffusers": "diffusers.models.unets.unet_spatio_temporal_condition",
     "transformers": "transformers.models.dinov2.modeling_dinov2",
-    "onnxruntime": "onnxruntime",
     "cv2": "cv2",
     "av": "av",
     "numpy": "numpy",
@@ -55,7 +54,7 @@ def examine(root: Path | None = None) -> tuple[list[str], bool]:
     """
     versions, sound = _versions()
     comfyui, new_enough = _comfyui()
-    lines = [*versions, f"ComfyUI: {comfyui}", "", f"Models in {(root or models_root()).absolute()}"]
+    lines = [*versions, _onnxruntime(), f"ComfyUI: {comfyui}", "", f"Models in {(root or models_root()).absolute()}"]
     lines += [f"  {_weights(weights, root)}" for weights in CATALOGUE]
     lines += [f"  {_by_hand(weights, root)}" for weights in BY_HAND]
     lines += ["", "Workflows"]
@@ -81,10 +80,6 @@ def _versions() -> tuple[list[str], bool]:
 
 
 def _detail(package: str) -> str:
-    if package == "onnxruntime":
-        import onnxruntime
-
-        return f", providers: {', '.join(onnxruntime.get_available_providers())}"
     if package == "torch":
         import torch
 
@@ -93,6 +88,14 @@ def _detail(package: str) -> str:
             return f", device: {properties.name}, {describe_size(properties.total_memory)}"
         return f", device: {'mps' if torch.backends.mps.is_available() else 'cpu'}"
     return ""
+
+
+def _onnxruntime() -> str:
+    try:
+        import onnxruntime
+    except ImportError:
+        return "onnxruntime: not installed, DWPose runs on OpenCV (onnxruntime-gpu makes it quick on an NVIDIA GPU)"
+    return f"onnxruntime {onnxruntime.__version__}, providers: {', '.join(onnxruntime.get_available_providers())}"
 
 
 def _comfyui() -> tuple[str, bool]:

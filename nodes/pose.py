@@ -2,7 +2,7 @@
 
 from comfy_api.latest import io
 
-from ..host import folders
+from ..host import folders, notes
 from ..host.memory import to_output
 from ..host.progress import Progress
 from ..preprocessors.pose.extract import extract_poses
@@ -34,8 +34,8 @@ class CraftersLoadDWPose(io.ComfyNode):
                 io.Combo.Input("pose", options=_onnx_files("dw-ll"),
                                tooltip="Whole-body pose network: dw-ll_ucoco_384.onnx. Finds 133 points per person."),
                 io.Combo.Input("provider", options=["auto", "cpu"], default="auto", optional=True, advanced=True,
-                               tooltip="auto runs on the GPU where onnxruntime can; cpu never does. The result is the "
-                               "same, a CPU takes seconds per frame."),
+                               tooltip="auto runs on the GPU where the installed onnxruntime can; cpu never does. The "
+                               "result is the same, a CPU takes seconds per frame."),
             ],
             outputs=[
                 PoseDetector.Output("detector_out", display_name="detector"),
@@ -48,6 +48,7 @@ class CraftersLoadDWPose(io.ComfyNode):
         from ..preprocessors.pose.dwpose import DWPose
 
         dwpose = DWPose(folders.path(detector, folders.OWN), folders.path(pose, folders.OWN), provider)
+        notes.show(f"Runs on {dwpose.provider}.")
         return io.NodeOutput(dwpose, dwpose.provider)
 
 

@@ -82,10 +82,18 @@ def test_what_only_the_user_may_fetch(report, tmp_path):
 
 
 def test_a_broken_package_is_code_1(report, monkeypatch):
-    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    monkeypatch.setitem(sys.modules, "smplx", None)
+    monkeypatch.delitem(sys.modules, "smplx.lbs", raising=False)
     code, lines = report()
     assert code == 1
-    assert any(line.startswith("onnxruntime: BROKEN: ") for line in lines)
+    assert any(line.startswith("smplx: BROKEN: ") for line in lines)
+
+
+def test_onnxruntime_may_be_missing(report, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    code, lines = report()
+    assert code == 0
+    assert any(line.startswith("onnxruntime: not installed, DWPose runs on OpenCV") for line in lines)
 
 
 def test_an_older_comfyui_is_code_1(report, tmp_path, monkeypatch):
