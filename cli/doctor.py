@@ -8,7 +8,7 @@ import json
 import platform
 from pathlib import Path
 
-from ..host.comfyui import PACK, comfyui_version, find_comfyui
+from ..host.comfyui import PACK, comfyui_version, find_comfyui, too_old
 from ..host.folders import folders, models_root
 from ..host.weights import BY_HAND, CATALOGUE, ByHand, WeightSet, describe_size, needed_by, needed_by_hand
 
@@ -17,7 +17,6 @@ _NEEDED = {
     "torch": "torch",
     "diffusers": "diffusers.models.unets.unet_spatio_temporal_condition",
     "transformers": "transformers.models.dinov2.modeling_dinov2",
-    "onnxruntime": "onnxruntime",
     "cv2": "cv2",
     "av": "av",
     "numpy": "numpy",
@@ -49,17 +48,18 @@ def _doctor(args: argparse.Namespace) -> int:
 
 
 def examine(root: Path | None = None) -> tuple[list[str], bool]:
-    """The report's lines, and whether everything that is needed can be imported.
+    """The report's lines, and whether everything needed can be imported and ComfyUI, if there is one, is new enough.
 
     root: a model folder in ComfyUI's layout; None for the one `files.models_root` finds.
     """
     versions, sound = _versions()
-    lines = [*versions, f"ComfyUI: {_comfyui()}", "", f"Models in {(root or models_root()).absolute()}"]
+    comfyui, new_enough = _comfyui()
+    lines = [*versions, _onnxruntime(), f"ComfyUI: {comfyui}", "", f"Models in {(root or models_root()).absolute()}"]
     lines += [f"  {_weights(weights, root)}" for weights in CATALOGUE]
     lines += [f"  {_by_hand(weights, root)}" for weights in BY_HAND]
     lines += ["", "Workflows"]
     lines += [f"  {_workflow(file, root)}" for file in sorted((PACK / "workflows" / "api").glob("*.json"))]
-    return lines, sound
+    return lines, sound and new_enough
 
 
 def _versions() -> tuple[list[str], bool]:
@@ -80,10 +80,6 @@ def _versions() -> tuple[list[str], bool]:
 
 
 def _detail(package: str) -> str:
-    if package == "onnxruntime":
-        import onnxruntime
-
-        return f", providers: {', '.join(onnxruntime.get_available_providers())}"
     if package == "torch":
         import torch
 
@@ -94,9 +90,21 @@ def _detail(package: str) -> str:
     return ""
 
 
-def _comfyui() -> str:
+def _onnxruntime() -> str:
+    try:
+        import onnxruntime
+    except ImportError:
+        return "onnxruntime: not installed, DWPose runs on OpenCV (onnxruntime-gpu makes it quick on an NVIDIA GPU)"
+    return f"onnxruntime {onnxruntime.__version__}, providers: {', '.join(onnxruntime.get_available_providers())}"
+
+
+def _comfyui() -> tuple[str, bool]:
     comfy_dir = find_comfyui()
-    return f"{comfyui_version(comfy_dir)} in {comfy_dir}" if comfy_dir else "not found (set COMFYUI_DIR to its folder)"
+    if comfy_dir is None:
+        return "not found (set COMFYUI_DIR to its folder)", True
+    version = comfyui_version(comfy_dir)
+    told = too_old(version)
+    return f"{version} in {comfy_dir}{told and f': {told}'}", not told
 
 
 def _weights(weights: WeightSet, root: Path | None) -> str:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 PACK = Path(__file__).resolve().parents[1]
+FLOOR = "0.30.0"  # the oldest ComfyUI that the tests run; pyproject.toml and README say the same
+UNKNOWN = "of unknown version"
 
 
 class ServerError(RuntimeError):
@@ -35,12 +38,33 @@ def pack_base(comfy_dir: Path) -> Path | None:
 
 
 def comfyui_version(comfy_dir: Path) -> str:
-    """The version in `comfyui_version.py`, or "unknown version"."""
+    """The version in `comfyui_version.py`, or `UNKNOWN`."""
     try:
         text = (comfy_dir / "comfyui_version.py").read_text(encoding="utf-8")
     except FileNotFoundError:
-        return "unknown version"
-    return text.partition('__version__ = "')[2].partition('"')[0] or "unknown version"
+        return UNKNOWN
+    return text.partition('__version__ = "')[2].partition('"')[0] or UNKNOWN
+
+
+def too_old(version: str) -> str:
+    """What a user of a ComfyUI below `FLOOR`, or of an unknown version, is told; empty where it is new enough."""
+    if _numbers(version) >= _numbers(FLOOR):
+        return ""
+    return f"This ComfyUI is {version}, Crafters needs {FLOOR} or newer: update ComfyUI."
+
+
+def check_version() -> None:
+    """Inside ComfyUI: raises ServerError with one sentence where it is older than `FLOOR`."""
+    try:
+        from comfyui_version import __version__ as version
+    except ImportError:  # ComfyUI's first versions did not say
+        version = UNKNOWN
+    if told := too_old(version):
+        raise ServerError(told)
+
+
+def _numbers(version: str) -> list[int]:
+    return [int(number) for number in re.findall(r"\d+", version)[:3]]
 
 
 def _is_comfyui(folder: Path) -> bool:

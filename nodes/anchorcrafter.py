@@ -17,7 +17,7 @@ def _checkpoints() -> list[str]:
 
 
 def _dtype_input(which: str):
-    return io.Combo.Input("dtype", options=DTYPE_CHOICES, default="auto", optional=True,
+    return io.Combo.Input("dtype", options=DTYPE_CHOICES, default="auto", optional=True, advanced=True,
                           tooltip=f"Number type of {which} weights; auto chooses by hardware (fp16 on most GPUs, fp32 "
                           "on a CPU). fp32 doubles memory and time.")
 
@@ -29,6 +29,7 @@ class CraftersLoadAnchorCrafter(io.ComfyNode):
             node_id="CraftersLoadAnchorCrafter",
             display_name="Load AnchorCrafter",
             category=CATEGORY,
+            search_aliases=["mimicmotion", "svd", "checkpoint", "presenter", "product"],
             description="AnchorCrafter's checkpoint, or MimicMotion's (no product), from models/diffusion_models or "
             "models/crafters.",
             inputs=[
@@ -55,6 +56,7 @@ class CraftersLoadSVDFolder(io.ComfyNode):
             node_id="CraftersLoadSVDFolder",
             display_name="Load SVD Folder",
             category=CATEGORY,
+            search_aliases=["svd", "stable video diffusion", "diffusers", "vae", "clip vision"],
             description="VAE and CLIP image encoder of Stable Video Diffusion from its diffusers folder in "
             "models/diffusers. With the single file svd_xt_1_1.safetensors use Image Only Checkpoint Loader instead.",
             inputs=[
@@ -85,6 +87,7 @@ class CraftersAnchorCondition(io.ComfyNode):
             node_id="CraftersAnchorCondition",
             display_name="Anchor Condition",
             category=CATEGORY,
+            search_aliases=["mimicmotion", "pose condition", "presenter", "product"],
             description="Encodes everything the sampler needs once. All clips must have the same number of frames and "
             "the size of the person photo.",
             inputs=[
@@ -102,11 +105,12 @@ class CraftersAnchorCondition(io.ComfyNode):
                                tooltip="Hand mesh video, placed on the person. Without it the hands follow the drawn "
                                "pose alone."),
                 io.Float.Input("noise_augmentation", default=0.0, min=0.0, max=1.0, step=0.01, optional=True,
+                               advanced=True,
                                tooltip="Strength of noise on person and product photo before encoding. 0 keeps them "
                                "sharpest, as published; more frees the result from the photos."),
-                io.Int.Input("augmentation_seed", default=0, min=0, max=2**32 - 1, optional=True,
+                io.Int.Input("augmentation_seed", default=0, min=0, max=2**32 - 1, optional=True, advanced=True,
                              tooltip="Seed of that noise. Without noise it changes nothing."),
-                io.Boolean.Input("published_exposure", default=False, optional=True,
+                io.Boolean.Input("published_exposure", default=False, optional=True, advanced=True,
                                  tooltip="Show the product to the VAE 255 times too bright, as the published inference "
                                  "code does by mistake. Only for comparing with its results."),
             ],
@@ -130,6 +134,7 @@ class CraftersConditionSheet(io.ComfyNode):
             node_id="CraftersConditionSheet",
             display_name="Condition Sheet",
             category=CATEGORY,
+            search_aliases=["preview conditions", "contact sheet", "overlay", "debug"],
             description="All conditions laid over the person, frame by frame: look at it before sampling for minutes.",
             inputs=[
                 io.Image.Input("person", tooltip="The fitted person photo."),
@@ -154,6 +159,7 @@ class CraftersAnchorSampler(io.ComfyNode):
             node_id="CraftersAnchorSampler",
             display_name="Anchor Sampler",
             category=CATEGORY,
+            search_aliases=["mimicmotion", "svd sampler", "ksampler", "presenter", "product"],
             description="Denoises the whole clip, window by window. AnchorCrafter's windows run round a ring of "
             "frames; MimicMotion's overlap in a line.",
             inputs=[
@@ -174,7 +180,7 @@ class CraftersAnchorSampler(io.ComfyNode):
                              "needs more memory. Published: 11 (MimicMotion 72 or 16)."),
                 io.Int.Input("overlap", default=6, min=1, max=199, optional=True,
                              tooltip="Frames that neighbouring windows share; MimicMotion only."),
-                io.Int.Input("batch", default=0, min=0, max=64, optional=True,
+                io.Int.Input("batch", default=0, min=0, max=64, optional=True, advanced=True,
                              tooltip="Network passes done at once. 0 as memory allows; 1 needs least memory. The "
                              "result is the same."),
             ],
@@ -208,11 +214,12 @@ class CraftersAnchorDecode(io.ComfyNode):
             node_id="CraftersAnchorDecode",
             display_name="Anchor Decode",
             category=CATEGORY,
+            search_aliases=["vae decode", "svd decode", "mimicmotion"],
             description="Latents to frames, a few at a time; the reference frame is dropped.",
             inputs=[
                 io.Latent.Input("samples", tooltip="From Anchor Sampler."),
                 io.Vae.Input("vae", tooltip="Stable Video Diffusion's VAE."),
-                io.Int.Input("chunk", default=8, min=1, max=64, optional=True,
+                io.Int.Input("chunk", default=8, min=1, max=64, optional=True, advanced=True,
                              tooltip="Frames decoded together. More is smoother in time and needs more memory; when "
                              "memory runs out it is halved by itself. Published: 8."),
             ],

@@ -23,6 +23,7 @@ class CraftersComposeScene(io.ComfyNode):
             node_id="CraftersComposeScene",
             display_name="Compose Scene",
             category=CATEGORY,
+            search_aliases=["composite", "replace person", "avatar over background"],
             description="Puts the rendered avatar over the background and the character's still in front: everything "
             "AniCrafter is shown. The video has as many frames as the scene: the still, then the driving frames.",
             inputs=[
@@ -40,7 +41,7 @@ class CraftersComposeScene(io.ComfyNode):
                 io.Combo.Input("length", options=["trim", "pad"], default="trim", optional=True,
                                tooltip="The number of driving frames must be a multiple of 4: trim cuts the rest off, "
                                "pad repeats the last frame (AniCrafter Trim takes it off again)."),
-                io.Boolean.Input("alpha_twice", default=True, optional=True,
+                io.Boolean.Input("alpha_twice", default=True, optional=True, advanced=True,
                                  tooltip="Multiply the avatar by its alpha twice, which darkens soft edges: what the "
                                  "weights were trained on. Off gives the true composite."),
                 io.Combo.Input("mask_shows", options=["auto", "person", "background"], default="auto", optional=True,
@@ -85,6 +86,7 @@ class CraftersLoadAniCrafter(io.ComfyNode):
             node_id="CraftersLoadAniCrafter",
             display_name="Load AniCrafter",
             category=CATEGORY,
+            search_aliases=["wan", "wan lora", "character animation", "avatar"],
             description="AniCrafter's two embedders and its LoRA: one file made by `crafters convert anicrafter`, or "
             "the two published shards (model-00010-of-00011 and model-00011-of-00011).",
             inputs=[
@@ -110,6 +112,7 @@ class CraftersAniCrafterApply(io.ComfyNode):
             node_id="CraftersAniCrafterApply",
             display_name="AniCrafter Apply",
             category=CATEGORY,
+            search_aliases=["wan", "wan lora", "patch model", "character animation", "replace person"],
             description="Adds AniCrafter to ComfyUI's own Wan 2.1 I2V 14B model, in fp16, fp8 or GGUF. Works with "
             "other LoRAs, cache nodes, context windows and any sampler.",
             inputs=[
@@ -121,13 +124,13 @@ class CraftersAniCrafterApply(io.ComfyNode):
                                tooltip="How strongly the avatar and the body mesh are followed. 0 switches them off."),
                 io.Float.Input("lora_strength", default=1.0, min=-5.0, max=5.0, step=0.05, optional=True,
                                tooltip="Strength of AniCrafter's LoRA. Published: 1."),
-                io.Float.Input("start_percent", default=0.0, min=0.0, max=1.0, step=0.01, optional=True,
+                io.Float.Input("start_percent", default=0.0, min=0.0, max=1.0, step=0.01, optional=True, advanced=True,
                                tooltip="From which part of the sampling on the condition acts."),
-                io.Float.Input("end_percent", default=1.0, min=0.0, max=1.0, step=0.01, optional=True,
+                io.Float.Input("end_percent", default=1.0, min=0.0, max=1.0, step=0.01, optional=True, advanced=True,
                                tooltip="Until which part of the sampling the condition acts."),
-                io.Boolean.Input("rounded_timesteps", default=True, optional=True,
+                io.Boolean.Input("rounded_timesteps", default=True, optional=True, advanced=True,
                                  tooltip="Tell the model its noise level rounded to bf16, as in training."),
-                io.Combo.Input("dtype", options=["fp32", "bf16"], default="fp32", optional=True,
+                io.Combo.Input("dtype", options=["fp32", "bf16"], default="fp32", optional=True, advanced=True,
                                tooltip="Number type of the two embedders: fp32 as published; bf16 is quicker."),
             ],
             outputs=[io.Model.Output("patched", display_name="model")],
@@ -162,6 +165,7 @@ class CraftersAniCrafterConditioning(io.ComfyNode):
             node_id="CraftersAniCrafterConditioning",
             display_name="AniCrafter Conditioning",
             category=CATEGORY,
+            search_aliases=["wan", "wan image to video", "i2v conditioning"],
             description="Gives the scene to the sampler: its latents and mask on both conditionings, and an empty "
             "latent of its size.",
             inputs=[
@@ -171,7 +175,7 @@ class CraftersAniCrafterConditioning(io.ComfyNode):
                 Scene.Input("scene", tooltip="From Compose Scene."),
                 io.ClipVisionOutput.Input("clip_vision_output", optional=True,
                                           tooltip="From CLIP Vision Encode (crop none) of Compose Scene's clip_image."),
-                io.Int.Input("batch_size", default=1, min=1, max=64, optional=True,
+                io.Int.Input("batch_size", default=1, min=1, max=64, optional=True, advanced=True,
                              tooltip="Videos made at once; each costs as much memory as one."),
             ],
             outputs=[
@@ -205,6 +209,7 @@ class CraftersAniCrafterPrompt(io.ComfyNode):
             node_id="CraftersAniCrafterPrompt",
             display_name="AniCrafter Prompt",
             category=CATEGORY,
+            search_aliases=["wan", "umt5", "text encode", "prompt cache"],
             description="The published prompt, which never changes. The first run asks the text encoder and keeps the "
             "answer in a small file; after that the 10 GB encoder is never loaded again and may be removed.",
             inputs=[
@@ -250,6 +255,7 @@ class CraftersAniCrafterTrim(io.ComfyNode):
             node_id="CraftersAniCrafterTrim",
             display_name="AniCrafter Trim",
             category=CATEGORY,
+            search_aliases=["trim frames", "drop first frame", "cut video"],
             description="Takes the character's still off the video's beginning, so that frame 1 is driving frame 1.",
             inputs=[
                 io.Image.Input("images", tooltip="Decoded frames."),

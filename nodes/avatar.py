@@ -35,6 +35,7 @@ class CraftersLoadAvatar(io.ComfyNode):
             node_id="CraftersLoadAvatar",
             display_name="Load Avatar",
             category=CATEGORY,
+            search_aliases=["gaussian", "splat", "gaussian splatting", "3dgs", "ply", "lhm"],
             description="A character as 3-D gaussians, from ComfyUI's input folder: LHM's *_gaussian.pth, this pack's "
             ".safetensors, or a .ply of gaussians.",
             inputs=[
@@ -65,6 +66,7 @@ class CraftersSaveAvatar(io.ComfyNode):
             node_id="CraftersSaveAvatar",
             display_name="Save Avatar",
             category=CATEGORY,
+            search_aliases=["gaussian", "splat", "gaussian splatting", "3dgs", "ply", "export"],
             description="Writes the avatar into ComfyUI's output folder.",
             inputs=[
                 Avatar.Input("avatar", tooltip="The avatar to write."),
@@ -95,6 +97,7 @@ class CraftersLoadBodyModel(io.ComfyNode):
             node_id="CraftersLoadBodyModel",
             display_name="Load Body Model",
             category=CATEGORY,
+            search_aliases=["smplx", "smpl-x", "smpl", "anny", "human body"],
             description="The body that moves avatars. SMPL-X is what LHM's avatars are made on; its licence must be "
             "accepted at smpl-x.is.tue.mpg.de: put SMPLX_NEUTRAL.npz into models/crafters/smplx, it is never "
             "downloaded for you. Anny is freely licensed and always there; its joints lie a little elsewhere.",
@@ -123,6 +126,7 @@ class CraftersRigAvatar(io.ComfyNode):
             node_id="CraftersRigAvatar",
             display_name="Rig Avatar",
             category=CATEGORY,
+            search_aliases=["gaussian", "splat", "rigging", "skinning", "skeleton", "smplx"],
             description="Ties every gaussian of the avatar to the joints of a body: from SMPL-X, or from the LHM model "
             "that made the avatar, which holds the ties itself.",
             inputs=[
@@ -132,10 +136,10 @@ class CraftersRigAvatar(io.ComfyNode):
                                default="none", optional=True,
                                tooltip="LHM's model.safetensors in models/crafters; exact for avatars it made."),
                 io.Combo.Input("constraint", options=["none", *folders.names(folders.OWN, suffixes={".npz"})],
-                               default="none", optional=True,
+                               default="none", optional=True, advanced=True,
                                tooltip="LHM's human_prior_constrain.npz, with a body: gaussians it marks keep their "
                                "direction. none lets all turn with the body."),
-                io.Combo.Input("pose", options=list(POSES), default=AS_STORED, optional=True,
+                io.Combo.Input("pose", options=list(POSES), default=AS_STORED, optional=True, advanced=True,
                                tooltip="The pose in which the avatar stands in its file. LHM's and this pack's files "
                                "say it; of a .ply from elsewhere choose it: neutral is LHM's (arms out, legs spread), "
                                "T (arms out), A (arms half down)."),
@@ -164,6 +168,7 @@ class CraftersLoadMotion(io.ComfyNode):
             node_id="CraftersLoadMotion",
             display_name="Load Motion",
             category=CATEGORY,
+            search_aliases=["smplx", "smpl-x", "amass", "mocap", "motion capture", "npz"],
             description="A body's motion: a folder of SMPL-X JSONs, or an AMASS .npz, in ComfyUI's input folder.",
             inputs=[
                 io.Combo.Input("motion", options=folders.input_folders(".json") + folders.input_names({".npz"}),
@@ -239,6 +244,7 @@ class CraftersEditMotion(io.ComfyNode):
             node_id="CraftersEditMotion",
             display_name="Edit Motion",
             category=CATEGORY,
+            search_aliases=["smplx", "mocap", "move", "turn", "loop", "retime"],
             description="Moves, turns, scales, retimes and loops a motion, in that order.",
             inputs=[
                 BodyMotion.Input("motion", tooltip="From Load Motion."),
@@ -278,6 +284,7 @@ class CraftersSaveMotion(io.ComfyNode):
             node_id="CraftersSaveMotion",
             display_name="Save Motion",
             category=CATEGORY,
+            search_aliases=["smplx", "mocap", "export", "npz"],
             description="Writes a motion into ComfyUI's output folder.",
             inputs=[
                 BodyMotion.Input("motion", tooltip="The motion to write."),
@@ -307,6 +314,7 @@ class CraftersRenderAvatar(io.ComfyNode):
             node_id="CraftersRenderAvatar",
             display_name="Render Avatar",
             category=CATEGORY,
+            search_aliases=["gaussian", "splat", "gaussian splatting", "3dgs", "animate"],
             description="Draws the moving avatar, frame by frame, by gaussian splatting in plain torch; nothing in the "
             "frames before it comes.",
             inputs=[
@@ -315,6 +323,7 @@ class CraftersRenderAvatar(io.ComfyNode):
                 BodyMotion.Input("motion", tooltip="From Load Motion or Edit Motion."),
                 *_size_inputs(),
                 io.Combo.Input("backend", options=["torch", "gsplat", "auto"], default="torch", optional=True,
+                               advanced=True,
                                tooltip="torch is exact and runs everywhere. gsplat (installed, and CUDA) is faster and "
                                "differs by hundredths at edges; auto takes it where it can be had."),
             ],
@@ -342,6 +351,7 @@ class CraftersRenderBodyMesh(io.ComfyNode):
             node_id="CraftersRenderBodyMesh",
             display_name="Render Body Mesh",
             category=CATEGORY,
+            search_aliases=["smplx", "smpl-x", "body mesh", "normals", "mesh video"],
             description="Draws the performer's grey body, which tells AniCrafter where the character belongs, and its "
             "exact mask.",
             inputs=[

@@ -24,6 +24,7 @@ class CraftersLoadProPainter(io.ComfyNode):
             node_id="CraftersLoadProPainter",
             display_name="Load ProPainter",
             category=CATEGORY,
+            search_aliases=["propainter", "inpaint", "video inpainting", "object removal"],
             description="ProPainter's three networks, from the folder models/crafters. Its licence allows "
             "non-commercial use only; Remove Person also works without it.",
             inputs=[
@@ -33,7 +34,7 @@ class CraftersLoadProPainter(io.ComfyNode):
                                tooltip="recurrent_flow_completion.pth: how what is hidden moves."),
                 io.Combo.Input("generator", options=_weights("propainter"),
                                tooltip="ProPainter.pth: paints what no frame shows."),
-                io.Combo.Input("dtype", options=DTYPE_CHOICES, default="auto", optional=True,
+                io.Combo.Input("dtype", options=DTYPE_CHOICES, default="auto", optional=True, advanced=True,
                                tooltip="Number type of the last two; RAFT is always fp32. auto: fp16 on GPUs, fp32 on "
                                "a CPU."),
             ],
@@ -55,6 +56,7 @@ class CraftersCutHole(io.ComfyNode):
             node_id="CraftersCutHole",
             display_name="Cut Hole",
             category=CATEGORY,
+            search_aliases=["inpaint", "mask out", "erase person"],
             description="The clip with the person greyed out, as ComfyUI's own WanVaceToVideo takes it. What is made "
             "of it goes into Remove Person as filled, with the same dilation.",
             inputs=[
@@ -62,7 +64,7 @@ class CraftersCutHole(io.ComfyNode):
                 io.Mask.Input("mask", tooltip="The person in every frame, or one mask for all of them."),
                 io.Int.Input("dilation", default=16, min=0, max=128, optional=True,
                              tooltip="By how many pixels the mask is grown, at the size worked at."),
-                io.Float.Input("scale", default=0.5, min=0.1, max=1.0, step=0.05, optional=True,
+                io.Float.Input("scale", default=0.5, min=0.1, max=1.0, step=0.05, optional=True, advanced=True,
                                tooltip="Of the clip's size, what is worked at."),
             ],
             outputs=[
@@ -90,6 +92,7 @@ class CraftersRemovePerson(io.ComfyNode):
             node_id="CraftersRemovePerson",
             display_name="Remove Person",
             category=CATEGORY,
+            search_aliases=["inpaint", "video inpainting", "propainter", "erase", "object removal", "clean background"],
             description="Fills the masked part of every frame with what is behind it. With ProPainter it is painted; "
             "without weights it is taken from other frames as the camera moved, and smooth where no frame shows it.",
             inputs=[
@@ -102,10 +105,10 @@ class CraftersRemovePerson(io.ComfyNode):
                 io.Combo.Input("preset", options=PRESETS, default="fast", optional=True,
                                tooltip="How many frames ProPainter looks at. published: as AniCrafter does, some "
                                "eleven times slower; fast: ProPainter's own default."),
-                io.Float.Input("scale", default=0.5, min=0.1, max=1.0, step=0.05, optional=True,
+                io.Float.Input("scale", default=0.5, min=0.1, max=1.0, step=0.05, optional=True, advanced=True,
                                tooltip="Of the clip's size, what is worked at; 0.5 as published. At most 1280 pixels "
                                "long. Only the hole is put back, at full size."),
-                io.Int.Input("subvideo", default=80, min=10, max=400, optional=True,
+                io.Int.Input("subvideo", default=80, min=10, max=400, optional=True, advanced=True,
                              tooltip="How many frames ProPainter holds at a time. Less needs less memory."),
                 io.Image.Input("filled", optional=True,
                                tooltip="The clip of Cut Hole after other nodes have filled it, such as Wan VACE: only "

@@ -16,6 +16,7 @@ class CraftersClipFrames(io.ComfyNode):
             node_id="CraftersClipFrames",
             display_name="Clip Frames",
             category=CATEGORY,
+            search_aliases=["load video", "video frames", "trim video", "skip frames", "resample fps"],
             description="Reads only the needed frames of a video, at the needed size, so that a long clip fits into "
             "memory: upright, HDR as on an ordinary screen, transparent parts black, uneven frame times in an even "
             "beat. Use the same settings for the driving clip and for its condition videos.",
@@ -36,7 +37,7 @@ class CraftersClipFrames(io.ComfyNode):
                                "rate runs alongside it, frame for frame. 0 keeps the clip's own rate."),
             ],
             outputs=[
-                io.Image.Output("frames", display_name="frames"),
+                io.Image.Output("frames_out", display_name="frames"),
                 io.Float.Output("fps", display_name="fps", tooltip="Frames per second of what was taken."),
                 io.Mask.Output("mask", display_name="mask",
                                tooltip="1 where the picture is, 0 where it is transparent; 1 all over in most videos."),
@@ -56,6 +57,7 @@ class CraftersFitPerson(io.ComfyNode):
             node_id="CraftersFitPerson",
             display_name="Fit Person Photo",
             category=CATEGORY,
+            search_aliases=["resize image", "crop", "portrait", "presenter"],
             description="Resizes and crops the person photo to 9:16, to 16:9 for a landscape photo, or to what is "
             "nearest to its own shape between. Its size is the size of the video.",
             inputs=[
@@ -68,7 +70,7 @@ class CraftersFitPerson(io.ComfyNode):
                                "shape, such as 768×768, and never the head. published: 9:16 or 16:9, cut evenly."),
             ],
             outputs=[
-                io.Image.Output("image", display_name="image"),
+                io.Image.Output("image_out", display_name="image"),
                 io.Int.Output("width", display_name="width"),
                 io.Int.Output("height", display_name="height"),
             ],

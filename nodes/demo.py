@@ -41,11 +41,12 @@ class CraftersDemoScene(io.ComfyNode):
             node_id="CraftersDemoScene",
             display_name="Demo Scene",
             category=CATEGORY,
+            search_aliases=["example", "test input", "sample data", "product", "presenter"],
             description="Draws a made-up person who presents a made-up product, and everything AnchorCrafter is shown: "
             "to try its graph without a file, or to compare what your own preprocessing finds with the truth.",
             inputs=_inputs(PRESENTATIONS, "person, product, room and movement", 576, 768),
             outputs=[
-                io.Image.Output("frames", display_name="frames", tooltip="The clip."),
+                io.Image.Output("frames_out", display_name="frames", tooltip="The clip."),
                 io.Image.Output("person", display_name="person", tooltip="Photo of the same person in the same room."),
                 io.Image.Output("left", display_name="left", tooltip="The product turned to one side, on black."),
                 io.Image.Output("front", display_name="front", tooltip="The product from the front, on black."),
@@ -92,18 +93,19 @@ class CraftersDemoMotionScene(io.ComfyNode):
             node_id="CraftersDemoMotionScene",
             display_name="Demo Scene (AniCrafter)",
             category=CATEGORY,
+            search_aliases=["example", "test input", "sample data", "avatar", "motion"],
             description="Draws a made-up person who moves in a room under a moving camera, and everything AniCrafter "
             "is shown: to try its graph without a file.",
             inputs=[
                 *_inputs(EXERCISES, "person, room, movement and camera", 1024, 768),
                 io.Int.Input("gaussians", default=20_000, min=100, max=500_000, step=100, optional=True,
                              tooltip="Of the avatar; more are sharper and slower to draw."),
-                io.Float.Input("flaws", default=1.0, min=0.0, max=2.0, step=0.05, optional=True,
+                io.Float.Input("flaws", default=1.0, min=0.0, max=2.0, step=0.05, optional=True, advanced=True,
                                tooltip="How wrong avatar and motion are: 1 as when they are estimated from a photo and "
                                "a film, 0 exact."),
             ],
             outputs=[
-                io.Image.Output("frames", display_name="frames", tooltip="The film, as it should come out."),
+                io.Image.Output("frames_out", display_name="frames", tooltip="The film, as it should come out."),
                 io.Image.Output("background", display_name="background", tooltip="The film without the person."),
                 io.Image.Output("character", display_name="character", tooltip="Photo of the character on white."),
                 BodyMotion.Output("motion", display_name="motion", tooltip="The movement and the camera."),

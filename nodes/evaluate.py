@@ -21,6 +21,7 @@ class CraftersEvaluateClips(io.ComfyNode):
             node_id="CraftersEvaluateClips",
             display_name="Evaluate Clips",
             category=CATEGORY,
+            search_aliases=["metrics", "fid", "fvd", "psnr", "ssim", "lpips", "compare videos"],
             description="Measures a generated clip against the true one with the metrics of AnchorCrafter's paper and "
             "others. What lacks its weights, masks or poses is named below the table, and the rest is measured.",
             inputs=[
@@ -42,7 +43,7 @@ class CraftersEvaluateClips(io.ComfyNode):
                                     "are then not comparable with the paper's."),
                 io.String.Input("metrics", default="", optional=True, tooltip="Which metrics, separated by commas; "
                                 f"empty for all. There are {', '.join(METRICS)}."),
-                io.Int.Input("threshold", default=CLEAN, min=0, max=254, optional=True,
+                io.Int.Input("threshold", default=CLEAN, min=0, max=254, optional=True, advanced=True,
                              tooltip="Grey level above which a mask surely shows the product. The published rule, "
                              "every level above 0, is always reported too."),
             ],

@@ -34,6 +34,7 @@ class CraftersKeepConditions(io.ComfyNode):
             node_id="CraftersKeepConditions",
             display_name="Keep Conditions",
             category=CATEGORY,
+            search_aliases=["save conditions", "cache", "keep", "preprocess"],
             description="Writes what is connected into a folder and passes it on. Later, also after a restart, it is "
             "read from there, and the nodes before do not run, unless one of their settings or files has changed. A "
             "file that you change in the folder is used as you left it, and for its own clip only.",
@@ -99,6 +100,7 @@ class CraftersLoadAnchorConditions(io.ComfyNode):
             node_id="CraftersLoadAnchorConditions",
             display_name="Load Conditions (AnchorCrafter)",
             category=CATEGORY,
+            search_aliases=["load conditions", "cache", "prepared clip"],
             description="What Keep Conditions or `crafters prepare` wrote of a clip: everything AnchorCrafter's graph "
             "takes but the person photo.",
             inputs=[_clip_input()],
@@ -129,6 +131,7 @@ class CraftersLoadAniConditions(io.ComfyNode):
             node_id="CraftersLoadAniConditions",
             display_name="Load Conditions (AniCrafter)",
             category=CATEGORY,
+            search_aliases=["load conditions", "cache", "prepared clip"],
             description="What Keep Conditions or `crafters prepare` wrote of a clip: motion and background for "
             "AniCrafter's graph.",
             inputs=[_clip_input()],

@@ -23,6 +23,7 @@ class CraftersLoadLHM(io.ComfyNode):
             node_id="CraftersLoadLHM",
             display_name="Load LHM",
             category=CATEGORY,
+            search_aliases=["lhm", "sapiens", "image to 3d", "large human model"],
             description="LHM makes an avatar from one photo. Needed: its model.safetensors (`crafters download lhm` or "
             "`lhm-500m`) and Sapiens-1B (`crafters download sapiens`), made a plain file by `crafters convert "
             "sapiens`. Both are for non-commercial use.",
@@ -30,11 +31,11 @@ class CraftersLoadLHM(io.ComfyNode):
                 io.Combo.Input("lhm", options=weights, tooltip="LHM's model.safetensors, in models/crafters."),
                 io.Combo.Input("sapiens", options=weights,
                                tooltip="Of `crafters convert sapiens`, in models/crafters."),
-                io.Combo.Input("points", default=SPREAD, optional=True,
+                io.Combo.Input("points", default=SPREAD, optional=True, advanced=True,
                                options=[SPREAD, *folders.names(folders.OWN, suffixes={".pth", ".safetensors"})],
                                tooltip="An avatar that LHM made, in models/crafters: its points are LHM's own, which "
                                "model.safetensors does not hold. Without one they are spread anew, near the old ones."),
-                io.Combo.Input("dtype", options=list(CHOICES), default="fp32", optional=True,
+                io.Combo.Input("dtype", options=list(CHOICES), default="fp32", optional=True, advanced=True,
                                tooltip="Of the transformer: fp32 is as published; bf16 halves its memory. Sapiens is "
                                "always in bf16, as published."),
             ],
@@ -62,6 +63,7 @@ class CraftersPrepareCharacter(io.ComfyNode):
             node_id="CraftersPrepareCharacter",
             display_name="Prepare Character",
             category=CATEGORY,
+            search_aliases=["lhm", "crop person", "remove background", "cut out"],
             description="Cuts the person out of a photo and frames body and head as LHM was trained. Best is a whole "
             "person from the front, arms a little away from the body.",
             inputs=[
@@ -109,6 +111,7 @@ class CraftersReconstructAvatar(io.ComfyNode):
             node_id="CraftersReconstructAvatar",
             display_name="Reconstruct Avatar",
             category=CATEGORY,
+            search_aliases=["lhm", "image to 3d", "gaussian", "splat", "avatar"],
             description="The photo as an avatar of 40 000 gaussians, by LHM, which any motion can move. Rig it with "
             "the same LHM file. What was made is kept in output/crafters/avatars: the same photo with the same weights "
             "is read from there, also after a restart.",
@@ -149,9 +152,11 @@ class CraftersAvatarFromPhoto(io.ComfyNode):
             node_id="CraftersAvatarFromPhoto",
             display_name="Avatar from Photo (projection)",
             category=CATEGORY,
+            search_aliases=["image to 3d", "gaussian", "splat", "avatar", "projection"],
             description="A stand-in for LHM that needs no weights: the photo is laid on a body that is fitted to it. "
             "What the photo shows looks like it; the back is the front again, and what is hidden is guessed from what "
             "is next to it. For previews and for trying a graph; Load LHM and Reconstruct Avatar make better ones.",
+            is_experimental=True,
             inputs=[
                 Character.Input("character", tooltip="From Prepare Character."),
                 BodyModel.Input("body", tooltip="From Load Body Model; the same goes into Rig Avatar."),
@@ -189,6 +194,7 @@ class CraftersPreviewAvatar(io.ComfyNode):
             node_id="CraftersPreviewAvatar",
             display_name="Preview Avatar",
             category=CATEGORY,
+            search_aliases=["gaussian", "splat", "turntable", "3d preview", "avatar"],
             description="The avatar turns once around, in its own pose. No rig or body model is needed.",
             inputs=[
                 Avatar.Input("avatar", tooltip="Any avatar."),

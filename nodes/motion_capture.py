@@ -31,6 +31,7 @@ class CraftersLoadHaMeR(io.ComfyNode):
             node_id="CraftersLoadHaMeR",
             display_name="Load HaMeR",
             category=CATEGORY,
+            search_aliases=["hamer", "mano", "hand", "hand mesh"],
             description="The network that AnchorCrafter's hand meshes were made with, and MANO, the hand it moves. "
             "MANO's licence must be accepted at mano.is.tue.mpg.de: put MANO_RIGHT.pkl into models/crafters/mano, it "
             "is never downloaded for you. Hand Mesh works without both.",
@@ -58,6 +59,7 @@ class CraftersHandMesh(io.ComfyNode):
             node_id="CraftersHandMesh",
             display_name="Hand Mesh",
             category=CATEGORY,
+            search_aliases=["hamer", "mano", "hand", "hands", "3d hand"],
             description="Draws the person's hands as light-blue meshes, without what the product covers, which is "
             "AnchorCrafter's hand condition. Without HaMeR, the freely licensed Anny's hands are laid onto "
             "the keypoints.",
@@ -101,6 +103,7 @@ class CraftersLoadMultiHMR(io.ComfyNode):
             node_id="CraftersLoadMultiHMR",
             display_name="Load Multi-HMR",
             category=CATEGORY,
+            search_aliases=["multi-hmr", "smplx", "smpl-x", "body pose", "human mesh recovery"],
             description="The network AniCrafter finds bodies with (non-commercial licence). Body Motion from Video "
             "works without it.",
             inputs=[
@@ -124,6 +127,7 @@ class CraftersBodyMotionFromVideo(io.ComfyNode):
             node_id="CraftersBodyMotionFromVideo",
             display_name="Body Motion from Video",
             category=CATEGORY,
+            search_aliases=["motion capture", "mocap", "smplx", "smpl-x", "human mesh recovery", "multi-hmr"],
             description="How the person in a clip moves, as a motion for avatars: a body is bent until its joints lie "
             "on the clip's keypoints, over all frames at once.",
             inputs=[

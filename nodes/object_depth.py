@@ -17,11 +17,12 @@ class CraftersLoadDepth(io.ComfyNode):
             node_id="CraftersLoadDepth",
             display_name="Load Depth Network",
             category=CATEGORY,
+            search_aliases=["depth anything", "depth", "midas", "depth estimation"],
             description="Depth Anything V2 or DPT for Object Depth, from a folder in models/crafters that holds "
             "config.json and model.safetensors, such as depth-anything/Depth-Anything-V2-Small-hf.",
             inputs=[
                 io.Combo.Input("name", options=folders.folder_names(folders.OWN), tooltip="The folder as on the hub."),
-                io.Combo.Input("dtype", options=DTYPE_CHOICES, default="fp32", optional=True,
+                io.Combo.Input("dtype", options=DTYPE_CHOICES, default="fp32", optional=True, advanced=True,
                                tooltip="Number type of its weights. fp32 is exact; fp16 and bf16 halve the memory."),
             ],
             outputs=[DepthNetwork.Output("network", display_name="network")],
@@ -42,6 +43,7 @@ class CraftersObjectDepth(io.ComfyNode):
             node_id="CraftersObjectDepth",
             display_name="Object Depth",
             category=CATEGORY,
+            search_aliases=["depth anything", "depth map", "product depth"],
             description="AnchorCrafter's object-depth video: the visible product in colours of its depth, black "
             "elsewhere. Without a network the product's outline gets a smooth relief.",
             inputs=[
@@ -70,6 +72,7 @@ class CraftersFitStandIn(io.ComfyNode):
             node_id="CraftersFitStandIn",
             display_name="Fit Stand-in",
             category=CATEGORY,
+            search_aliases=["stand-in", "product depth", "fit object"],
             description="When the clip shows another object than the product, of like shape: stretches its depth and "
             "mask to the product's proportions, about its middle.",
             inputs=[
@@ -105,6 +108,7 @@ class CraftersProductViewsFromClip(io.ComfyNode):
             node_id="CraftersProductViewsFromClip",
             display_name="Product Views from Clip",
             category=CATEGORY,
+            search_aliases=["product", "object", "multi-view", "cut out"],
             description="Picks three frames of a clip in which the product is turned, large, sharp and whole, and cuts "
             "it out: three views on black, the frontal one in the middle.",
             inputs=[

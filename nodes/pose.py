@@ -2,7 +2,7 @@
 
 from comfy_api.latest import io
 
-from ..host import folders
+from ..host import folders, notes
 from ..host.memory import to_output
 from ..host.progress import Progress
 from ..preprocessors.pose.extract import extract_poses
@@ -26,15 +26,16 @@ class CraftersLoadDWPose(io.ComfyNode):
             node_id="CraftersLoadDWPose",
             display_name="Load DWPose",
             category=CATEGORY,
+            search_aliases=["openpose", "dwpose", "pose detector", "skeleton", "onnx"],
             description="Opens DWPose's two ONNX networks from the folder models/crafters.",
             inputs=[
                 io.Combo.Input("detector", options=_onnx_files("yolo"),
                                tooltip="Person detector: yolox_l.onnx. Finds the people's boxes."),
                 io.Combo.Input("pose", options=_onnx_files("dw-ll"),
                                tooltip="Whole-body pose network: dw-ll_ucoco_384.onnx. Finds 133 points per person."),
-                io.Combo.Input("provider", options=["auto", "cpu"], default="auto", optional=True,
-                               tooltip="auto runs on the GPU where onnxruntime can; cpu never does. The result is the "
-                               "same, a CPU takes seconds per frame."),
+                io.Combo.Input("provider", options=["auto", "cpu"], default="auto", optional=True, advanced=True,
+                               tooltip="auto runs on the GPU where the installed onnxruntime can; cpu never does. The "
+                               "result is the same, a CPU takes seconds per frame."),
             ],
             outputs=[
                 PoseDetector.Output("detector_out", display_name="detector"),
@@ -47,6 +48,7 @@ class CraftersLoadDWPose(io.ComfyNode):
         from ..preprocessors.pose.dwpose import DWPose
 
         dwpose = DWPose(folders.path(detector, folders.OWN), folders.path(pose, folders.OWN), provider)
+        notes.show(f"Runs on {dwpose.provider}.")
         return io.NodeOutput(dwpose, dwpose.provider)
 
 
@@ -57,6 +59,7 @@ class CraftersExtractPose(io.ComfyNode):
             node_id="CraftersExtractPose",
             display_name="Extract Pose",
             category=CATEGORY,
+            search_aliases=["openpose", "dwpose", "skeleton", "keypoints", "pose estimation"],
             description="Finds body, face and hands of one person, chosen once for the whole clip, in every frame.",
             inputs=[
                 PoseDetector.Input("detector", tooltip="From Load DWPose."),
@@ -90,6 +93,7 @@ class CraftersPlacePose(io.ComfyNode):
             node_id="CraftersPlacePose",
             display_name="Place Pose on Person",
             category=CATEGORY,
+            search_aliases=["align pose", "retarget", "pose alignment", "mimicmotion"],
             description="Scales and shifts the driving motion so that it fits the person of the photo. The same "
             "placement moves the hand-mesh and depth videos along.",
             inputs=[
@@ -124,11 +128,12 @@ class CraftersDrawPose(io.ComfyNode):
             node_id="CraftersDrawPose",
             display_name="Draw Pose",
             category=CATEGORY,
+            search_aliases=["openpose", "dwpose", "skeleton", "stick figure", "render pose", "mimicmotion"],
             description="Draws keypoints as AnchorCrafter and MimicMotion learned to read them: colour fades with "
             "confidence. A frame without a person is black.",
             inputs=[
                 PoseKeypoint.Input("keypoints", tooltip="Pose to draw, at its canvas size in pixels."),
-                io.Boolean.Input("antialias", default=False, optional=True,
+                io.Boolean.Input("antialias", default=False, optional=True, advanced=True,
                                  tooltip="Keeps thin lines whole on pictures far smaller than the published 576×1024. "
                                  "Off is what the released models learned."),
             ],
@@ -150,6 +155,7 @@ class CraftersPlaceVideo(io.ComfyNode):
             node_id="CraftersPlaceVideo",
             display_name="Place Condition Video",
             category=CATEGORY,
+            search_aliases=["align video", "transform", "warp"],
             description="Moves a condition video of the driving clip (hand mesh, object depth) to where the pose was "
             "placed on the person.",
             inputs=[

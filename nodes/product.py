@@ -28,6 +28,7 @@ class CraftersProductViews(io.ComfyNode):
             node_id="CraftersProductViews",
             display_name="Product Views",
             category=CATEGORY,
+            search_aliases=["product", "object", "multi-view", "advert", "try-on"],
             description="Cuts the product out of its photos: three views on black, the frontal one in the middle.",
             inputs=[
                 photo("front", "The product from the front."),
@@ -73,13 +74,14 @@ class CraftersLoadDINOv2(io.ComfyNode):
             node_id="CraftersLoadDINOv2",
             display_name="Load DINOv2",
             category=CATEGORY,
+            search_aliases=["dino", "dinov2", "image encoder", "product"],
             description="The image network that reads the product photos: facebook/dinov2-large, as a folder or a "
             "single file in models/clip_vision or models/crafters.",
             inputs=[
                 io.Combo.Input("name", options=folders.folder_names(*DINOV2_FOLDERS) + folders.names(*DINOV2_FOLDERS),
                                tooltip="Folder (config.json and model.safetensors) or file. AnchorCrafter's released "
                                "weights need DINOv2-large."),
-                io.Combo.Input("dtype", options=DTYPE_CHOICES, default="auto", optional=True,
+                io.Combo.Input("dtype", options=DTYPE_CHOICES, default="auto", optional=True, advanced=True,
                                tooltip="Number type of its weights; auto chooses by hardware. fp32 is exact and twice "
                                "as large."),
             ],
@@ -100,6 +102,7 @@ class CraftersEncodeProduct(io.ComfyNode):
             node_id="CraftersEncodeProduct",
             display_name="Encode Product",
             category=CATEGORY,
+            search_aliases=["dino", "dinov2", "product", "object embedding"],
             description="Reads the three views with DINOv2.",
             inputs=[
                 Product.Input("product", tooltip="From Product Views."),

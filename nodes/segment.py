@@ -22,12 +22,13 @@ class CraftersLoadSegmenter(io.ComfyNode):
             node_id="CraftersLoadSegmenter",
             display_name="Load SAM",
             category=CATEGORY,
+            search_aliases=["sam", "sam2", "sam3", "edgetam", "segment anything", "segmentation"],
             description="SAM 2, SAM 2.1, SAM 3 or EdgeTAM for Segment Video, from a folder in models/crafters that "
             "holds config.json and model.safetensors, such as facebook/sam2.1-hiera-small.",
             inputs=[
                 io.Combo.Input("name", options=folders.folder_names(folders.OWN),
                                tooltip="The folder as it is on the hub. Small is quick; large has the best edges."),
-                io.Combo.Input("dtype", options=DTYPE_CHOICES, default="fp32", optional=True,
+                io.Combo.Input("dtype", options=DTYPE_CHOICES, default="fp32", optional=True, advanced=True,
                                tooltip="Number type of its weights. fp32 is exact; fp16 and bf16 halve the memory."),
             ],
             outputs=[Segmenter.Output("segmenter", display_name="segmenter")],
@@ -47,6 +48,7 @@ class CraftersSegmentPrompt(io.ComfyNode):
             node_id="CraftersSegmentPrompt",
             display_name="Segment Prompt",
             category=CATEGORY,
+            search_aliases=["sam", "sam2", "points", "bounding box", "click", "segmentation"],
             description="Says on one frame what to segment: points, a box, or a painted mask. Chain several for more "
             "objects, or to correct the same object on a later frame.",
             inputs=[
@@ -58,7 +60,7 @@ class CraftersSegmentPrompt(io.ComfyNode):
                 io.String.Input("outside", default="",
                                 tooltip="Points that do not belong to it, such as a finger in front of it."),
                 io.String.Input("box", default="", tooltip="A box around it: left,top,right,bottom in pixels."),
-                io.Int.Input("object", default=1, min=1, max=64, optional=True,
+                io.Int.Input("object", default=1, min=1, max=64, optional=True, advanced=True,
                              tooltip="Which of several objects. The same number as in another prompt corrects it."),
                 io.Mask.Input("mask", optional=True,
                               tooltip="Its mask on that frame, in place of points and box, at the size of the frames."),
@@ -81,6 +83,7 @@ class CraftersSegmentVideo(io.ComfyNode):
             node_id="CraftersSegmentVideo",
             display_name="Segment Video",
             category=CATEGORY,
+            search_aliases=["sam", "sam2", "sam3", "mask", "track", "segmentation", "rotoscope", "matte"],
             description="Follows a person or a thing through a clip and gives its visible pixels in every frame. "
             "With SAM (Load SAM) edges are good and it comes back after it was hidden; without, colours and motion are "
             "followed: a rough mask for things that stand out. What the hands hold is found by its colours over the "

@@ -18,6 +18,7 @@ class CraftersLoadWan(io.ComfyNode):
             node_id="CraftersLoadWan",
             display_name="Load Wan (self-contained)",
             category=CATEGORY,
+            search_aliases=["wan", "wan 2.1", "i2v", "diffusers", "unet loader"],
             description="Wan 2.1 I2V for AniCrafter Sampler, with AniCrafter's LoRA merged in: ComfyUI's single file "
             "(fp16, bf16, fp8) or a diffusers folder. The main road is ComfyUI's own loader and AniCrafter Apply.",
             inputs=[
@@ -27,7 +28,7 @@ class CraftersLoadWan(io.ComfyNode):
                 AniCrafterWeights.Input("anicrafter", tooltip="From Load AniCrafter; its LoRA is merged in fp32."),
                 io.Float.Input("lora_strength", default=1.0, min=-5.0, max=5.0, step=0.05, optional=True,
                                tooltip="Strength of the LoRA. Published: 1."),
-                io.Combo.Input("dtype", options=DTYPE_CHOICES, default="auto", optional=True,
+                io.Combo.Input("dtype", options=DTYPE_CHOICES, default="auto", optional=True, advanced=True,
                                tooltip="Number type of the weights. auto: bf16 on a GPU, as published, fp32 on a CPU."),
                 io.Boolean.Input("offload_blocks", default=False, optional=True,
                                  tooltip="Keep the blocks in main memory and bring them one after another: for GPUs "
@@ -53,6 +54,7 @@ class CraftersLoadWanEncoders(io.ComfyNode):
             node_id="CraftersLoadWanEncoders",
             display_name="Load Wan Encoders (self-contained)",
             category=CATEGORY,
+            search_aliases=["wan", "wan vae", "clip vision", "encoders"],
             description="Wan's VAE and CLIP image encoder through diffusers and transformers, of any size. With the "
             "released files core's Load VAE and Load CLIP Vision do as well.",
             inputs=[
@@ -84,6 +86,7 @@ class CraftersAniCrafterSampler(io.ComfyNode):
             node_id="CraftersAniCrafterSampler",
             display_name="AniCrafter Sampler (self-contained)",
             category=CATEGORY,
+            search_aliases=["wan sampler", "ksampler", "wan", "replace person"],
             description="Samples with diffusers' Wan model and the published settings, without ComfyUI's own sampler.",
             inputs=[
                 WanModel.Input("wan", tooltip="From Load Wan."),
@@ -99,11 +102,11 @@ class CraftersAniCrafterSampler(io.ComfyNode):
                 io.Int.Input("steps", default=50, min=1, max=200, tooltip="Denoising steps. Published: 50."),
                 io.Float.Input("cfg", default=1.5, min=1.0, max=20.0, step=0.1,
                                tooltip="Guidance. 1 halves the time. Published: 1.5."),
-                io.Float.Input("shift", default=5.0, min=0.1, max=20.0, step=0.1, optional=True,
+                io.Float.Input("shift", default=5.0, min=0.1, max=20.0, step=0.1, optional=True, advanced=True,
                                tooltip="Shift of the schedule towards noise. Published: 5."),
                 io.Float.Input("strength", default=1.0, min=0.0, max=5.0, step=0.05, optional=True,
                                tooltip="How strongly the avatar and the body mesh are followed."),
-                io.Boolean.Input("published_rounding", default=True, optional=True,
+                io.Boolean.Input("published_rounding", default=True, optional=True, advanced=True,
                                  tooltip="Keep latents and timesteps in bf16, as in training."),
                 io.Int.Input("window", default=81, min=9, max=1001, step=4, optional=True,
                              tooltip="Frames seen at once; a longer video is made in windows of so many, each with the "

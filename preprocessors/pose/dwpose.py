@@ -1,6 +1,7 @@
 """DWPose: whole-body keypoints of every person in an image (a YOLOX person detector, then a SimCC pose network)."""
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -25,14 +26,18 @@ FACE, LEFT_HAND, RIGHT_HAND = slice(23, 91), slice(91, 112), slice(112, 133)
 # Best first; what the installed onnxruntime lacks is passed over.
 CUDA, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
 PROVIDERS = (CUDA, "ROCMExecutionProvider", "DmlExecutionProvider", CPU)
+OPENCV = "OpenCV"  # on the CPU; where there is no onnxruntime
+
+Network = Callable[[np.ndarray], list[np.ndarray]]  # a batch of pictures to its outputs
 
 
 class DWPose:
     """`DWPose(detector, pose)(image)` finds all people in one image.
 
     The files are the published `yolox_l.onnx` and `dw-ll_ucoco_384.onnx`, or networks with their signatures.
-    `provider` "auto" takes the best execution provider that onnxruntime has, "cpu" the processor; the attribute
-    `provider` tells which one runs. Raises FileNotFoundError, or ValueError naming a file that is not such a network.
+    `provider` "auto" takes the best execution provider that the installed onnxruntime has, "cpu" the processor; without
+    any onnxruntime OpenCV runs them. The attribute `provider` tells what does: a provider's name, or `OPENCV`.
+    Raises FileNotFoundError, or ValueError naming a file that is not such a network.
     """
 
     def __init__(self, detector_path: str | Path, pose_path: str | Path, provider: str = "auto"):
@@ -40,13 +45,12 @@ class DWPose:
             raise ValueError(f"DWPose: provider must be auto or cpu, not {provider!r}.")
         side, (width, height) = DETECTOR_SIDE, POSE_SIZE.tolist()
         simcc = [(133, SIMCC_SPLIT * width), (133, SIMCC_SPLIT * height)]
-        self._detector = _open_session(detector_path, provider, "person detector", (3, side, side), [(8400, 85)])
-        self._pose = _open_session(pose_path, provider, "pose network", (3, height, width), simcc)
-        self.provider = self._pose.get_providers()[0]
-        if provider == "auto" and self.provider == CPU and torch.cuda.is_available():
+        self._detector, _ = _open(detector_path, provider, "person detector", (3, side, side), [(8400, 85)])
+        self._pose, self.provider = _open(pose_path, provider, "pose network", (3, height, width), simcc)
+        if provider == "auto" and self.provider in (CPU, OPENCV) and torch.cuda.is_available():
             logging.getLogger(__name__).warning(
-                "DWPose runs on the CPU although there is a GPU, which takes seconds per frame: this onnxruntime "
-                "cannot use it. Install onnxruntime-gpu for your CUDA version in place of onnxruntime."
+                "DWPose runs on the CPU although there is a GPU, which takes seconds per frame: install "
+                "onnxruntime-gpu for your CUDA version, in place of onnxruntime where that is installed."
             )
 
     def __call__(self, image: np.ndarray) -> Pose:
@@ -61,11 +65,11 @@ class DWPose:
     def detect(self, image: np.ndarray) -> np.ndarray:
         """The people's boxes, float [P,4] x1 y1 x2 y2 in pixels, surest first; they may reach beyond the image."""
         network_input, ratio = letterbox(image)
-        return decode_boxes(_run(self._detector, network_input)[0][0]) / ratio
+        return decode_boxes(self._detector(network_input)[0][0]) / ratio
 
     def _find_points(self, image: np.ndarray, box: np.ndarray) -> np.ndarray:
         center, extent = crop_of_box(box)
-        simcc_x, simcc_y = _run(self._pose, crop(image, center, extent))
+        simcc_x, simcc_y = self._pose(crop(image, center, extent))
         points = decode_simcc(simcc_x[0], simcc_y[0])
         points[:, :2] = points[:, :2] / POSE_SIZE * extent + center - extent / 2
         return points
@@ -155,35 +159,60 @@ def _to_batch(image: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(image.transpose(2, 0, 1)[None], dtype=np.float32)
 
 
-def _run(session, network_input: np.ndarray) -> list[np.ndarray]:
-    return session.run(None, {session.get_inputs()[0].name: network_input})
-
-
-def _open_session(path: str | Path, provider: str, role: str, input_shape: tuple, output_shapes: list[tuple]):
-    """An onnxruntime session whose input and outputs have these shapes behind the batch dimension."""
-    import onnxruntime
-
+def _open(
+    path: str | Path, provider: str, role: str, input_shape: tuple, output_shapes: list[tuple]
+) -> tuple[Network, str]:
+    """The network whose input and outputs have these shapes behind the batch dimension, and what it runs on."""
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"DWPose: the {role} {path} does not exist.")
-    available = onnxruntime.get_available_providers()
-    providers = [p for p in PROVIDERS if p in available] if provider == "auto" else [CPU]
-    if CUDA in providers and hasattr(onnxruntime, "preload_dlls"):
-        onnxruntime.preload_dlls()  # finds CUDA's libraries where torch brought them
     try:
-        session = onnxruntime.InferenceSession(str(path), providers=providers)
-    except Exception as error:  # onnxruntime has many kinds of its own
+        try:
+            network, shapes, runs_on = _by_onnxruntime(path, provider)
+        except ImportError:
+            network, shapes, runs_on = _by_opencv(path, input_shape)
+    except Exception as error:  # both have many kinds of their own
         raise RefusedError(
             f"DWPose: {path.name} cannot be read as an ONNX network ({brief(error)}): download it again."
         ) from error
 
-    shapes = [[node.shape for node in nodes] for nodes in (session.get_inputs(), session.get_outputs())]
     if not (_agree(shapes[0], [input_shape]) and _agree(shapes[1], output_shapes)):
         raise RefusedError(
             f"DWPose: {path.name} is not a {role}, which takes N x {input_shape} and gives N x {output_shapes}: it has "
             f"{shapes[0]} and {shapes[1]}, so choose another."
         )
-    return session
+    return network, runs_on
+
+
+def _by_onnxruntime(path: Path, provider: str) -> tuple[Network, list, str]:
+    import onnxruntime
+
+    available = onnxruntime.get_available_providers()
+    providers = [p for p in PROVIDERS if p in available] if provider == "auto" else [CPU]
+    if CUDA in providers and hasattr(onnxruntime, "preload_dlls"):
+        onnxruntime.preload_dlls()  # finds CUDA's libraries where torch brought them
+    session = onnxruntime.InferenceSession(str(path), providers=providers)
+    inputs, outputs = session.get_inputs(), session.get_outputs()
+    shapes = [[node.shape for node in nodes] for nodes in (inputs, outputs)]
+    return lambda batch: session.run(None, {inputs[0].name: batch}), shapes, session.get_providers()[0]
+
+
+def _by_opencv(path: Path, input_shape: tuple) -> tuple[Network, list, str]:
+    """Of a network that OpenCV reads, only a run tells the shapes: that it takes the input's is shown by that."""
+    import cv2
+
+    content = path.read_bytes()
+    if b"location" in content:  # the key of weights in another file, to which OpenCV would go wherever it lies
+        raise RefusedError("its weights lie in other files")
+    network = cv2.dnn.readNetFromONNX(np.frombuffer(content, np.uint8))
+    names = network.getUnconnectedOutLayersNames()
+
+    def run(batch: np.ndarray) -> list[np.ndarray]:
+        network.setInput(batch)
+        return list(network.forward(names))
+
+    answers = run(np.zeros((1, *input_shape), np.float32))
+    return run, [[[1, *input_shape]], [list(answer.shape) for answer in answers]], OPENCV
 
 
 def _agree(found: list[list[int | str | None]], expected: list[tuple]) -> bool:

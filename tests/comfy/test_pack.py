@@ -7,23 +7,19 @@ import subprocess
 import sys
 from pathlib import Path
 
+import get_comfyui
 import pytest
+from crafters.host.comfyui import FLOOR
 from helpers.comfy_harness import ROOT, start_comfy
 from house import ROOMS
 from workflow_graph import input_options, input_specs
 
 SCHEMAS = Path(__file__).with_name("schemas.json")
+SOUGHT = [
+    "openpose", "skeleton", "dwpose", "smplx", "smpl-x", "gaussian", "splat", "inpaint", "remove person", "mimicmotion",
+    "segment", "sam2", "depth", "hand", "hamer", "mano", "avatar", "lhm", "wan", "product", "try-on", "presenter",
+]
 HOST = {"comfy", "comfy_api", "comfy_execution", "comfy_extras", "folder_paths", "latent_preview", "nodes", "server"}
-# What Schema and the typed inputs of ComfyUI 0.3.64, the oldest that the pack promises to run in, can be given.
-SCHEMA_ARGUMENTS = set(
-    "node_id display_name category inputs outputs hidden description is_input_list is_output_node is_deprecated "
-    "is_experimental is_api_node not_idempotent enable_expand".split()
-)
-INPUT_ARGUMENTS = set(
-    "id display_name optional tooltip lazy default min max step round options multiline placeholder dynamic_prompts "
-    "control_after_generate display_mode upload image_folder remote label_on label_off types socketless force_input "
-    "extra_dict".split()
-)
 
 
 def sources(*rooms: str) -> list[Path]:
@@ -86,6 +82,23 @@ def test_every_input_and_node_is_explained(comfy):
 
 
 @pytest.mark.comfy
+def test_the_search_finds_nodes_by_the_words_of_users(comfy):
+    """As the page searches: in the name, the title and the aliases."""
+    nodes = comfy.pack_nodes().items()
+    assert [name for name, info in nodes if not info["search_aliases"]] == []
+    texts = {name: " ".join([name, info["display_name"], *info["search_aliases"]]).lower() for name, info in nodes}
+    assert [word for word in SOUGHT if not any(word in text for text in texts.values())] == []
+
+
+@pytest.mark.comfy
+def test_what_is_folded_away_runs_as_it_stands(comfy):
+    folded = {f"{name}.{key}": (kind, input_options(spec)) for name, info in comfy.pack_nodes().items()
+              for kind, key, spec in input_specs(info) if input_options(spec).get("advanced")}
+    assert folded and [key for key, (kind, options) in folded.items()
+                       if kind != "optional" or "default" not in options] == []
+
+
+@pytest.mark.comfy
 def test_categories(comfy):
     strays = {name: info["category"] for name, info in comfy.pack_nodes().items()
               if not info["category"].startswith("Crafters")}
@@ -130,14 +143,45 @@ def schema(info: dict) -> dict:
     return {"inputs": inputs, "outputs": outputs}
 
 
-@pytest.mark.parametrize("file", sources("nodes"), ids=lambda file: file.name)
-def test_schemas_use_what_the_oldest_comfyui_knows(file):
-    newer = []
-    for call in ast.walk(ast.parse(file.read_text("utf-8"))):
-        if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute):
-            given = {keyword.arg for keyword in call.keywords if keyword.arg}
-            newer += given - {"Schema": SCHEMA_ARGUMENTS, "Input": INPUT_ARGUMENTS}.get(call.func.attr, given)
-    assert newer == []
+def test_what_is_promised_is_what_is_tested():
+    """That each schema uses only what this ComfyUI's own signatures know is seen by its loading there at all."""
+    assert get_comfyui.VERSION == FLOOR
+    assert f'requires-comfyui = ">={FLOOR}"' in (ROOT / "pyproject.toml").read_text("utf-8")
+    assert f"ComfyUI {FLOOR} or newer" in (ROOT / "README.md").read_text("utf-8")
+
+
+@pytest.mark.comfy
+def test_inputs_and_outputs_of_a_node_have_different_ids(comfy_dir):
+    alike = run_python(f"""
+import asyncio, sys
+sys.path.insert(0, {str(comfy_dir)!r})
+import comfy.cli_args
+comfy.cli_args.args.cpu = True
+import crafters
+extension = asyncio.run(crafters.comfy_entrypoint())
+for schema in [node.GET_SCHEMA() for node in asyncio.run(extension.get_node_list())]:
+    ids = [part.id for part in schema.inputs + schema.outputs]
+    print(*(f"{{schema.node_id}}.{{id}}" for id in set(ids) if ids.count(id) > 1))
+""")
+    assert alike == ""
+
+
+@pytest.mark.parametrize(("version", "told"), [("0.29.9", "0.29.9"), ("0.3.64", "0.3.64"), ("", "of unknown version")])
+def test_an_older_comfyui_is_told_so_in_one_sentence(version, told):
+    """Before any module of the nodes is imported: what the older one lacks must not be what fails."""
+    answer = run_python(f"""
+import asyncio, sys, types
+sys.modules["comfyui_version"] = module = types.ModuleType("comfyui_version")
+if {version!r}:
+    module.__version__ = {version!r}
+sys.modules["comfy_api"] = None  # not to be found
+import crafters
+try:
+    asyncio.run(crafters.comfy_entrypoint())
+except RuntimeError as error:
+    print(error)
+""")
+    assert answer == f"This ComfyUI is {told}, Crafters needs {FLOOR} or newer: update ComfyUI."
 
 
 @pytest.mark.slow

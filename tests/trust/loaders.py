@@ -1,7 +1,10 @@
 """Every loader, with a small whole file of its own to be damaged."""
 
 import json
+import shutil
+import sys
 from pathlib import Path
+from unittest import mock
 
 from trust.folders import FOLDERS, load_wan
 from trust.whole import Loader
@@ -149,9 +152,19 @@ def _onnx(folder: Path) -> Path:
 
 
 def _load_onnx(path: Path):
-    from crafters.preprocessors.pose.dwpose import _open_session
+    from crafters.preprocessors.pose.dwpose import _open
 
-    return _open_session(path, "cpu", "detector", (3, 640, 640), [(8400, 85)])
+    return _open(path, "cpu", "detector", (3, 640, 640), [(8400, 85)])
+
+
+def _constant_onnx(folder: Path) -> Path:
+    fixture = Path(__file__).parents[1] / "fixtures" / "dwpose_a" / "detector_constant.onnx"
+    return Path(shutil.copy(fixture, folder))
+
+
+def _load_onnx_by_opencv(path: Path):
+    with mock.patch.dict(sys.modules, {"onnxruntime": None}):
+        return _load_onnx(path)
 
 
 def _settings(folder: Path) -> Path:
@@ -248,6 +261,7 @@ LOADERS = {
     "mano": Loader(_mano, _load_mano),
     "sapiens": Loader(_sapiens, _convert_sapiens),
     "onnx": Loader(_onnx, _load_onnx),
+    "onnx by opencv": Loader(_constant_onnx, _load_onnx_by_opencv),
     "settings": Loader(_settings, _load_settings),
     "prompts": Loader(_prompts, _load_prompts),
     "workflow.json": Loader(_workflow, _load_workflow),

@@ -5,6 +5,7 @@ import json
 import os
 import pickle
 import struct
+import sys
 import time
 import tracemalloc
 import zipfile
@@ -22,7 +23,7 @@ from crafters.models.body.motion_files import read_motion
 from crafters.models.checkpoint import CheckpointError, read
 from crafters.models.hmr.mano import load_mano
 from crafters.models.pretrained import from_folder, read_config
-from crafters.preprocessors.pose.dwpose import _open_session
+from crafters.preprocessors.pose.dwpose import _open
 from crafters.preprocessors.segment.prompts import read_points
 from crafters.training.settings import Settings, SettingsError, read_settings
 
@@ -326,7 +327,7 @@ def test_weights_of_a_folder_are_tensors_beside_it(tmp_path):
     assert "pytorch_model.bin is not a plain weight file" in told and "weights_only" not in told
 
 
-def test_a_pose_networks_numbers_are_its_own(tmp_path):
+def test_a_pose_networks_numbers_are_its_own(tmp_path, monkeypatch):
     onnx = pytest.importorskip("onnx")
     given = [onnx.helper.make_tensor_value_info(name, 1, [4]) for name in "xy"]
     weight = onnx.TensorProto(name="w", data_type=1, dims=[4], data_location=1)
@@ -340,7 +341,10 @@ def test_a_pose_networks_numbers_are_its_own(tmp_path):
         model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 13)], ir_version=8)
         (tmp_path / "models" / "pose.onnx").write_bytes(model.SerializeToString())
         session = tmp_path / "models" / "pose.onnx", "cpu", "pose network", (4,), [(4,)]
-        refused(bounded.RefusedError, _open_session, *session, match="pose.onnx cannot be read as an ONNX network")
+        refused(bounded.RefusedError, _open, *session, match="pose.onnx cannot be read as an ONNX network")
+        with monkeypatch.context() as patch:  # by OpenCV too
+            patch.setitem(sys.modules, "onnxruntime", None)
+            refused(bounded.RefusedError, _open, *session, match="its weights lie in other files")
 
 
 @pytest.mark.parametrize("text", ["nan,1", "1,inf", '[{"x": NaN, "y": 1}]', "[" * 100_000 + "1", "1e999 2", "x" * 5000])

@@ -82,10 +82,29 @@ def test_what_only_the_user_may_fetch(report, tmp_path):
 
 
 def test_a_broken_package_is_code_1(report, monkeypatch):
-    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    monkeypatch.setitem(sys.modules, "smplx", None)
+    monkeypatch.delitem(sys.modules, "smplx.lbs", raising=False)
     code, lines = report()
     assert code == 1
-    assert any(line.startswith("onnxruntime: BROKEN: ") for line in lines)
+    assert any(line.startswith("smplx: BROKEN: ") for line in lines)
+
+
+def test_onnxruntime_may_be_missing(report, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    code, lines = report()
+    assert code == 0
+    assert any(line.startswith("onnxruntime: not installed, DWPose runs on OpenCV") for line in lines)
+
+
+def test_an_older_comfyui_is_code_1(report, tmp_path, monkeypatch):
+    (tmp_path / "comfy").mkdir()
+    for name, text in {"comfy/cli_args.py": "", "main.py": "", "comfyui_version.py": '__version__ = "0.3.64"'}.items():
+        (tmp_path / name).write_text(text)
+    monkeypatch.setenv("COMFYUI_DIR", str(tmp_path))
+    code, lines = report()
+    assert code == 1
+    told = "This ComfyUI is 0.3.64, Crafters needs 0.30.0 or newer: update ComfyUI."
+    assert f"ComfyUI: 0.3.64 in {tmp_path}: {told}" in lines
 
 
 def test_the_catalogue_answers_by_file_and_folder():

@@ -1,4 +1,5 @@
 import logging
+import sys
 
 import numpy as np
 import onnxruntime
@@ -52,8 +53,10 @@ def simcc(points):
     return {"simcc_x": x, "simcc_y": y}
 
 
-@pytest.fixture
-def networks(tmp_path):
+@pytest.fixture(params=["onnxruntime", "OpenCV"])
+def networks(tmp_path, request, monkeypatch):
+    if request.param == "OpenCV":
+        monkeypatch.setitem(sys.modules, "onnxruntime", None)
     detector = constant_network(tmp_path / "detector.onnx", (640, 640), {"output": np.zeros((1, 8400, 85))})
     points = simcc([(2 * k, 3 * k, 0.9, 0.8) for k in range(133)])
     return detector, constant_network(tmp_path / "pose.onnx", (384, 288), points)
@@ -162,10 +165,11 @@ def test_bad_files(networks, tmp_path):
 
 
 def test_cpu_beside_a_gpu_is_told(networks, monkeypatch, caplog):
+    runs_on = "CPUExecutionProvider" if sys.modules["onnxruntime"] else "OpenCV"
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     with caplog.at_level(logging.WARNING):
-        assert DWPose(*networks, provider="cpu").provider == "CPUExecutionProvider"
+        assert DWPose(*networks, provider="cpu").provider == runs_on
         assert not caplog.records
-        assert DWPose(*networks).provider == "CPUExecutionProvider"
+        assert DWPose(*networks).provider == runs_on
     assert "onnxruntime-gpu" in caplog.text
