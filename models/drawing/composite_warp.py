@@ -11,9 +11,11 @@ TILE_SIDE, FEATURES = wp.constant(16), wp.constant(5)  # constants: the loops ov
 SLACK = 1e-2  # px on both sides of the roots, which are rounded: the pixels there are asked themselves
 wp.config.log_level = wp.LOG_WARNING
 wp.init()
+# A name of its own: ComfyUI imports the pack under its folder's path, and Warp would make that a file's name.
+_MODULE = wp.get_module("crafters_composite")
 
 
-@wp.kernel(enable_backward=False)
+@wp.kernel(enable_backward=False, module=_MODULE)
 def _row_of_tile(
     table: wp.array2d(dtype=wp.float32),  # x, y, conic (xx, xy, yy), opacity, features
     power_least: wp.array(dtype=wp.float32),
