@@ -1,5 +1,6 @@
 """The shipped AnchorCrafter and MimicMotion graphs, run in a real ComfyUI on small networks to a video."""
 
+import copy
 from io import BytesIO
 
 import numpy as np
@@ -30,14 +31,14 @@ def demo(comfy, presenter, mimicmotion):
             if node["class_type"] == "CraftersClipFrames":
                 node["inputs"]["frames"] = FRAMES
         filled[find(filled, "CraftersAnchorSampler")]["inputs"].update(steps=4, window=FRAMES, overlap=2)
-        if workflow != "AnchorCrafter":
+        if workflow == "MimicMotion baseline":
             filled[find(filled, "CraftersLoadAnchorCrafter")]["inputs"]["checkpoint"] = mimicmotion
         return filled
 
     return prompt
 
 
-@pytest.mark.parametrize("workflow", ["AnchorCrafter", "MimicMotion baseline"])
+@pytest.mark.parametrize("workflow", ["AnchorCrafter", "AnchorCrafter fast", "MimicMotion baseline"])
 def test_workflow_makes_a_video(comfy, demo, workflow):
     said = comfy.complaints()
     frames = comfy.video(comfy.run(demo(workflow)))
@@ -55,6 +56,22 @@ def test_embedded_road_makes_the_same_frames(comfy, demo):
     embedded, _ = run_embedded(demo(local=True), WEIGHTS)
     assert hosted.shape == embedded.shape
     assert np.abs(hosted.astype(int) - embedded).max() <= 1  # SaveImage truncates
+
+
+def test_cores_schedule_through_the_socket_is_ours(comfy, demo):
+    """Align Your Steps by its own node, and by the sampler's choice: the same frames, whatever `steps` says."""
+    ours = demo("AnchorCrafter fast")
+    sampler = find(ours, "CraftersAnchorSampler")
+    inputs = ours[sampler]["inputs"]
+    inputs["steps"] = 3
+    theirs = copy.deepcopy(ours)
+    theirs[sampler]["inputs"] |= {"schedule": "published", "steps": 30, "sigmas": ["levels", 0]}
+    levels = {"model_type": "SVD", "steps": 3, "denoise": 1.0}
+    theirs["levels"] = {"class_type": "AlignYourStepsScheduler", "inputs": levels}
+    frames = comfy.video(comfy.run(ours))
+    assert np.array_equal(frames, comfy.video(comfy.run(theirs)))
+    inputs["schedule"] = "published"
+    assert not np.array_equal(frames, comfy.video(comfy.run(ours)))
 
 
 def test_only_what_changed_runs_again(comfy, demo):

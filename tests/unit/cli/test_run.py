@@ -5,8 +5,10 @@ import json
 
 import pytest
 from crafters.cli import main
-from crafters.cli.run import apply_setting
+from crafters.cli.run import apply_setting, make_fast
+from crafters.host.comfyui import PACK
 from crafters.host.prompt import UsageError, read_prompt
+from crafters.models.anchorcrafter.schedule import FAST
 
 PROMPT = {
     "1": {"class_type": "LoadImage", "inputs": {"image": "a.png"}, "_meta": {"title": "Person v1.0"}},
@@ -64,6 +66,22 @@ def test_a_wrong_set_names_what_exists(prompt, setting, told):
         apply_setting(prompt, setting)
     assert told in str(error.value)
     assert prompt == PROMPT
+
+
+@pytest.mark.parametrize("workflow", ["AnchorCrafter", "MimicMotion baseline"])
+def test_fast_sets_the_sampler_and_nothing_else(workflow):
+    shipped, changed = (read_prompt(PACK / "workflows" / "api" / f"{workflow}.json") for _ in range(2))
+    (sampler,) = (node_id for node_id, node in shipped.items() if node["class_type"] == "CraftersAnchorSampler")
+    changed[sampler]["inputs"]["sigmas"] = ["1", 0]
+    make_fast(changed)
+    shipped[sampler]["inputs"] |= FAST
+    assert changed == shipped
+
+
+def test_fast_needs_a_sampler_of_ours(tmp_path, capsys):
+    (tmp_path / "graph.json").write_text(json.dumps(PROMPT))
+    assert main(["run", str(tmp_path / "graph.json"), "--fast"]) == 2
+    assert capsys.readouterr().err == "error: --fast is a setting of Anchor Sampler, and the workflow has none.\n"
 
 
 @pytest.mark.parametrize(
