@@ -2,6 +2,9 @@
 
 import copy
 import json
+import subprocess
+import sys
+import textwrap
 
 import pytest
 from crafters.cli import main
@@ -120,6 +123,21 @@ def test_wrong_arguments(line, capsys):
         main(line.split())
     assert stop.value.code == 2
     assert "usage: crafters" in capsys.readouterr().err
+
+
+def test_the_command_line_answers_without_torch():
+    """It takes ten times as long to import."""
+    told = """
+        import sys
+        from crafters.cli import main
+        try:
+            main(["run", "--help"])
+        finally:
+            print("torch" in sys.modules, "crafters.cli.run" in sys.modules, file=sys.stderr)
+    """
+    answer = subprocess.run([sys.executable, "-c", textwrap.dedent(told)], capture_output=True, text=True)
+    assert answer.returncode == 0 and "usage: crafters run" in answer.stdout
+    assert answer.stderr.split() == ["False", "True"]
 
 
 def test_unknown_weights(capsys):
