@@ -144,7 +144,9 @@ def test_guidance_of_one_leaves_the_unconditional_passes_out(anchor):
 def test_align_your_steps_equals_the_plain_loop(anchor):
     sigmas = [700.0, 13.0, 0.9, 0.0]
     close(anchor.sample(sigmas=sigmas, steps=50), anchor.plain(sigmas=sigmas))
-    close(anchor.sample(schedule=ALIGN_YOUR_STEPS), anchor.plain(sigmas=align_your_steps(STEPS)))
+    chosen = anchor.sample(schedule=ALIGN_YOUR_STEPS)
+    close(chosen, anchor.plain(sigmas=align_your_steps(STEPS)))
+    assert torch.equal(chosen, anchor.sample(sigmas=torch.tensor(align_your_steps(STEPS)), steps=50))
 
 
 def test_part_of_a_schedule_begins_at_its_own_noise(mimic):
