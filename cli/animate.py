@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from ..host.folders import OWN
 from ..host.folders import path as find_model
-from ..models.avatar.standing import AS_STORED, POSES, unposed
+from ..models.avatar.poses import AS_STORED, POSES
 from ..models.body.load import BUILT_IN, load_body_model
 from .numbers import number
 
@@ -171,6 +171,7 @@ def _scene(args: argparse.Namespace, first: bool, skip: int = 0, pose: str = AS_
     from ..models.avatar.files import load_avatar
     from ..models.avatar.render import render_avatar, render_body
     from ..models.avatar.rig import read_constraint, rig_from_body, rig_from_lhm
+    from ..models.avatar.standing import unposed
     from ..models.body.motion_files import read_motion
 
     width, height = args.size

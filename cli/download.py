@@ -12,7 +12,6 @@ from pathlib import Path
 from tqdm import tqdm
 
 from ..files.bounded import brief
-from ..files.digest import checksum
 from ..host.folders import folders
 from ..host.prompt import UsageError
 from ..host.weights import CATALOGUE, WeightFile, WeightSet, describe_size, named
@@ -92,6 +91,8 @@ def _fetch(file: WeightFile, root: Path | None) -> str:
 
 def _difference(path: Path, size: int, stated: str) -> str | None:
     """How a file is not the hub's; stated: its SHA-256, or git's SHA-1 for small text files."""
+    from ..files.digest import checksum
+
     if path.stat().st_size != size:
         return f"has {path.stat().st_size} bytes, the hub states {size}"
     kind, start = ("sha256", b"") if len(stated) == 64 else ("sha1", b"blob %d\0" % size)

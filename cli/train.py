@@ -1,12 +1,18 @@
 """`crafters train`."""
 
+from __future__ import annotations
+
 import argparse
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..host.comfyui import PACK
-from ..training.settings import Settings, read_settings
+
+if TYPE_CHECKING:
+    from ..training.anicrafter.task import AniCrafterSettings, AniCrafterTask
+    from ..training.settings import Settings
 
 # Shipped recipes, those of the small networks too, by their file's name.
 _FOLDERS = PACK / "training" / "recipes", PACK / "proof" / "recipes"
@@ -114,6 +120,7 @@ def _train(args: argparse.Namespace) -> int:
     import torch
 
     from ..training.loop import train
+    from ..training.settings import read_settings
 
     config = args.config if args.config.is_file() else RECIPES.get(str(args.config), args.config)
     kind, make = TASKS[args.name]()

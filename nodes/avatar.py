@@ -9,7 +9,8 @@ from comfy_api.latest import io
 from ..host import folders
 from ..host.memory import compute_device, to_output
 from ..host.progress import Progress
-from ..models.avatar.standing import AS_STORED, POSES, unposed
+from ..models.avatar.poses import AS_STORED, POSES
+from ..models.avatar.standing import unposed
 from ..models.body.load import BUILT_IN, load_body_model
 from .previews import stills
 from .types import Avatar, BodyModel, BodyMotion, Rig

@@ -183,9 +183,15 @@ def _product_views(masks_show, **photos):
     return views
 
 
-def _anchor_sampler(model, condition, seed, steps, guidance_min, guidance_max, window, overlap, batch):
-    return generate_latents(model, condition, seed, window, steps=steps, guidance=(guidance_min, guidance_max),
-                            overlap=overlap, rows=batch, on_call=Progress("Anchor Sampler"))
+def _anchor_sampler(
+    model, condition, seed, steps, guidance_min, guidance_max, window, overlap, batch, schedule, guidance_from,
+    guidance_until,
+):
+    return generate_latents(
+        model, condition, seed, window, steps=steps, guidance=(guidance_min, guidance_max), overlap=overlap,
+        rows=batch, schedule=schedule, guidance_from=guidance_from, guidance_until=guidance_until,
+        on_call=Progress("Anchor Sampler"),
+    )
 
 
 def _load_motion(motion, fps, fill_gaps, width, height, film_fps, first_frame):

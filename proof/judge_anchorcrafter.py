@@ -21,6 +21,7 @@ from ..host.prompt import read_prompt
 from ..models.anchorcrafter import encoders
 from ..models.anchorcrafter.conditions import ProductTokens, anchor_condition
 from ..models.anchorcrafter.generate import decode, generate_latents
+from ..models.anchorcrafter.schedule import FAST
 from ..models.anchorcrafter.system import AnchorCrafter
 from ..models.clip_vision import ClipVision
 from ..models.loaded import Loaded
@@ -98,13 +99,16 @@ def judge_shipped(seeds: range) -> Iterator[tuple[str, Judgement]]:
 def judge_exact(seeds: range, args: argparse.Namespace) -> Iterator[tuple[str, Judgement]]:
     """What the networks make of the scenes' exact conditions, with and without product."""
     networks, dwpose = load(args.weights, args.svd, args.dinov2), small_dwpose()
-    sampling = {"steps": args.steps, "guidance": (args.guidance, args.guidance), "window": args.window}
+    guidance = args.guidance, args.guidance
+    sampling = {"steps": args.steps, "guidance": guidance, "window": args.window, "seed": args.noise}
+    sampling |= FAST if args.fast else {}
     for seed in seeds:
         scene = make_scene(seed, "test", PORTRAIT, args.frames)
         result = generate(networks, scene, ablate=args.ablate, **sampling)
-        without = generate(networks, scene, product=False, ablate=args.ablate, **sampling)
         values = judge_presenting(scene, result, dwpose)
-        values["product PSNR, no product"] = clip_psnr(scene.frames, without, scene.product_mask)
+        if not args.alone:
+            without = generate(networks, scene, product=False, ablate=args.ablate, **sampling)
+            values["product PSNR, no product"] = clip_psnr(scene.frames, without, scene.product_mask)
         yield f"{seed} {scene.kind}", (values, sheet_presenting(scene, result))
 
 
@@ -116,6 +120,9 @@ def main() -> None:
     parser.add_argument("--dinov2", type=Path, default=OWN / "dinov2-small")
     parser.add_argument("--window", type=int, default=sampler["window"])
     parser.add_argument("--ablate", nargs="+", choices=ABLATIONS, default=())
+    parser.add_argument("--noise", type=int, default=0, metavar="SEED", help="of the sampler; default: %(default)s")
+    parser.add_argument("--fast", action="store_true", help="the fast setting's steps, schedule and guided steps")
+    parser.add_argument("--alone", action="store_true", help="without the network's video of no product: half the time")
     parser.add_argument("--shipped", action="store_true", help="by the shipped graph, with the demo's networks")
     args = parser.parse_args()
     seeds = range(args.first, args.first + args.count)

@@ -15,6 +15,7 @@ from pathlib import Path
 from crafters.cli.server import ComfyServer
 from crafters.host.comfyui import find_comfyui
 from crafters.host.weights import describe_size, needed_by
+from crafters.models.anchorcrafter.schedule import FAST
 from workflow_graph import Graph, Node, Output
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -40,7 +41,7 @@ class Weights:
     wan_clip: str = "clip_vision_h.safetensors"
 
 
-def anchorcrafter(graph: Graph, weights: Weights, *, one_clip: bool = False) -> None:
+def anchorcrafter(graph: Graph, weights: Weights, *, one_clip: bool = False, fast: bool = False) -> None:
     """A person, a product and a driving clip; its hand-mesh and object-depth videos are given, or made of it."""
     person, driving = person_and_motion(graph)
     if not one_clip:
@@ -87,7 +88,11 @@ def anchorcrafter(graph: Graph, weights: Weights, *, one_clip: bool = False) -> 
         hand=hand["images"],
         object_depth=depth["images"],
     )
-    sample(graph, *condition, driving["fps"])
+    sample(graph, *condition, driving["fps"], **(FAST if fast else {}))
+
+
+def anchorcrafter_fast(graph: Graph, weights: Weights) -> None:
+    anchorcrafter(graph, weights, fast=True)
 
 
 def anchorcrafter_from_one_clip(graph: Graph, weights: Weights) -> None:
@@ -345,7 +350,7 @@ def encode(
     return model, vae, condition["condition"]
 
 
-def sample(graph: Graph, model: Output, vae: Output, condition: Output, fps: Output, **settings: float) -> None:
+def sample(graph: Graph, model: Output, vae: Output, condition: Output, fps: Output, **settings: float | str) -> None:
     """Sampling, decoding and the saved video."""
     graph.group("Video", 3)
     latent = graph.add("CraftersAnchorSampler", model=model, condition=condition, **settings)
@@ -370,6 +375,13 @@ GRAPHS: dict[str, tuple[Callable[[Graph, Weights], None], str]] = {
         anchorcrafter,
         "A photo of a person, three photos of a product and a driving clip of somebody presenting a product, with its "
         "hand-mesh and object-depth videos (same length), become a video of that person presenting that product.",
+    ),
+    "AnchorCrafter fast": (
+        anchorcrafter_fast,
+        "AnchorCrafter with less than a fourth of the work: 10 steps of Align Your Steps in the place of 30, guidance "
+        "in three of them. A photo of a person, three photos of a product and a driving clip of somebody presenting a "
+        "product, with its hand-mesh and object-depth videos (same length), become a video of that person presenting "
+        "that product.",
     ),
     "AnchorCrafter from one clip": (
         anchorcrafter_from_one_clip,

@@ -26,7 +26,10 @@ SLOWER = 0.7  # of the clip's rate: a second of film, seen forth and back
 QUALITY = 82
 SAYS = {"AnchorCrafter": "this person presents that product", "AniCrafter": "this character moves in that scene"}
 # Graphs that begin from the same inputs.
-ALIKE = {"AniCrafter": ("AniCrafter", "AniCrafter long video", "AniCrafter self-contained")}
+ALIKE = {
+    "AnchorCrafter": ("AnchorCrafter", "AnchorCrafter fast"),
+    "AniCrafter": ("AniCrafter", "AniCrafter long video", "AniCrafter self-contained"),
+}
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,9 @@
 """The denoising loop: Euler steps over windows of frames (AnchorCrafter on a ring, MimicMotion in a line)."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from math import inf
 
 import torch
 
@@ -10,6 +12,7 @@ from ..finite import SAMPLED, check_finite
 from ..loaded import Loaded
 from ..windows import linear_windows, ring_windows, triangle
 from .conditions import AnchorCondition
+from .schedule import PUBLISHED, align_your_steps, guided_steps
 from .system import AnchorCrafter
 
 SCHEDULER = {  # SVD's own scheduler configuration
@@ -46,6 +49,10 @@ def sample(
     rows: int = 0,
     on_call: Callable[[int, int], None] | None = None,
     on_step: Callable[[int, torch.Tensor, torch.Tensor], None] | None = None,
+    schedule: str = PUBLISHED,
+    sigmas: Sequence[float] | None = None,
+    guidance_from: float = 0.0,
+    guidance_until: float = 1.0,
 ) -> torch.Tensor:
     """Denoise all N frames; returns scaled latents [1, N, 4, h, w], float32 on the compute device.
 
@@ -55,6 +62,9 @@ def sample(
     rows: at most how many (window, conditional or not) passes go through the network in one call, 0 = as memory allows;
     the result does not depend on it beyond rounding. on_call(done, total) comes after every network call and may raise
     to cancel; on_step(step, latents, clean) after every step, `clean` being the present estimate of the result.
+    schedule: of `schedule.SCHEDULES`, the noise levels of the steps; sigmas: falling levels in its place, which decide
+    the steps too. guidance_from, guidance_until: shares of the steps, 0…1, between which there is guidance; in the
+    others it is 1, and their unconditional passes are saved too.
 
     Raises ValueError for settings that make no sense.
     """
@@ -62,18 +72,27 @@ def sample(
 
     system: AnchorCrafter = model.module
     frames = condition.frames
+    if sigmas is not None:
+        sigmas = _falling(sigmas)
+        steps = len(sigmas) - 1
     _check(frames, steps, window, overlap, linear=not system.config.product)
+    if sigmas is None and schedule != PUBLISHED:
+        sigmas = align_your_steps(steps)
+    guided = guided_steps(steps, guidance_from, guidance_until)
     scheduler = EulerDiscreteScheduler(**SCHEDULER)
     latent_shape = condition.image_latent.shape[1:]
     per_row = _row_bytes(min(window, frames), latent_shape, model.dtype)
     most = max(1, ATTENTION_BATCH // (latent_shape[-1] * latent_shape[-2]))
     device = model.load(per_row * min(rows or 1, most))
-    scheduler.set_timesteps(steps, device=device)
+    if sigmas is None:
+        scheduler.set_timesteps(steps, device=device)
+    else:
+        scheduler.set_timesteps(sigmas=sigmas, device=device)
 
     latents = noise.to(device, torch.float32)
     latents = latents.repeat(1, -(-frames // latents.shape[1]), 1, 1, 1)[:, :frames] * scheduler.init_noise_sigma
     scale = torch.linspace(*guidance, frames, device=device).view(1, -1, 1, 1, 1)
-    guided = bool((scale != 1).any())
+    guided = [within and bool((scale != 1).any()) for within in guided]
     call = _Call(model, condition, device)
 
     if system.config.product:
@@ -82,7 +101,10 @@ def sample(
     else:
         plan = [linear_windows(frames, window, overlap)] * steps
         weight = torch.tensor(triangle(min(window, frames)), device=device)
-    passes = [[(w, conditional) for w in windows for conditional in (True, False)[: 1 + guided]] for windows in plan]
+    passes = [
+        [(indices, conditional) for indices in windows for conditional in (True, False)[: 1 + both]]
+        for windows, both in zip(plan, guided, strict=True)
+    ]
     chunks = Chunker(min(rows or _rows_that_fit(model.free_memory(), per_row), most), "passes")
     done, total = 0, sum(len(p) for p in passes)
 
@@ -105,7 +127,7 @@ def sample(
             if conditional:
                 visits[0, indices] += weight.view(-1, 1, 1, 1)
         combined = velocity[True]
-        if guided:
+        if guided[step]:
             combined = velocity[False] + scale * (velocity[True] - velocity[False])
         moved = scheduler.step(combined / visits, timestep, latents)
         latents = moved.prev_sample
@@ -163,6 +185,13 @@ def _rows_that_fit(free: int | None, per_row: int) -> int:
     rows = max(1, int(free * 0.8) // per_row)
     logging.debug("AnchorCrafter: up to %d passes in one call.", rows)
     return rows
+
+
+def _falling(sigmas: Sequence[float]) -> list[float]:
+    levels = [float(sigma) for sigma in sigmas]
+    if len(levels) < 2 or levels[-1] < 0 or not all(high > low for high, low in pairwise(levels)) or levels[0] == inf:
+        raise ValueError(f"sigmas are {levels[:20]}: at least two falling numbers are needed, the last 0 or above.")
+    return levels
 
 
 def _check(frames: int, steps: int, window: int, overlap: int, linear: bool) -> None:

@@ -1,7 +1,6 @@
 """In which pose an avatar's gaussians stand: for splats from elsewhere, whose file does not say it."""
 
 import logging
-from itertools import product
 
 import torch
 
@@ -9,15 +8,8 @@ from ..body.body import Skeleton
 from ..body.layout import JOINTS
 from ..body.skinning import move
 from .gaussians import Avatar
+from .poses import ANGLES, AS_STORED
 
-AS_STORED = "as stored"
-# By pose: how far the legs may be spread and the arms lowered from the T-pose, degrees each.
-ANGLES = {
-    "neutral": [(20, 0)],  # LHM's
-    "T": [(0, 0)],
-    "A": list(product(range(0, 25, 5), range(25, 75, 5))),
-}
-POSES = (AS_STORED, *ANGLES)
 BODY = 22  # joints without fingers and face
 HEAD, HAND = 0.2, 0.15  # m, how far head and hands go on after their joints
 REACH, COVER = 0.2, 0.15  # m, from a bone to what belongs to it; from a bone to the nearest that covers it

@@ -1,21 +1,26 @@
 """Every body there is."""
 
+from __future__ import annotations
+
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
-
-from .anny import anny_body
-from .body import BodyModel
-from .smplx import read_smplx
+if TYPE_CHECKING:
+    from .body import BodyModel
 
 ANNY = "Anny"  # in the place of a file
-BUILT_IN = {ANNY: anny_body}
+BUILT_IN = (ANNY,)
 
 
-@torch.inference_mode(False)  # so that bodies loaded in inference mode can be fitted
 def load_body_model(path: str | Path) -> BodyModel:
     """The body of that name in BUILT_IN, or SMPL-X from a file.
 
     Raises BodyModelError with a sentence that says what is missing or wrong.
     """
-    return BUILT_IN[str(path)]() if str(path) in BUILT_IN else read_smplx(Path(path))
+    import torch  # here, since the command line names the bodies without it
+
+    from .anny import anny_body
+    from .smplx import read_smplx
+
+    with torch.inference_mode(False):  # so that bodies loaded in inference mode can be fitted
+        return anny_body() if str(path) == ANNY else read_smplx(Path(path))

@@ -30,14 +30,14 @@ def demo(comfy, presenter, mimicmotion):
             if node["class_type"] == "CraftersClipFrames":
                 node["inputs"]["frames"] = FRAMES
         filled[find(filled, "CraftersAnchorSampler")]["inputs"].update(steps=4, window=FRAMES, overlap=2)
-        if workflow != "AnchorCrafter":
+        if workflow == "MimicMotion baseline":
             filled[find(filled, "CraftersLoadAnchorCrafter")]["inputs"]["checkpoint"] = mimicmotion
         return filled
 
     return prompt
 
 
-@pytest.mark.parametrize("workflow", ["AnchorCrafter", "MimicMotion baseline"])
+@pytest.mark.parametrize("workflow", ["AnchorCrafter", "AnchorCrafter fast", "MimicMotion baseline"])
 def test_workflow_makes_a_video(comfy, demo, workflow):
     said = comfy.complaints()
     frames = comfy.video(comfy.run(demo(workflow)))

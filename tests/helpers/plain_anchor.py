@@ -168,8 +168,11 @@ def karras(steps: int) -> list[float]:
 
 
 @torch.no_grad()
-def plain_sample(system, clip, noise, steps, guidance, window, overlap=0) -> torch.Tensor:
-    """Scaled latents [1, N, 4, h, w]; arguments as `crafters.models.anchorcrafter.sampling.sample`'s."""
+def plain_sample(system, clip, noise, steps, guidance, window, overlap=0, sigmas=None, unguided=()) -> torch.Tensor:
+    """Scaled latents [1, N, 4, h, w]; arguments as `crafters.models.anchorcrafter.sampling.sample`'s.
+
+    unguided: the steps that have guidance 1.
+    """
     frames = len(clip.motion)
     tile = min(window, frames)
     weight = [1.0] * tile
@@ -181,10 +184,11 @@ def plain_sample(system, clip, noise, steps, guidance, window, overlap=0) -> tor
     images = [clip.image_latent] if clip.object_latent is None else [clip.image_latent, clip.object_latent]
     images = torch.cat(images, 1)[:, None].expand(-1, tile, -1, -1, -1)
     time_ids = noise.new_tensor([TIME_IDS], dtype=context.dtype)
-    x = torch.cat([noise] * math.ceil(frames / noise.shape[1]), 1)[:, :frames] * math.sqrt(700**2 + 1)
-    sigmas = karras(steps)
+    sigmas = sigmas or karras(steps)
+    x = torch.cat([noise] * math.ceil(frames / noise.shape[1]), 1)[:, :frames] * math.sqrt(sigmas[0] ** 2 + 1)
     with plain_network(system) as network:
-        for step in range(steps):
+        for step in range(len(sigmas) - 1):
+            scale = torch.ones_like(scales) if step in unguided else scales
             sigma = sigmas[step]
             timestep = torch.tensor(0.25 * math.log(sigma), device=x.device)
             total, visits = torch.zeros_like(x), torch.zeros(1, frames, 1, 1, 1, device=x.device)
@@ -199,7 +203,7 @@ def plain_sample(system, clip, noise, steps, guidance, window, overlap=0) -> tor
                 conditional = network(with_conditions, timestep, context, time_ids, maps).float()
                 without = torch.cat([latents, torch.zeros_like(images)], 2)
                 unconditional = network(without, timestep, torch.zeros_like(context), time_ids, None).float()
-                guided = unconditional + scales[:, indices] * (conditional - unconditional)
+                guided = unconditional + scale[:, indices] * (conditional - unconditional)
                 total[:, indices] += guided * weight
                 visits[:, indices] += weight
             v = total / visits

@@ -2,11 +2,16 @@
 
 import copy
 import json
+import subprocess
+import sys
+import textwrap
 
 import pytest
 from crafters.cli import main
-from crafters.cli.run import apply_setting
+from crafters.cli.run import apply_setting, make_fast
+from crafters.host.comfyui import PACK
 from crafters.host.prompt import UsageError, read_prompt
+from crafters.models.anchorcrafter.schedule import FAST
 
 PROMPT = {
     "1": {"class_type": "LoadImage", "inputs": {"image": "a.png"}, "_meta": {"title": "Person v1.0"}},
@@ -66,6 +71,22 @@ def test_a_wrong_set_names_what_exists(prompt, setting, told):
     assert prompt == PROMPT
 
 
+@pytest.mark.parametrize("workflow", ["AnchorCrafter", "MimicMotion baseline"])
+def test_fast_sets_the_sampler_and_nothing_else(workflow):
+    shipped, changed = (read_prompt(PACK / "workflows" / "api" / f"{workflow}.json") for _ in range(2))
+    (sampler,) = (node_id for node_id, node in shipped.items() if node["class_type"] == "CraftersAnchorSampler")
+    changed[sampler]["inputs"]["sigmas"] = ["1", 0]
+    make_fast(changed)
+    shipped[sampler]["inputs"] |= FAST
+    assert changed == shipped
+
+
+def test_fast_needs_a_sampler_of_ours(tmp_path, capsys):
+    (tmp_path / "graph.json").write_text(json.dumps(PROMPT))
+    assert main(["run", str(tmp_path / "graph.json"), "--fast"]) == 2
+    assert capsys.readouterr().err == "error: --fast is a setting of Anchor Sampler, and the workflow has none.\n"
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [
@@ -102,6 +123,21 @@ def test_wrong_arguments(line, capsys):
         main(line.split())
     assert stop.value.code == 2
     assert "usage: crafters" in capsys.readouterr().err
+
+
+def test_the_command_line_answers_without_torch():
+    """It takes ten times as long to import."""
+    told = """
+        import sys
+        from crafters.cli import main
+        try:
+            main(["run", "--help"])
+        finally:
+            print("torch" in sys.modules, "crafters.cli.run" in sys.modules, file=sys.stderr)
+    """
+    answer = subprocess.run([sys.executable, "-c", textwrap.dedent(told)], capture_output=True, text=True)
+    assert answer.returncode == 0 and "usage: crafters run" in answer.stdout
+    assert answer.stderr.split() == ["False", "True"]
 
 
 def test_unknown_weights(capsys):

@@ -6,8 +6,10 @@ from dataclasses import replace
 
 import pytest
 import torch
-from crafters.models.anchorcrafter.sampling import initial_noise, sample
+from crafters.models.anchorcrafter.sampling import SCHEDULER, initial_noise, sample
+from crafters.models.anchorcrafter.schedule import ALIGN_YOUR_STEPS, PUBLISHED, align_your_steps
 from crafters.models.loaded import Loaded
+from diffusers import EulerDiscreteScheduler
 from helpers.plain_anchor import FEW_VIEW_TOKENS, condition_of, plain_sample, random_clip, small_mimic, small_system
 
 STEPS, GUIDANCE, WINDOW = 3, (2.0, 4.0), 3
@@ -137,6 +139,36 @@ def test_guidance_of_one_leaves_the_unconditional_passes_out(anchor):
     with Rows(anchor) as calls:
         anchor.sample(guidance=(1.0, 2.0), steps=1)
     assert calls == [1] * 6
+
+
+def test_align_your_steps_equals_the_plain_loop(anchor):
+    sigmas = [700.0, 13.0, 0.9, 0.0]
+    close(anchor.sample(sigmas=sigmas, steps=50), anchor.plain(sigmas=sigmas))
+    chosen = anchor.sample(schedule=ALIGN_YOUR_STEPS)
+    close(chosen, anchor.plain(sigmas=align_your_steps(STEPS)))
+    assert torch.equal(chosen, anchor.sample(sigmas=torch.tensor(align_your_steps(STEPS)), steps=50))
+
+
+def test_part_of_a_schedule_begins_at_its_own_noise(mimic):
+    sigmas = torch.tensor([20.0, 2.0, 0.5])  # nor does it end at 0
+    close(mimic.sample(sigmas=sigmas), mimic.plain(sigmas=sigmas.tolist()))
+
+
+def test_the_default_is_the_published_schedule_to_the_bit(anchor):
+    sigmas = EulerDiscreteScheduler(**SCHEDULER)
+    sigmas.set_timesteps(STEPS)
+    plain = anchor.sample()
+    assert torch.equal(plain, anchor.sample(sigmas=sigmas.sigmas))
+    assert torch.equal(plain, anchor.sample(schedule=PUBLISHED, guidance_from=0.0, guidance_until=1.0))
+    assert not torch.allclose(plain, anchor.sample(schedule=ALIGN_YOUR_STEPS), atol=1e-2)
+
+
+def test_outside_of_its_interval_guidance_is_one_and_costs_nothing(anchor, mimic):
+    with Rows(anchor) as calls:
+        middle = anchor.sample(guidance_from=1 / 3, guidance_until=2 / 3, rows=100)
+    assert calls == [3, 6, 3]
+    close(middle, anchor.plain(unguided=(0, 2)))
+    close(mimic.sample(guidance_until=0.5), mimic.plain(unguided=(2,)))
 
 
 def test_rows_share_calls(anchor):
@@ -284,6 +316,13 @@ def test_rows_follow_the_free_memory(anchor, monkeypatch):
         ({"window": 1}, "window is 1"),
         ({"overlap": 4}, "overlap is 4; it must be at least 1 and less than the window"),
         ({"overlap": 0}, "overlap is 0; it must be at least 1"),
+        ({"guidance_from": 0.5, "guidance_until": 0.5}, "from 0.5 until 0.5 of the steps: the first must be smaller"),
+        ({"sigmas": []}, r"sigmas are \[\]: at least two falling numbers"),
+        ({"sigmas": [3.0]}, "at least two falling numbers"),
+        ({"sigmas": [3.0, 3.0, 0.0]}, "at least two falling numbers"),
+        ({"sigmas": [3.0, float("nan"), 0.0]}, "at least two falling numbers"),
+        ({"sigmas": [float("inf"), 1.0]}, "at least two falling numbers"),
+        ({"sigmas": [3.0, -1.0]}, "the last 0 or above"),
     ],
 )
 def test_settings_that_make_no_sense(mimic, options, words):
