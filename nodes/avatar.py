@@ -323,10 +323,11 @@ class CraftersRenderAvatar(io.ComfyNode):
                 Rig.Input("rig", tooltip="From Rig Avatar, for this avatar."),
                 BodyMotion.Input("motion", tooltip="From Load Motion or Edit Motion."),
                 *_size_inputs(),
-                io.Combo.Input("backend", options=["torch", "gsplat", "auto"], default="torch", optional=True,
+                io.Combo.Input("backend", options=["auto", "torch", "warp", "gsplat"], default="auto", optional=True,
                                advanced=True,
-                               tooltip="torch is exact and runs everywhere. gsplat (installed, and CUDA) is faster and "
-                               "differs by hundredths at edges; auto takes it where it can be had."),
+                               tooltip="torch is exact and runs everywhere. warp (comes with anny) draws the same "
+                               "picture sooner. gsplat (installed, and CUDA) differs by hundredths at edges. auto "
+                               "takes warp on a CPU where it runs, else torch."),
             ],
             outputs=[
                 io.Image.Output("image", display_name="image", tooltip="On black, already multiplied by alpha."),
@@ -336,7 +337,7 @@ class CraftersRenderAvatar(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, avatar, rig, motion, width, height, backend="torch"):
+    def execute(cls, avatar, rig, motion, width, height, backend="auto"):
         from ..models.avatar.render import render_avatar
 
         progress = Progress("Render Avatar")
