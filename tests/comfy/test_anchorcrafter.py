@@ -46,12 +46,29 @@ def test_workflow_makes_a_video(comfy, demo, workflow):
     assert comfy.complaints() == said
 
 
-def test_embedded_road_makes_the_same_frames(comfy, demo):
-    filled = demo()
+def test_a_schedulers_levels_in_the_socket_are_the_schedule(comfy, demo):
+    def frames(**settings):
+        filled = demo()
+        sampler = find(filled, "CraftersAnchorSampler")
+        filled[sampler]["inputs"].update({"steps": 10, "schedule": "align your steps", **settings})
+        inputs = {"model_type": "SVD", "steps": 10, "denoise": 1.0}
+        filled["levels"] = {"class_type": "AlignYourStepsScheduler", "inputs": inputs}
+        return saved_frames(comfy, filled)
+
+    chosen = frames()
+    assert np.array_equal(frames(sigmas=["levels", 0], schedule="published", steps=3), chosen)
+    assert not np.array_equal(frames(seed=5), chosen)
+
+
+def saved_frames(comfy, filled):
+    """The frames that the prompt decodes, as ComfyUI saves them."""
     decode = find(filled, "CraftersAnchorDecode")
     filled["save"] = {"class_type": "SaveImage", "inputs": {"images": [decode, 0], "filename_prefix": "frames"}}
-    saved = comfy.run(filled)["save"]["images"]
-    hosted = np.stack([np.array(Image.open(comfy.output_path(file))) for file in saved])
+    return np.stack([np.array(Image.open(comfy.output_path(file))) for file in comfy.run(filled)["save"]["images"]])
+
+
+def test_embedded_road_makes_the_same_frames(comfy, demo):
+    hosted = saved_frames(comfy, demo())
     embedded, _ = run_embedded(demo(local=True), WEIGHTS)
     assert hosted.shape == embedded.shape
     assert np.abs(hosted.astype(int) - embedded).max() <= 1  # SaveImage truncates
