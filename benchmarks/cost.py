@@ -54,6 +54,16 @@ def unet_pass(published: bool) -> int:
 
 
 @cache
+def shallow_pass() -> int:
+    """The same, with the deep part held from a step before."""
+    h, w, unet = HEIGHT // 8, WIDTH // 8, anchor().unet
+    with torch.device("meta"):
+        held = [torch.empty(WINDOW, 320, h, w)]
+    return flops(lambda: unet.predict(torch.empty(1, WINDOW, 12, h, w), torch.tensor(1.0), torch.empty(1, 21, 1024),
+                                      torch.empty(1, 3), torch.empty(1, WINDOW, 320, h, w), held))
+
+
+@cache
 def conditions() -> dict[str, int]:
     """Of SVD's VAE (an image in, a frame out), CLIP, three views in DINOv2, and a frame in the map networks."""
     from diffusers import AutoencoderKLTemporalDecoder
@@ -75,12 +85,18 @@ def conditions() -> dict[str, int]:
     }
 
 
-def anchor_video(frames: int, guided: list[bool], published: bool = False) -> float:
-    """frames: of the driving clip. guided: by step, whether there is a pass without conditions too."""
+def anchor_video(frames: int, guided: list[bool], published: bool = False, interval: int = 1) -> float:
+    """frames: of the driving clip. guided: by step, whether there is a pass without conditions too. interval: the whole
+    network is computed in every so many steps, and in the first guided one after it."""
     once, clip = conditions(), frames + 1
-    windows = sum(len(ring_windows(clip, WINDOW, step)) * (1 + both) for step, both in enumerate(guided))
-    return (2 * once["encode"] + once["clip"] + once["dinov2"] + clip * (once["maps"] + once["decode"])
-            + windows * unet_pass(published))
+    passes, held = 0.0, set()
+    for step, both in enumerate(guided):
+        held = held if step % interval else set()
+        kinds = {True, False} if both else {True}
+        cost = sum(shallow_pass() if kind in held else unet_pass(published) for kind in kinds)
+        passes += len(ring_windows(clip, WINDOW, step)) * cost
+        held = held | kinds
+    return 2 * once["encode"] + once["clip"] + once["dinov2"] + clip * (once["maps"] + once["decode"]) + passes
 
 
 @cache
@@ -129,7 +145,7 @@ def main() -> None:
     for frames in CLIPS:
         published = anchor_video(frames, every, published=True)
         for name, cost in (("published", published), ("30 steps", anchor_video(frames, every)),
-                           ("fast", anchor_video(frames, fast))):
+                           ("fast", anchor_video(frames, fast, interval=FAST.get("cache_interval", 1)))):
             rows.append((f"AnchorCrafter {WIDTH}×{HEIGHT}, {frames} frames", name, cost, published))
     for width, height in ((832, 480), (1280, 720)):
         published = wan_video(width, height, 81, 100)

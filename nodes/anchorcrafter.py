@@ -197,6 +197,10 @@ class CraftersAnchorSampler(io.ComfyNode):
                 io.Float.Input("guidance_until", default=1.0, min=0.0, max=1.0, step=0.01, optional=True,
                                tooltip="Share of the steps after which there is no guidance, which halves their time. "
                                "Published: 1."),
+                io.Int.Input("cache_interval", default=1, min=1, max=20, optional=True, advanced=True,
+                             tooltip="Computes the deep part of the network in every so many steps only and keeps it "
+                             "for those between (DeepCache): 2 saves three eighths of the work, at a small loss. "
+                             "Published: 1, the whole network always."),
             ],
             outputs=[io.Latent.Output("samples", display_name="samples")],
         )

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Sequence
-from itertools import pairwise
+from itertools import chain, pairwise
 from math import inf
 
 import torch
@@ -53,6 +53,7 @@ def sample(
     sigmas: Sequence[float] | None = None,
     guidance_from: float = 0.0,
     guidance_until: float = 1.0,
+    cache_interval: int = 1,
 ) -> torch.Tensor:
     """Denoise all N frames; returns scaled latents [1, N, 4, h, w], float32 on the compute device.
 
@@ -64,7 +65,8 @@ def sample(
     to cancel; on_step(step, latents, clean) after every step, `clean` being the present estimate of the result.
     schedule: of `schedule.SCHEDULES`, the noise levels of the steps; sigmas: falling levels in its place, which decide
     the steps too. guidance_from, guidance_until: shares of the steps, 0…1, between which there is guidance; in the
-    others it is 1, and their unconditional passes are saved too.
+    others it is 1, and their unconditional passes are saved too. cache_interval: the network's deep part is
+    computed in every so many steps and held for those between (DeepCache, arXiv 2312.00858); 1 is exact.
 
     Raises ValueError for settings that make no sense.
     """
@@ -76,6 +78,8 @@ def sample(
         sigmas = _falling(sigmas)
         steps = len(sigmas) - 1
     _check(frames, steps, window, overlap, linear=not system.config.product)
+    if cache_interval < 1:
+        raise ValueError(f"cache_interval is {cache_interval}; at least 1, the whole network in every step, is needed.")
     if sigmas is None and schedule != PUBLISHED:
         sigmas = align_your_steps(steps)
     guided = guided_steps(steps, guidance_from, guidance_until)
@@ -93,7 +97,7 @@ def sample(
     latents = latents.repeat(1, -(-frames // latents.shape[1]), 1, 1, 1)[:, :frames] * scheduler.init_noise_sigma
     scale = torch.linspace(*guidance, frames, device=device).view(1, -1, 1, 1, 1)
     guided = [within and bool((scale != 1).any()) for within in guided]
-    call = _Call(model, condition, device)
+    call = _Call(model, condition, device, holds=cache_interval > 1)
 
     if system.config.product:
         plan = [ring_windows(frames, window, step) for step in range(steps)]
@@ -112,20 +116,24 @@ def sample(
         scaled = scheduler.scale_model_input(latents, timestep)
         velocity = {conditional: torch.zeros_like(latents) for conditional in (True, False)}
         visits = torch.zeros(1, frames, 1, 1, 1, device=device)
+        if step % cache_interval == 0:
+            call.held.clear()
+        known = set(call.held)
+        for reuse in (True, False):
+            group = [one for one in passes[step] if (one[1] in known) == reuse]
 
-        def run(chunk: slice, passes=passes[step], scaled=scaled, timestep=timestep):
-            nonlocal done
-            answers = call(scaled, timestep, passes[chunk])
-            done += len(answers)
-            if on_call:
-                on_call(done, total)
-            return answers
+            def run(chunk: slice, group=group, reuse=reuse, scaled=scaled, timestep=timestep):
+                nonlocal done
+                answers = call(scaled, timestep, group[chunk], reuse)
+                done += len(answers)
+                if on_call:
+                    on_call(done, total)
+                return answers
 
-        answers = torch.cat(chunks(len(passes[step]), run))
-        for (indices, conditional), answer in zip(passes[step], answers, strict=True):
-            velocity[conditional][0, indices] += answer * weight.view(-1, 1, 1, 1)
-            if conditional:
-                visits[0, indices] += weight.view(-1, 1, 1, 1)
+            for (indices, conditional), answer in zip(group, chain(*chunks(len(group), run)), strict=True):
+                velocity[conditional][0, indices] += answer * weight.view(-1, 1, 1, 1)
+                if conditional:
+                    visits[0, indices] += weight.view(-1, 1, 1, 1)
         combined = velocity[True]
         if guided[step]:
             combined = velocity[False] + scale * (velocity[True] - velocity[False])
@@ -138,9 +146,13 @@ def sample(
 
 
 class _Call:
-    """One network call: passes of several windows, conditional or not, as the rows of a batch."""
+    """One network call: passes of several windows, conditional or not, as the rows of a batch.
 
-    def __init__(self, model: Loaded, condition: AnchorCondition, device: torch.device):
+    held [N, C, h, w], if it `holds` them: what the network's deep part made of each frame, by `conditional`.
+    """
+
+    def __init__(self, model: Loaded, condition: AnchorCondition, device: torch.device, holds: bool):
+        self.holds, self.held = holds, {}
         self.system, self.dtype, self.device = model.module, model.dtype, device
         self.maps = condition.maps
         self.context = condition.context.to(device, self.dtype)
@@ -148,10 +160,10 @@ class _Call:
         self.images = torch.cat(images, 1).to(device, self.dtype)  # [1, 4 or 8, h, w]
         self.time_ids = torch.tensor([condition.time_ids], device=device, dtype=self.dtype)
 
-    def __call__(self, scaled: torch.Tensor, timestep: torch.Tensor, passes: list) -> torch.Tensor:
+    def __call__(self, scaled: torch.Tensor, timestep: torch.Tensor, passes: list, reuse: bool) -> torch.Tensor:
         """v-predictions [rows, F, 4, h, w] in float32.
 
-        An unconditional row has zero tokens, zero image latents and no maps.
+        An unconditional row has zero tokens, zero image latents and no maps. reuse: take what is held.
         """
         rows, frames = len(passes), len(passes[0][0])
         conditional = torch.tensor([c for _, c in passes], device=self.device, dtype=self.dtype)
@@ -165,13 +177,19 @@ class _Call:
             for row, (indices, c) in enumerate(passes):
                 if c:
                     maps[row] = self.maps[indices].to(self.device, self.dtype)
-        return self.system.unet.predict(
+        deep = [torch.cat([self.held[c][indices] for indices, c in passes])] if reuse else []
+        answers = self.system.unet.predict(
             torch.cat([latents, images], 2),
             timestep,
             self.context * conditional.view(-1, 1, 1),
             self.time_ids.expand(rows, -1),
             maps,
-        ).float()
+            deep if self.holds else None,
+        )
+        if self.holds and not reuse:
+            for (indices, c), features in zip(passes, deep[0].unflatten(0, (rows, frames)), strict=True):
+                self.held.setdefault(c, features.new_empty(len(self.maps), *features.shape[1:]))[indices] = features
+        return answers.float()
 
 
 def _row_bytes(frames: int, latent_shape: torch.Size, dtype: torch.dtype) -> int:

@@ -4,6 +4,7 @@ The network is diffusers' own. Two things are added without editing it: an atten
 cross-attention, and a hook on `conv_in`. What they need besides the UNet's arguments reaches them through `Injected`.
 """
 
+from copy import copy
 from dataclasses import dataclass
 
 import torch
@@ -20,10 +21,12 @@ class Injected:
 
     context: [B, T, D]; 1 CLIP token, then the object tokens (none for MimicMotion).
     maps: [B·F, C, h, w] added to the output of `conv_in`, or None.
+    deep: a list that holds what the deep part of the network makes of the sample, or takes it; None if nobody asks.
     """
 
     context: torch.Tensor | None = None
     maps: torch.Tensor | None = None
+    deep: list[torch.Tensor] | None = None
 
 
 class DualAdapter(nn.Module):
@@ -76,6 +79,28 @@ class _AddMaps:
         return out if self.injected.maps is None else out + self.injected.maps
 
 
+@dataclass
+class _KeepDeep:
+    """The hook on what the uppermost level has made of its first join."""
+
+    injected: Injected
+
+    def __call__(self, attention, args, out):
+        if self.injected.deep == []:
+            self.injected.deep.append(out[0])
+
+
+class _HeldDeep(nn.Module):
+    """In the place of all that is deeper: what it made in an earlier call."""
+
+    def __init__(self, injected: Injected):
+        super().__init__()
+        self.injected = injected
+
+    def forward(self, hidden_states, **_):
+        return self.injected.deep[0]
+
+
 class MotionUNet(UNetSpatioTemporalConditionModel):
     """diffusers' spatio-temporal UNet, called with a context and condition maps.
 
@@ -90,23 +115,38 @@ class MotionUNet(UNetSpatioTemporalConditionModel):
             if name.endswith(".attn2"):
                 attn.set_processor(DualAdapter(self.injected, attn.inner_dim, context, adapter))
         self.conv_in.register_forward_hook(_AddMaps(self.injected))
+        self.up_blocks[-1].attentions[0].register_forward_hook(_KeepDeep(self.injected))
         return self
 
-    def predict(self, sample, timestep, context, time_ids, maps=None) -> torch.Tensor:
+    def _shallow(self) -> UNetSpatioTemporalConditionModel:
+        """The network of the same modules without what comes before the first join of the uppermost level."""
+        net, down, up = copy(self), copy(self.down_blocks[0]), copy(self.up_blocks[-1])
+        rest = {name: getattr(up, name)[1:] for name in ("resnets", "attentions")}
+        first = {name: getattr(down, name)[: len(rest["resnets"]) - 1] for name in rest}  # the first skip is conv_in's
+        down._modules, up._modules = down._modules | first | {"downsamplers": None}, up._modules | rest
+        blocks = {"down_blocks": nn.ModuleList([down]), "up_blocks": nn.ModuleList([up])}
+        net._modules = self._modules | blocks | {"mid_block": _HeldDeep(self.injected)}
+        return net
+
+    def predict(self, sample, timestep, context, time_ids, maps=None, deep=None) -> torch.Tensor:
         """The network's answer (v-prediction).
 
         sample: [B, F, C_in, h, w] scaled noisy latents and image latents; timestep: scalar or [B];
         context: [B, T, D] tokens (see Injected); time_ids: [B, 3] fps − 1, motion bucket, noise augmentation;
         maps: [B, F, C, h, w], pose plus object-track maps, or None. Returns [B, F, 4, h, w].
+        deep: a list; an empty one takes [B·F, C, h, w], what the deep part made of this sample. One that holds it
+        spares that part, three fourths of the work: it changes little from step to step (DeepCache, arXiv 2312.00858).
         """
+        net = self._shallow() if deep else self
         self.injected.context = context
         self.injected.maps = None if maps is None else maps.flatten(0, 1)
+        self.injected.deep = deep
         try:
             # The processors read the real context; a one-number stand-in spares diffusers the copies of it.
             stand_in = sample.new_zeros(len(sample), 1, 1)
-            return self(sample, timestep, stand_in, time_ids, return_dict=False)[0]
+            return net(sample, timestep, stand_in, time_ids, return_dict=False)[0]
         finally:
-            self.injected.maps = None
+            self.injected.maps = self.injected.deep = None
             # Checkpointed blocks run again in the backward pass; then the context must be that of the last call.
             if not (self.training and self.is_gradient_checkpointing):
                 self.injected.context = None

@@ -341,3 +341,43 @@ def test_numbers_that_are_none_end_in_a_sentence(anchor):
     condition = replace(anchor.condition, context=anchor.condition.context * torch.nan)
     with pytest.raises(ValueError, match="sampler's latents are not finite"):
         sample(anchor.model, condition, anchor.noise, **anchor.options)
+
+
+def test_the_deep_part_of_the_same_sample_gives_the_same_answer(anchor):
+    unet, config = anchor.model.module.unet, anchor.model.module.unet.config
+    generator = torch.Generator().manual_seed(1)
+    sample_, context, maps = (
+        torch.randn(shape, generator=generator)
+        for shape in ((2, 3, config.in_channels, 8, 16), (2, 5, config.cross_attention_dim),
+                      (2, 3, config.block_out_channels[0], 8, 16))
+    )
+    arguments = sample_, torch.tensor(0.5), context, torch.zeros(2, 3), maps
+    deep, calls = [], []
+    handle = unet.mid_block.register_forward_hook(lambda *_: calls.append(1))
+    with torch.inference_mode():
+        whole = unet.predict(*arguments)
+        assert torch.equal(unet.predict(*arguments, deep), whole) and deep[0].shape == (6, *maps.shape[2:])
+        assert torch.equal(unet.predict(*arguments, deep), whole) and len(deep) == 1 and len(calls) == 2
+        assert not torch.equal(unet.predict(*arguments, [deep[0] + 1]), whole)
+        assert torch.equal(unet.predict(*arguments), whole), "the network itself must stay as it was"
+    handle.remove()
+
+
+@pytest.mark.parametrize("case", ["anchor", "mimic"])
+def test_the_deep_part_is_computed_in_every_second_step_only(case, request):
+    case = request.getfixturevalue(case)
+    middle, calls = case.model.module.unet.mid_block, []
+    handle = middle.register_forward_hook(lambda *_: calls.append(1))
+    every = case.sample(steps=4)
+    whole = len(calls)
+    second = case.sample(steps=4, cache_interval=2)
+    assert len(calls) - whole == whole // 2
+    assert not torch.equal(second, every) and (second - every).abs().mean() < every.abs().mean()
+    close(case.sample(steps=4, cache_interval=2, rows=3), second)
+    # A pass whose deep part no step before has computed is computed whole: here those without conditions.
+    calls.clear()
+    case.sample(steps=4, cache_interval=2, guidance_from=0.25, guidance_until=0.5)
+    assert whole // 4 + whole // 8 == len(calls)
+    handle.remove()
+    with pytest.raises(ValueError, match="cache_interval is 0"):
+        case.sample(cache_interval=0)
