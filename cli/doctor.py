@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ..host.comfyui import PACK, comfyui_version, find_comfyui, too_old
 from ..host.folders import folders, models_root
-from ..host.weights import BY_HAND, CATALOGUE, ByHand, WeightSet, describe_size, needed_by, needed_by_hand
+from ..host.weights import BY_HAND, CATALOGUE, ByHand, WeightSet, describe_size, needed_by, needed_by_hand, restricted
 
 # Package -> a module of it that shows whether it really works: some only import their parts when asked.
 _NEEDED = {
@@ -28,7 +28,7 @@ _NEEDED = {
     "anny": "anny",
     "pydantic": "pydantic",
     "sentencepiece": "sentencepiece",
-    "smplx": "smplx.lbs",
+    "smplx": "smplx.vertex_ids",
     "tqdm": "tqdm",
     "yaml": "yaml",
 }
@@ -38,10 +38,16 @@ def register(commands) -> None:
     """Add `doctor` to the sub-commands of `crafters`."""
     doctor = commands.add_parser("doctor", help="say what is installed, which weights are there and what is missing")
     doctor.add_argument("--models", type=Path, metavar="DIR", help="model folder; default: ComfyUI's")
+    doctor.add_argument("--commercial", action="store_true",
+                        help="say instead which parts of each workflow forbid or limit commercial use, and what serves "
+                        "in their place")
     doctor.set_defaults(command=_doctor)
 
 
 def _doctor(args: argparse.Namespace) -> int:
+    if args.commercial:
+        print("\n".join(licences()))
+        return 0
     lines, sound = examine(args.models)
     print("\n".join(lines))
     return 0 if sound else 1
@@ -58,8 +64,25 @@ def examine(root: Path | None = None) -> tuple[list[str], bool]:
     lines += [f"  {_weights(weights, root)}" for weights in CATALOGUE]
     lines += [f"  {_by_hand(weights, root)}" for weights in BY_HAND]
     lines += ["", "Workflows"]
-    lines += [f"  {_workflow(file, root)}" for file in sorted((PACK / "workflows" / "api").glob("*.json"))]
+    lines += [f"  {_workflow(file, root)}" for file in _graphs()]
     return lines, sound and new_enough
+
+
+def licences() -> list[str]:
+    """For each shipped workflow the parts that may not simply be used commercially. No legal advice."""
+    lines = []
+    for file in _graphs():
+        found = restricted(json.loads(file.read_text(encoding="utf-8")))
+        lines.append(f"{file.stem}:" + " nothing restricted" * (not found))
+        lines += [f"  {one.part} ({one.licence}): {one.instead}" for one in found]
+    return [
+        *lines, "", "These are the licences as the authors state them: read them yourself. An avatar that LHM has made "
+        "counts as LHM's. Of the Python packages smplx is for non-commercial research; only SMPL-X needs it.",
+    ]
+
+
+def _graphs() -> list[Path]:
+    return sorted((PACK / "workflows" / "api").glob("*.json"))
 
 
 def _versions() -> tuple[list[str], bool]:

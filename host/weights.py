@@ -163,6 +163,53 @@ BY_HAND = (
 )
 
 
+@dataclass(frozen=True)
+class Restriction:
+    """A part whose licence forbids commercial use, ties it to conditions, or does not say that it allows it.
+
+    It is in a graph by a node of one of the classes `nodes`; if `file` is not empty, only where that node's choice
+    begins so. `instead`: what serves without it.
+    """
+
+    part: str
+    licence: str
+    nodes: tuple[str, ...]
+    instead: str
+    file: str = ""
+
+
+OWN_TRAINING = "ask its authors, or train your own weights (docs/training.md)"
+RESTRICTIONS = (
+    Restriction("AnchorCrafter", "not stated", ("CraftersLoadAnchorCrafter",), OWN_TRAINING, "AnchorCrafter"),
+    Restriction("MimicMotion", "Tencent's own: read it", ("CraftersLoadAnchorCrafter",), OWN_TRAINING, "MimicMotion"),
+    Restriction(
+        "Stable Video Diffusion, and what is trained from it", "Stability AI Community: free up to a yearly revenue of "
+        "a million US dollars", ("CraftersLoadAnchorCrafter", "CraftersLoadSVDFolder", "ImageOnlyCheckpointLoader"),
+        "above that a licence of Stability AI",
+    ),
+    Restriction("AniCrafter", "not stated", ("CraftersLoadAniCrafter",), OWN_TRAINING),
+    Restriction("LHM", "CC BY-NC 4.0", ("CraftersLoadLHM",), "Avatar from Photo"),
+    Restriction("LHM", "CC BY-NC 4.0", ("CraftersRigAvatar",), "no LHM in Rig Avatar, with Avatar from Photo", "LHM"),
+    Restriction("Sapiens", "non-commercial", ("CraftersLoadLHM",), "Avatar from Photo"),
+    Restriction("SMPL-X", "non-commercial research", ("CraftersLoadBodyModel",), "Anny, in the same node", "smplx"),
+    Restriction("HaMeR with MANO", "non-commercial research", ("CraftersLoadHaMeR",), "Hand Mesh without it"),
+    Restriction("Multi-HMR", "non-commercial", ("CraftersLoadMultiHMR",), "Body Motion from Video without it"),
+    Restriction(
+        "ProPainter", "S-Lab 1.0, non-commercial", ("CraftersLoadProPainter",), "Remove Person without it, or Wan VACE"
+    ),
+)
+
+
+def restricted(prompt: dict[str, dict[str, Any]]) -> list[Restriction]:
+    """What of an API-format prompt may not simply be used commercially, in the order of RESTRICTIONS."""
+
+    def brings(node: dict[str, Any], restriction: Restriction) -> bool:
+        chosen = [value for value in node["inputs"].values() if isinstance(value, str)]
+        return node["class_type"] in restriction.nodes and any(value.startswith(restriction.file) for value in chosen)
+
+    return [one for one in RESTRICTIONS if any(brings(node, one) for node in prompt.values())]
+
+
 def named(name: str) -> WeightSet | None:
     """The set called `name`."""
     return next((weights for weights in CATALOGUE if weights.name == name), None)

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 from .layout import FINGERS, FIRST_FINGER, JOINTS, SIDES, WRIST
 from .rotation import axis_angle_to_matrix
-from .skinning import joint_transforms
+from .skinning import joint_transforms, posed_vertices
 
 VERTEX_CHUNK = 16  # frames
 
@@ -68,16 +68,14 @@ class BodyModel:
     def vertices(self, pose: torch.Tensor, betas: torch.Tensor, trans: torch.Tensor) -> torch.Tensor:
         """Vertices [F,V,3] m of the posed body, pose blend shapes included, expression zero.
 
-        `pose` [F,55,3] axis-angle, `betas` [F,10], `trans` [F,3] m. float32, through `smplx`.
+        `pose` [F,55,3] axis-angle, `betas` [F,10], `trans` [F,3] m. float32.
         """
-        from smplx.lbs import lbs
-
         pose, betas, trans = (tensor.to(self.template) for tensor in (pose, betas, trans))
-        parents = torch.tensor(self.skeleton.parents)
-        model = self.template, self.shape_dirs, self.pose_dirs, self.regressor, parents, self.skinning
         vertices = torch.empty(len(pose), *self.template.shape)
         for part in torch.arange(len(pose)).split(VERTEX_CHUNK):
-            vertices[part] = lbs(betas[part], pose[part].flatten(1), *model)[0] + trans[part, None]
+            rotations = axis_angle_to_matrix(pose[part])
+            posed = posed_vertices(self, rotations, betas[part], self.skeleton.parents)
+            vertices[part] = posed + trans[part, None]
         return vertices
 
 

@@ -11,10 +11,30 @@ def joint_transforms(rotations: torch.Tensor, rest: torch.Tensor, parents: Seque
     Each turns what follows its joint about the joint's own place. `rest` [J,3] or [F,J,3] m: the unposed joints;
     `parents` (root: -1) come before their children. In the dtype of `rotations`.
     """
-    from smplx.lbs import batch_rigid_transform
+    rest = rest.to(rotations).expand(rotations.shape[:-1])[..., None]
+    turns, places = [], []
+    for joint, parent in enumerate(parents):
+        turn, place = rotations[:, joint], rest[:, joint]
+        if parent >= 0:
+            place = places[parent] + turns[parent] @ (place - rest[:, parent])
+            turn = turns[parent] @ turn
+        turns.append(turn)
+        places.append(place)
+    turn = torch.stack(turns, 1)
+    affine = torch.cat([turn, torch.stack(places, 1) - turn @ rest], -1)
+    return torch.cat([affine, affine.new_tensor([0, 0, 0, 1]).expand(*affine.shape[:2], 1, 4)], -2)
 
-    rest = rest.to(rotations).expand(rotations.shape[:-1])
-    return batch_rigid_transform(rotations, rest, torch.tensor(parents))[1]
+
+def posed_vertices(model, rotations: torch.Tensor, betas: torch.Tensor, parents: Sequence[int]) -> torch.Tensor:
+    """Vertices [F,V,3] m of an SMPL mesh (SMPL, equations 2 to 6): shaped, bent by the pose blend shapes, skinned.
+
+    model: what has `template` [V,3] m, `shape_dirs` [V,3,10], `pose_dirs` [9(J-1),3V], `regressor` [J,V] and
+    `skinning` [V,J]; rotations [F,J,3,3] relative to the parents, betas [F,10], both in the model's dtype.
+    """
+    shaped = model.template + torch.einsum("vcb,fb->fvc", model.shape_dirs, betas)
+    bent = (rotations[:, 1:] - torch.eye(3).to(rotations)).flatten(1) @ model.pose_dirs
+    transforms = joint_transforms(rotations, model.regressor @ shaped, parents)
+    return move(blend(model.skinning, transforms), shaped + bent.unflatten(1, (-1, 3)))
 
 
 def blend(skinning: torch.Tensor, transforms: torch.Tensor) -> torch.Tensor:

@@ -21,7 +21,7 @@ SHAPES = {
 
 class SmplArrays(NamedTuple):
     """`template` [V,3] m, `shape_dirs` [V,3,10], `pose_dirs` [9(J-1),3V], `regressor` [J,V], `skinning` [V,J] float32,
-    `faces` [F,3] int64, `parents` (root: -1), as `smplx.lbs` takes them."""
+    `faces` [F,3] int64, `parents` (root: -1)."""
 
     template: torch.Tensor
     shape_dirs: torch.Tensor

@@ -12,6 +12,7 @@ import torch
 from ...files.bounded import MIB, brief
 from ...files.pickles import Inert, read_plain
 from ..body.layout import BodyModelError
+from ..body.skinning import posed_vertices
 from ..body.smpl_arrays import SHAPES, smpl_arrays
 
 _JOINTS = 16
@@ -25,7 +26,7 @@ _WRIST = ((92, 38, 234), (234, 38, 239), (38, 122, 239), (239, 122, 279), (122, 
 @dataclass(frozen=True)
 class Mano:
     """The right hand: `template` [778,3] m, `shape_dirs` [778,3,10], `pose_dirs` [135,2334], `regressor` [16,778],
-    `skinning` [778,16], `faces` [1552,3] closed at the wrist, `parents` [16] (wrist: -1)."""
+    `skinning` [778,16], `faces` [1552,3] closed at the wrist, 16 `parents` (wrist: -1)."""
 
     template: torch.Tensor
     shape_dirs: torch.Tensor
@@ -33,15 +34,12 @@ class Mano:
     regressor: torch.Tensor
     skinning: torch.Tensor
     faces: torch.Tensor
-    parents: torch.Tensor
+    parents: tuple[int, ...]
 
     @torch.no_grad()
     def vertices(self, rotations: torch.Tensor, betas: torch.Tensor) -> torch.Tensor:
         """[B,778,3] m of rotations [B,16,3,3] (the wrist's first; taken as they are) and betas [B,10]."""
-        from smplx.lbs import lbs
-
-        model = self.template, self.shape_dirs, self.pose_dirs, self.regressor, self.parents, self.skinning
-        return lbs(betas.to(self.template), rotations.to(self.template), *model, pose2rot=False)[0]
+        return posed_vertices(self, rotations.to(self.template), betas.to(self.template), self.parents)
 
 
 def load_mano(path: str | Path) -> Mano:
@@ -63,7 +61,7 @@ def load_mano(path: str | Path) -> Mano:
     *model, faces, parents = smpl_arrays(array, _JOINTS, path.name, "MANO's hand model")
     if len(model[0]) <= max(map(max, _WRIST)):
         raise BodyModelError(f"{path.name} has {len(model[0])} vertices: it is not MANO's hand, which has 778.")
-    return Mano(*model, torch.cat([faces, torch.tensor(_WRIST)]), torch.tensor(parents))
+    return Mano(*model, torch.cat([faces, torch.tensor(_WRIST)]), parents)
 
 
 class _Type(Inert):

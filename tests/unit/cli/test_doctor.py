@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from crafters.cli import doctor, main
-from crafters.host.weights import CATALOGUE, describe_size, named, needed_by, providing
+from crafters.host.weights import CATALOGUE, RESTRICTIONS, describe_size, named, needed_by, providing, restricted
 
 GRAPH = {
     "1": {"class_type": "ImageOnlyCheckpointLoader", "inputs": {"ckpt_name": "svd_xt_1_1.safetensors"}},
@@ -83,7 +83,7 @@ def test_what_only_the_user_may_fetch(report, tmp_path):
 
 def test_a_broken_package_is_code_1(report, monkeypatch):
     monkeypatch.setitem(sys.modules, "smplx", None)
-    monkeypatch.delitem(sys.modules, "smplx.lbs", raising=False)
+    monkeypatch.delitem(sys.modules, "smplx.vertex_ids", raising=False)
     code, lines = report()
     assert code == 1
     assert any(line.startswith("smplx: BROKEN: ") for line in lines)
@@ -124,3 +124,27 @@ def test_the_catalogue_is_sound():
 @pytest.mark.parametrize(("size", "text"), [(6.47e9, "6.5 GB"), (134e6, "134 MB"), (549, "549 bytes"), (12e9, "12 GB")])
 def test_sizes(size, text):
     assert describe_size(size) == text
+
+
+def test_commercial_says_what_a_workflow_may_not_be_used_for(capsys):
+    assert main(["doctor", "--commercial"]) == 0
+    told = dict(re.findall(r"^(\S[^\n]*?):(.*?)(?=^\S|\Z)", capsys.readouterr().out, re.DOTALL | re.MULTILINE))
+    assert "SMPL-X (non-commercial research): Anny" in told["AniCrafter"] and "MimicMotion" not in told["AnchorCrafter"]
+    assert "Stability AI Community" in told["MimicMotion baseline"]
+
+
+def test_restrictions_follow_the_nodes_and_their_choices():
+    def parts(node, **inputs):
+        return [one.part for one in restricted({"1": {"class_type": node, "inputs": inputs}})]
+
+    assert parts("CraftersLoadBodyModel", body="Anny") == [] and parts("CraftersLoadDWPose", pose="a.onnx") == []
+    assert parts("CraftersLoadBodyModel", body="smplx/SMPLX_NEUTRAL.npz") == ["SMPL-X"]
+    assert parts("CraftersLoadLHM", lhm="LHM-1B.safetensors", sapiens="s.safetensors") == ["LHM", "Sapiens"]
+    assert parts("CraftersRigAvatar", lhm="none", constraint="none") == []
+    assert parts("CraftersRigAvatar", lhm="LHM-1B.safetensors", constraint="none") == ["LHM"]
+
+
+def test_every_restricted_node_exists():
+    ours = {node for one in RESTRICTIONS for node in one.nodes if node.startswith("Crafters")}
+    sources = "".join(file.read_text(encoding="utf-8") for file in (doctor.PACK / "nodes").glob("*.py"))
+    assert ours and all(f'node_id="{node}"' in sources for node in ours)
