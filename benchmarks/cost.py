@@ -145,7 +145,7 @@ def main() -> None:
     for frames in CLIPS:
         published = anchor_video(frames, every, published=True)
         for name, cost in (("published", published), ("30 steps", anchor_video(frames, every)),
-                           ("fast", anchor_video(frames, fast, interval=FAST.get("cache_interval", 1)))):
+                           ("fast", anchor_video(frames, fast, interval=FAST["cache_interval"]))):
             rows.append((f"AnchorCrafter {WIDTH}×{HEIGHT}, {frames} frames", name, cost, published))
     for width, height in ((832, 480), (1280, 720)):
         published = wan_video(width, height, 81, 100)

@@ -121,7 +121,7 @@ def main() -> None:
     parser.add_argument("--window", type=int, default=sampler["window"])
     parser.add_argument("--ablate", nargs="+", choices=ABLATIONS, default=())
     parser.add_argument("--noise", type=int, default=0, metavar="SEED", help="of the sampler; default: %(default)s")
-    parser.add_argument("--fast", action="store_true", help="the fast setting's steps, schedule and guided steps")
+    parser.add_argument("--fast", action="store_true", help="the fast setting of the sampler")
     parser.add_argument("--alone", action="store_true", help="without the network's video of no product: half the time")
     parser.add_argument("--shipped", action="store_true", help="by the shipped graph, with the demo's networks")
     args = parser.parse_args()

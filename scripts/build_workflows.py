@@ -378,7 +378,7 @@ GRAPHS: dict[str, tuple[Callable[[Graph, Weights], None], str]] = {
     ),
     "AnchorCrafter fast": (
         anchorcrafter_fast,
-        "AnchorCrafter with less than a fourth of the work: 10 steps of Align Your Steps in the place of 30, guidance "
+        "AnchorCrafter with a sixth of the work: 10 steps of Align Your Steps in the place of 30, guidance "
         "in three of them. A photo of a person, three photos of a product and a driving clip of somebody presenting a "
         "product, with its hand-mesh and object-depth videos (same length), become a video of that person presenting "
         "that product.",

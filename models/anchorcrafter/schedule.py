@@ -9,7 +9,7 @@ SCHEDULES = (PUBLISHED, ALIGN_YOUR_STEPS)
 _LEVELS = (700.0, 54.5, 15.886, 7.977, 4.248, 1.789, 0.981, 0.403, 0.173, 0.034, 0.002)
 
 # Inputs of Anchor Sampler, by their names there: what the fast workflow and `crafters run --fast` set.
-FAST = {"steps": 10, "schedule": ALIGN_YOUR_STEPS, "guidance_from": 0.1, "guidance_until": 0.4}
+FAST = {"steps": 10, "schedule": ALIGN_YOUR_STEPS, "guidance_from": 0.1, "guidance_until": 0.4, "cache_interval": 2}
 
 
 def align_your_steps(steps: int) -> list[float]:

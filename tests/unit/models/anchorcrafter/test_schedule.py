@@ -32,7 +32,8 @@ def test_what_is_no_interval_is_said(interval):
         guided_steps(10, *interval)
 
 
-def test_the_fast_setting_is_a_fourth_of_the_published_passes():
+def test_the_fast_setting_is_less_than_a_fifth_of_the_published_passes():
     assert FAST["schedule"] in SCHEDULES
     guided = guided_steps(FAST["steps"], FAST["guidance_from"], FAST["guidance_until"])
-    assert len(guided) + sum(guided) <= 60 / 4
+    every_second = (1 + 0.25) / 2  # a pass with the deep part held is a fourth of a whole one
+    assert FAST["cache_interval"] == 2 and (len(guided) + sum(guided)) * every_second + 1 <= 60 / 5
