@@ -1,8 +1,8 @@
-"""Draw the README's moving picture and the templates' stills of what `crafters demo` made.
+"""Draw the README's moving picture and the registry's icon and banner of what `crafters demo` made.
 
     crafters demo --out DIR && python scripts/demo_pictures.py DIR
 
-Writes docs/images/demo.webp, and workflows/NAME.jpg of the graphs whose inputs are the demo's.
+Writes demo.webp, icon.png and banner.jpg in docs/images.
 """
 
 import argparse
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+import cv2
 import numpy as np
 from crafters.media.clip import read_clip
 from crafters.proof.demo import FPS, FRAMES
@@ -19,17 +20,14 @@ from crafters.scenes.anicrafter_data import make_avatar_scene
 from crafters.scenes.scene import make_scene
 from PIL import Image, ImageDraw, ImageFont
 
-ROOT = Path(__file__).resolve().parent.parent
+IMAGES = Path(__file__).resolve().parent.parent / "docs" / "images"
 WIDTH, MARGIN, TITLE, LABEL = 1000, 28, 44, 26  # px
 PAPER, INK, GREY = (247, 247, 248), (32, 33, 36), (110, 113, 120)
 SLOWER = 0.7  # of the clip's rate: a second of film, seen forth and back
 QUALITY = 82
 SAYS = {"AnchorCrafter": "this person presents that product", "AniCrafter": "this character moves in that scene"}
-# Graphs that begin from the same inputs.
-ALIKE = {
-    "AnchorCrafter": ("AnchorCrafter", "AnchorCrafter fast"),
-    "AniCrafter": ("AniCrafter", "AniCrafter long video", "AniCrafter self-contained"),
-}
+# As the registry wants them: a square of at most 400 px, and 21:9.
+ICON, BANNER = 400, (1260, 540)
 
 
 @dataclass(frozen=True)
@@ -95,11 +93,6 @@ def panels(folder: Path, seed: int) -> dict[str, list[Panel]]:
             Panel("scene", shown.scene.background, 138),
             Panel("video", _made(folder, "AniCrafter"), 250, made=True),
         ],
-        "MimicMotion baseline": [
-            Panel("person", scene.person_photo[None], 330),
-            Panel("driving clip", scene.frames, 330),
-            Panel("its pose", scene.pose_frames, 330, made=True),
-        ],
     }
 
 
@@ -113,17 +106,41 @@ def main() -> None:
     folder = parser.parse_args().folder
     seed = int(re.match(r"# Demo, scene (\d+)", (folder / "demo.md").read_text("utf-8"))[1])
     shown = panels(folder, seed)
-    for name, of in shown.items():
-        still = row("", "", of, FRAMES // 2)
-        for graph in ALIKE.get(name, (name,)):
-            still.crop((0, TITLE - 8, *still.size)).save(ROOT / "workflows" / f"{graph}.jpg", quality=88)
     films = [[row(name, says, shown[name], frame) for frame in range(FRAMES)] for name, says in SAYS.items()]
     pages = [_below(rows) for rows in zip(*films, strict=True)]
     pages += pages[-2:0:-1]
-    out = ROOT / "docs" / "images" / "demo.webp"
-    pages[0].save(out, save_all=True, append_images=pages[1:], duration=round(1000 / FPS / SLOWER), loop=0,
-                  quality=QUALITY, method=6)
-    print(f"{out} ({out.stat().st_size / 1e6:.1f} MB)")
+    pages[0].save(IMAGES / "demo.webp", save_all=True, append_images=pages[1:], duration=round(1000 / FPS / SLOWER),
+                  loop=0, quality=QUALITY, method=6)
+    icon(seed).quantize(128).save(IMAGES / "icon.png", optimize=True)
+    banner(shown).save(IMAGES / "banner.jpg", quality=QUALITY)
+
+
+def icon(seed: int) -> Image.Image:
+    """The left half of a driving clip's frame, and what is found in the right one."""
+    scene = make_scene(seed, "test", (ICON, ICON * 4 // 3), FRAMES, FPS)
+    frame, pose, *maps = (clip[FRAMES // 2, :ICON] for clip in
+                          (scene.frames, scene.pose_frames, scene.hand_mesh, scene.object_depth))
+    lines = cv2.dilate(pose, np.ones((7, 7), np.uint8))  # they are thin, and shown small
+    found = np.maximum.reduce([lines, *maps])
+    found = np.where(found.any(-1, keepdims=True), found, frame // 4)
+    return Image.fromarray(np.where(np.arange(ICON)[:, None] < ICON // 2, frame, found))
+
+
+def banner(shown: dict[str, list[Panel]]) -> Image.Image:
+    """The pack's name beside both systems' videos."""
+    picture = Image.new("RGB", BANNER, PAPER)
+    draw = ImageDraw.Draw(picture)
+    draw.text((48, 170), "Crafters", INK, _font(84))
+    draw.text((52, 285), "People who present,", GREY, _font(30))
+    draw.text((52, 325), "characters that move.", GREY, _font(30))
+    left = 440
+    for panels in shown.values():
+        film = Image.fromarray(panels[-1].frames[FRAMES // 2])
+        film = film.resize((round(film.width * BANNER[1] / film.height), BANNER[1]), Image.Resampling.LANCZOS)
+        over = max(0, left + film.width - BANNER[0]) // 2
+        picture.paste(film.crop((over, 0, film.width - over, film.height)), (left, 0))
+        left += film.width
+    return picture
 
 
 def _below(rows: tuple[Image.Image, ...]) -> Image.Image:

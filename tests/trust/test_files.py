@@ -198,10 +198,10 @@ def test_a_hands_arrays_are_numbers(tmp_path, array):
 
 def test_a_hand_as_python_2_wrote_it(tmp_path):
     """Its modules have other names, and chumpy and scipy wrap what is in it."""
-    from helpers.mano_file import write_mano
+    from helpers.mano_file import random_hand, write_mano
 
     write_mano(tmp_path / "new.pkl")
-    plain = pickle.loads((tmp_path / "new.pkl").read_bytes())
+    plain = random_hand()
     pieces = io.BytesIO()
     pickler = pickle.Pickler(pieces, 2)
     chumpy = b"ccopy_reg\n_reconstructor\n(cchumpy.ch\nCh\nc__builtin__\nobject\nNtR}X\x01\0\0\0x"
