@@ -12,10 +12,13 @@ from ..host.prompt import UsageError
 def register(commands) -> None:
     """Add `convert` and `cache-prompt` to the sub-commands of `crafters`."""
     convert = commands.add_parser("convert", help="write one plain file from published ones")
-    convert.add_argument("what", choices=["anicrafter", "sapiens"])
-    convert.add_argument("files", nargs="+", type=Path, help="AniCrafter's last two shards; Sapiens' TorchScript file")
-    convert.add_argument("--out", type=Path, help="default: WHAT.safetensors in models/crafters")
-    convert.add_argument("--dtype", choices=["fp32", "fp16", "bf16"], help="default: LoRA as published, Sapiens bf16")
+    convert.add_argument("what", choices=["anchorcrafter", "anicrafter", "sapiens"])
+    convert.add_argument("files", nargs="+", type=Path, help="AnchorCrafter's or MimicMotion's file; AniCrafter's last "
+                         "two shards; Sapiens' TorchScript file")
+    convert.add_argument("--out", type=Path, help="default: WHAT.safetensors in models/crafters; of AnchorCrafter the "
+                         "file's name with its number type")
+    convert.add_argument("--dtype", choices=["fp32", "fp16", "bf16"],
+                         help="default: AnchorCrafter fp16, LoRA as published, Sapiens bf16")
     convert.set_defaults(command=_convert)
 
     prompt = commands.add_parser("cache-prompt", help="encode AniCrafter's prompt once; UMT5 is not needed again")
@@ -27,8 +30,18 @@ def register(commands) -> None:
 def _convert(args: argparse.Namespace) -> int:
     from ..models.checkpoint import DTYPES
 
-    out = args.out or new_model(f"{args.what}.safetensors", OWN)
-    if args.what == "anicrafter":
+    name = args.what
+    if args.what == "anchorcrafter":  # there are several
+        args.dtype = args.dtype or "fp16"
+        name = f"{args.files[0].stem}_{args.dtype}"
+    out = args.out or new_model(f"{name}.safetensors", OWN)
+    if args.what == "anchorcrafter":
+        from ..models.anchorcrafter.system import convert as convert_anchorcrafter
+
+        if len(args.files) != 1:
+            raise UsageError("AnchorCrafter is one file: name AnchorCrafter-notune.pth, or another of its kind, alone.")
+        convert_anchorcrafter(args.files[0], out, DTYPES[args.dtype])
+    elif args.what == "anicrafter":
         from ..models.anicrafter.checkpoint import convert
 
         convert(args.files, out, DTYPES.get(args.dtype))

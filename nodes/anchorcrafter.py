@@ -19,7 +19,7 @@ def _checkpoints() -> list[str]:
 
 def _dtype_input(which: str):
     return io.Combo.Input("dtype", options=DTYPE_CHOICES, default="auto", optional=True, advanced=True,
-                          tooltip=f"Number type of {which} weights; auto chooses by hardware (fp16 on most GPUs, fp32 "
+                          tooltip=f"Number type of {which}; auto chooses by hardware (fp16 on most GPUs, fp32 "
                           "on a CPU). fp32 doubles memory and time.")
 
 
@@ -37,7 +37,7 @@ class CraftersLoadAnchorCrafter(io.ComfyNode):
                 io.Combo.Input("checkpoint", options=_checkpoints(),
                                tooltip="AnchorCrafter-notune.pth, AnchorCrafter_1.pth or your own; MimicMotion_1-1.pth "
                                "for a video without a product."),
-                _dtype_input("its"),
+                _dtype_input("its weights"),
             ],
             outputs=[AnchorModel.Output("model", display_name="model")],
         )
@@ -55,15 +55,19 @@ class CraftersLoadSVDFolder(io.ComfyNode):
     def define_schema(cls):
         return io.Schema(
             node_id="CraftersLoadSVDFolder",
-            display_name="Load SVD Folder",
+            display_name="Load SVD",
             category=CATEGORY,
-            search_aliases=["svd", "stable video diffusion", "diffusers", "vae", "clip vision"],
-            description="VAE and CLIP image encoder of Stable Video Diffusion from its diffusers folder in "
-            "models/diffusers. With the single file svd_xt_1_1.safetensors use Image Only Checkpoint Loader instead.",
+            search_aliases=["svd", "stable video diffusion", "img2vid", "checkpoint", "diffusers", "vae",
+                            "clip vision"],
+            description="VAE and CLIP image encoder of Stable Video Diffusion, without its UNet: from the single file "
+            "svd_xt_1_1.safetensors in models/checkpoints, or from its diffusers folder in models/diffusers.",
             inputs=[
-                io.Combo.Input("folder", options=folders.folder_names("diffusers"),
-                               tooltip="Folder with the sub-folders vae and image_encoder."),
-                _dtype_input("their"),
+                io.Combo.Input("folder", display_name="file or folder",
+                               options=[*folders.folder_names("diffusers"),
+                                        *folders.likeliest_first("svd", "checkpoints")],
+                               tooltip="svd_xt_1_1.safetensors, or a folder with the sub-folders vae and "
+                               "image_encoder."),
+                _dtype_input("the VAE's weights, from a folder also of CLIP's"),
             ],
             outputs=[
                 io.Vae.Output("vae", display_name="vae"),
@@ -76,7 +80,11 @@ class CraftersLoadSVDFolder(io.ComfyNode):
         from ..models.anchorcrafter.encoders import FrameVAE, load_image_encoder, load_vae
         from ..models.clip_vision import ClipVision
 
-        path = folders.path(folder, "diffusers")
+        path = folders.path(folder, "diffusers", "checkpoints")
+        if path.is_file():
+            from ..host.svd import load_svd_file
+
+            return io.NodeOutput(*load_svd_file(path, None if dtype == "auto" else network_dtype(dtype)))
         vae = FrameVAE(Managed(load_vae(path, vae_dtype(dtype))))
         return io.NodeOutput(vae, ClipVision(Managed(load_image_encoder(path, network_dtype(dtype)))))
 

@@ -28,6 +28,7 @@ SMALL = {  # by node type, the small networks and what goes with their size
     "CraftersLoadDWPose": {"detector": "yolox_small.onnx", "pose": "dwpose_small.onnx"},
     "CraftersLoadDINOv2": {"name": "dinov2-small"},
     "CraftersLoadAnchorCrafter": {"checkpoint": "anchorcrafter_small.safetensors"},
+    "CraftersLoadSVDFolder": {"folder": "svd-small"},
     "CraftersClipFrames": {"every": 1},
     "CraftersFitPerson": {"short_side": PORTRAIT[0]},
     "CraftersDrawPose": {"antialias": True},
@@ -44,6 +45,7 @@ SMALL = {  # by node type, the small networks and what goes with their size
 }
 # Where ComfyUI's loader knows the real size only, the pack's own: its settings, and its outputs by the other's.
 INSTEAD = {
+    # In graphs of the first versions.
     "ImageOnlyCheckpointLoader": ("CraftersLoadSVDFolder", {"folder": "svd-small"}, {1: 1, 2: 0}),
     "CLIPVisionLoader": (
         "CraftersLoadWanEncoders",

@@ -109,9 +109,9 @@ def plain_calls(models: Path) -> dict[str, Callable]:
         "CraftersLoadAnchorCrafter": lambda checkpoint, dtype: Managed(
             AnchorCrafter.from_file(own / checkpoint, network_dtype(dtype))
         ),
-        "CraftersLoadSVDFolder": lambda folder: (
-            svd.FrameVAE(Managed(svd.load_vae(models / "diffusers" / folder, vae_dtype()))),
-            ClipVision(Managed(svd.load_image_encoder(models / "diffusers" / folder, network_dtype()))),
+        "CraftersLoadSVDFolder": lambda folder, dtype: (
+            svd.FrameVAE(Managed(svd.load_vae(models / "diffusers" / folder, vae_dtype(dtype)))),
+            ClipVision(Managed(svd.load_image_encoder(models / "diffusers" / folder, network_dtype(dtype)))),
         ),
         "CraftersAnchorCondition": anchor_condition,
         "CraftersAnchorSampler": _anchor_sampler,

@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 @dataclass(frozen=True)
 class Weights:
-    """The names chosen in the loaders; `svd` is a checkpoint, or a folder if it has no suffix."""
+    """The names chosen in the loaders; `svd` is a checkpoint or a folder."""
 
     anchorcrafter: str = "AnchorCrafter-notune.pth"
     mimicmotion: str = "MimicMotion_1-1.pth"
@@ -337,13 +337,9 @@ def encode(
     """Model, VAE and condition; `shown`, what both the condition and its sheet take."""
     graph.group("Condition", 2)
     model = graph.add("CraftersLoadAnchorCrafter", checkpoint=checkpoint)["model"]
-    if Path(svd).suffix:
-        loaded = graph.add("ImageOnlyCheckpointLoader", "Load SVD", ckpt_name=svd)
-        vae, clip_vision = loaded["VAE"], loaded["CLIP_VISION"]
-    else:
-        loaded = graph.add("CraftersLoadSVDFolder", folder=svd)
-        vae, clip_vision = loaded["vae"], loaded["clip_vision"]
-    networks = {"model": model, "vae": vae, "clip_vision": clip_vision}
+    loaded = graph.add("CraftersLoadSVDFolder", folder=svd)
+    vae = loaded["vae"]
+    networks = {"model": model, "vae": vae, "clip_vision": loaded["clip_vision"]}
     condition = graph.add("CraftersAnchorCondition", **networks, **shown, person_pose=person_pose, product=tokens)
     sheet = graph.add("CraftersConditionSheet", **shown, product=product)
     graph.add("PreviewImage", "Preview Conditions", images=sheet["image"])

@@ -1,11 +1,13 @@
 """AnchorCrafter's networks under the released checkpoint's key names, and MimicMotion's, which are part of them."""
 
+import json
 from dataclasses import dataclass, fields
 from pathlib import Path
 
 import torch
 from torch import nn
 
+from ...files.whole import whole
 from ..checkpoint import CheckpointError, assign, read, size
 from .nets import ClassTokens, MapNet, ViewFusion
 from .unet import MotionUNet
@@ -152,6 +154,33 @@ class AnchorCrafter(nn.Module):
         state, header = read(path)
         system = cls.from_state(state, {**header, **(given or {})}, Path(path).name)
         return system if dtype is None else system.to(dtype)
+
+
+def save(path: str | Path, state: dict[str, torch.Tensor], config: AnchorConfig, dtype: torch.dtype) -> None:
+    """Write one file under the released names; sizes that tensors do not show are in its header."""
+    from safetensors.torch import save_file
+
+    shown = {name: getattr(config, name) for name in ("num_attention_heads", "view_heads", "whole_view", "norm_groups")}
+    tensors = {name: tensor.to(dtype).contiguous() for name, tensor in state.items()}
+    save_file(tensors, path, {"config": json.dumps(shown)})
+
+
+def convert(source: str | Path, out: str | Path, dtype: torch.dtype = torch.float16) -> None:
+    """Write a released or self-trained file, AnchorCrafter's or MimicMotion's, as safetensors of another number type.
+
+    Raises CheckpointError as `AnchorCrafter.from_file`, and for numbers that dtype cannot hold.
+    """
+    system = AnchorCrafter.from_file(source)
+    state = system.state_dict()
+    largest = torch.finfo(dtype).max
+    beyond = [name for name, tensor in state.items() if not -largest <= tensor.min() <= tensor.max() <= largest]
+    if beyond:
+        raise CheckpointError(
+            f"{Path(source).name} holds numbers beyond {largest:g} ({beyond[0]}), the largest that a file of "
+            f"{str(dtype).removeprefix('torch.')} can: choose another number type."
+        )
+    with whole(out) as part:
+        save(part, state, system.config, dtype)
 
 
 def _guess(state: dict[str, torch.Tensor]) -> str:

@@ -1,6 +1,5 @@
 """The AnchorCrafter trainer (paper, section 3.4): EDM loss, HOI-region reweighting, condition dropout."""
 
-import json
 import re
 from dataclasses import replace
 from itertools import groupby
@@ -12,7 +11,7 @@ import torch
 from ...models.anchorcrafter.conditions import MOTION_BUCKET
 from ...models.anchorcrafter.encoders import SCALING_FACTOR, DINOv2
 from ...models.anchorcrafter.loss import hoi_loss, hoi_region, hoi_weight, network_input
-from ...models.anchorcrafter.system import AnchorCrafter
+from ...models.anchorcrafter.system import AnchorCrafter, save
 from ...models.checkpoint import DTYPES
 from ..datasets.anchorcrafter import Clip, find_clips
 from .encode import AnchorEncoders
@@ -244,15 +243,8 @@ class AnchorTask:
         return mean + deviation * drawn
 
     def save(self, folder: Path, weights: dict[str, torch.Tensor]) -> None:
-        """One file under the released names; sizes that tensors do not show are in its header."""
-        from safetensors.torch import save_file
-
-        config = self.trained.config
-        shown = {
-            name: getattr(config, name) for name in ("num_attention_heads", "view_heads", "whole_view", "norm_groups")
-        }
-        tensors = {name: tensor.to(DTYPES[self.settings.export_dtype]).contiguous() for name, tensor in weights.items()}
-        save_file(tensors, folder / EXPORT, {"config": json.dumps(shown)})
+        """One file under the released names."""
+        save(folder / EXPORT, weights, self.trained.config, DTYPES[self.settings.export_dtype])
 
     def preview(self) -> dict[str, np.ndarray]:
         """Some frames of a held-out clip; see `anchor_preview`."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from crafters.models.anchorcrafter.system import AnchorConfig, AnchorCrafter
+from crafters.models.anchorcrafter.system import AnchorConfig, AnchorCrafter, convert
 from crafters.models.checkpoint import DTYPES, CheckpointError
 from helpers.plain_anchor import small_system
 from helpers.small_models import ANCHOR, MIMIC
@@ -270,6 +270,27 @@ def test_norm_groups_come_from_the_header(tmp_path, state):
 
 def norms(system: AnchorCrafter) -> list[torch.nn.GroupNorm]:
     return [module for module in system.unet.modules() if isinstance(module, torch.nn.GroupNorm)]
+
+
+@pytest.mark.parametrize("kind", CONFIGS)
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_converted_file_gives_the_same_networks_at_half_the_size(tmp_path, kind, dtype):
+    source, out = tmp_path / "w.safetensors", tmp_path / "half.safetensors"
+    save_file(small_system(CONFIGS[kind]).state_dict(), source, {"config": json.dumps({"norm_groups": 4})})
+    convert(source, out, dtype)
+    assert out.stat().st_size < 0.6 * source.stat().st_size
+    converted, expected = AnchorCrafter.from_file(out), AnchorCrafter.from_file(source, dtype)
+    assert converted.config == expected.config and converted.config.norm_groups == 4
+    for name, tensor in converted.state_dict().items():
+        assert tensor.dtype == dtype and torch.equal(tensor, expected.state_dict()[name])
+
+
+def test_conversion_refuses_numbers_that_half_precision_cannot_hold(tmp_path, state):
+    save_file({**state, "unet.conv_out.bias": torch.full((4,), 70000.0)}, tmp_path / "w.safetensors")
+    with pytest.raises(CheckpointError, match=r"w.safetensors holds numbers beyond 65504 \(unet.conv_out.bias\)"):
+        convert(tmp_path / "w.safetensors", tmp_path / "half.safetensors")
+    assert not (tmp_path / "half.safetensors").exists()
+    convert(tmp_path / "w.safetensors", tmp_path / "half.safetensors", torch.bfloat16)
 
 
 def test_condition_maps_start_at_nothing():
