@@ -5,6 +5,7 @@ from comfy_api.latest import io
 from ..host import folders, notes
 from ..host.memory import to_output
 from ..host.progress import Progress
+from ..media.frames import to_image
 from ..preprocessors.pose.extract import extract_poses
 from ..preprocessors.pose.follow import follow_person
 from ..preprocessors.pose.keypoints import from_openpose, to_openpose
@@ -142,10 +143,11 @@ class CraftersDrawPose(io.ComfyNode):
 
     @classmethod
     def execute(cls, keypoints, antialias=False):
-        from ..preprocessors.pose.draw_pose import draw_poses
+        from ..preprocessors.pose.draw_pose import pose_pictures
 
         poses, size = from_openpose(keypoints)
-        return io.NodeOutput(to_output(draw_poses(poses, *size, antialias, Progress("Draw Pose"))) / 255)
+        drawn = pose_pictures(poses, *size, antialias, Progress("Draw Pose"))
+        return io.NodeOutput(to_output(to_image(drawn, len(poses))))
 
 
 class CraftersPlaceVideo(io.ComfyNode):
