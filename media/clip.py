@@ -13,7 +13,7 @@ import torch
 from ..files.whole import whole
 from .clip_file import ClipFile
 from .clip_times import even_times
-from .frames import gathered, resize, stepped
+from .frames import as_image, gathered, resize, stepped
 
 log = logging.getLogger(__name__)
 
@@ -148,7 +148,7 @@ def read_video(
     """
     if type(video).__name__ == "VideoFromFile":
         source, taken = video.get_stream_source(), (first, every, frames, long_side)
-        clip = load_clip(source, *taken, on_step, fps, *_cut(video), keep=lambda picture: picture.float() / 255)
+        clip = load_clip(source, *taken, on_step, fps, *_cut(video), keep=as_image)
         opacity = _opaque(clip.frames) if clip.opacity is None else clip.opacity.float() / 255
         return clip.frames, clip.fps, opacity
     _check(first, every, frames, long_side, fps)

@@ -36,7 +36,12 @@ def gathered(frames: Iterable[torch.Tensor | np.ndarray], count: int) -> torch.T
 
 def to_image(pictures: Iterable[torch.Tensor | np.ndarray], count: int) -> torch.Tensor:
     """IMAGE or MASK, float32 in 0…1, of `count` pictures uint8, made when they are asked for as in `gathered`."""
-    return gathered((torch.as_tensor(picture).float() / 255 for picture in pictures), count)
+    return gathered(map(as_image, pictures), count)
+
+
+def as_image(picture: torch.Tensor | np.ndarray) -> torch.Tensor:
+    """A frame of IMAGE or MASK, float32 in 0…1, of a uint8 one."""
+    return torch.as_tensor(picture).float() / 255
 
 
 class Levels(Sequence):

@@ -18,7 +18,7 @@ import torch
 from ..files.bounded import MIB, read_json
 from ..files.digest import content
 from ..media.clip import load_clip, read_clip, write_video
-from ..media.frames import Levels
+from ..media.frames import Levels, as_image
 from ..media.photo import read_photo
 from ..models.body.motion import BodyMotion
 from ..models.body.motion_files import read_motion, save_motion
@@ -86,7 +86,7 @@ def _write_clip(path: Path, images: torch.Tensor, fps: float) -> None:
 
 
 def _read_clip(path: Path) -> torch.Tensor:
-    return load_clip(path, keep=lambda picture: picture.float() / 255).frames
+    return load_clip(path, keep=as_image).frames
 
 
 def _write_mask(path: Path, mask: torch.Tensor, fps: float) -> None:

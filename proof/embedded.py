@@ -12,7 +12,6 @@ from ..host.memory import Managed, compute_device, network_dtype, vae_dtype
 from ..host.progress import Progress
 from ..host.prompt import Prompt, UsageError
 from ..media.clip import read_clip
-from ..media.frames import resize_lanczos
 from ..media.photo import mask_of, read_photo
 from ..models.anchorcrafter import encoders as svd
 from ..models.anchorcrafter.conditions import ProductTokens, anchor_condition
@@ -123,8 +122,8 @@ def plain_calls(models: Path) -> dict[str, Callable]:
             body, avatar.points, unposed(avatar, body.skeleton, pose)
         ),
         "CraftersLoadMotion": _load_motion,
-        "CraftersRenderAvatar": lambda avatar, rig, motion, width, height, backend: tuple(
-            render_avatar(avatar, rig, motion, width, height, compute_device(), backend)
+        "CraftersRenderAvatar": lambda avatar, rig, motion, width, height, backend, with_depth: tuple(
+            render_avatar(avatar, rig, motion, width, height, compute_device(), backend, with_depth=with_depth)
         ),
         "CraftersRenderBodyMesh": render_body,
         "CraftersComposeScene": _compose_scene,
@@ -201,13 +200,9 @@ def _load_motion(motion, fps, fill_gaps, width, height, film_fps, first_frame):
 
 
 def _compose_scene(avatar, alpha, background, character, mesh, mesh_mask, length, alpha_twice, mask_shows):
-    height, width = avatar.shape[1:3]
-    conditions.check_background(background, width, height)
-    avatar, alpha, mesh, mesh_mask = conditions.until_the_end(len(background), avatar, alpha, mesh, mesh_mask)
-    blend = conditions.compose(avatar, alpha, resize_lanczos(background, width, height), alpha_twice)
-    reference = conditions.fit_reference(character, height, width)
-    fitted = (conditions.fit_length(clip, length) for clip in (blend, mesh, 1 - mesh_mask))
-    return conditions.assemble(reference, *fitted), blend, conditions.clip_image(reference)
+    reference = conditions.fit_reference(character, *avatar.shape[1:3])
+    of_person = avatar, alpha, background, mesh, mesh_mask
+    return *conditions.compose_scene(reference, *of_person, length, alpha_twice), conditions.clip_image(reference)
 
 
 def _wan_vae(path):

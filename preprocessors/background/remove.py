@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Callable
 
-import numpy as np
 import torch
 
 from ...media.frames import gathered, levels, stepped, to_image
