@@ -165,9 +165,9 @@ def _scene(args: argparse.Namespace, first: bool, skip: int = 0, pose: str = AS_
     from ..host.memory import compute_device
     from ..host.progress import Progress
     from ..media.clip import read_clip
-    from ..media.frames import resize_lanczos
+    from ..media.frames import as_image
     from ..media.photo import read_photo
-    from ..models.anicrafter.conditions import assemble, check_background, compose, fit_length, fit_reference
+    from ..models.anicrafter.conditions import check_background, compose_scene, fit_reference
     from ..models.avatar.files import load_avatar
     from ..models.avatar.render import render_avatar, render_body
     from ..models.avatar.rig import read_constraint, rig_from_body, rig_from_lhm
@@ -179,7 +179,7 @@ def _scene(args: argparse.Namespace, first: bool, skip: int = 0, pose: str = AS_
     body = load_body_model(args.body if args.body in BUILT_IN else _find(args.body, OWN))
     photo, mask = read_photo(args.character)
     reference = fit_reference(photo, height, width, mask)
-    background, fps = read_clip(args.background, frames=args.frames)
+    background, fps = read_clip(args.background, frames=args.frames, keep=as_image)
     check_background(background, width, height)
     motion = read_motion(args.motion, fps, args.size)
     motion = motion.filled() if motion.missing else motion
@@ -208,9 +208,8 @@ def _scene(args: argparse.Namespace, first: bool, skip: int = 0, pose: str = AS_
     drawn = [Progress(label) if first else None for label in ("Avatar", "Body mesh")]
     shown = render_avatar(avatar, rig, motion, width, height, compute_device(), on_step=drawn[0], length=film)
     mesh, on_body = render_body(body, motion, width, height, drawn[1], length=film)
-    blend = compose(shown.image, shown.alpha, resize_lanczos(background.float() / 255, width, height))
-    fitted = (fit_length(clip, "pad") for clip in (blend, mesh, 1 - on_body))
-    return assemble(reference, *fitted), film, fps
+    scene, _ = compose_scene(reference, shown.image, shown.alpha, background, mesh, on_body, "pad")
+    return scene, film, fps
 
 
 def _find(name: str, *kinds: str) -> Path:

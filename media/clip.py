@@ -13,7 +13,7 @@ import torch
 from ..files.whole import whole
 from .clip_file import ClipFile
 from .clip_times import even_times
-from .frames import resize, stepped
+from .frames import as_image, gathered, resize, stepped
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +45,7 @@ def load_clip(
     fps: float = 0,
     start: float = 0,
     duration: float = 0,
+    keep: Callable[[torch.Tensor], torch.Tensor] = lambda picture: picture,
 ) -> Clip:
     """Frames `first`, `first + every`, ... of a video, and their frames per second.
 
@@ -55,7 +56,7 @@ def load_clip(
 
     Pictures are as a viewer sees them: upright, in the shape of their pixels, HDR as on an ordinary screen. `long_side`
     > 0 shrinks (never grows) the longer side to it while decoding and makes both sides even; 0 keeps the size. Only the
-    wanted frames are held in memory.
+    wanted frames are held in memory, once; of each what `keep` answers to it, uint8 [H, W, 3].
 
     `on_step(done, total)` is called per frame and may raise to cancel. What was decided for the user, and what the file
     lacks, is logged as a warning. Raises ValueError, or FileNotFoundError, with a sentence for the user.
@@ -69,24 +70,32 @@ def load_clip(
     count = max(0, round((stop - start) * beat))
     seconds = start + _numbers(file.name, count, first, every, frames) / beat
 
-    def read(patched: bool) -> list[tuple[np.ndarray, np.ndarray | None]]:
-        kept = []
-        for often, *picture in file.pictures(seconds, beat, lambda *size: _reduced(*size, long_side), patched):
+    def read(patched: bool) -> list[torch.Tensor | None]:
+        kept, done = [], 0
+        for often, picture, opacity in file.pictures(seconds, beat, lambda *size: _reduced(*size, long_side), patched):
+            layers = [None if opacity is None else torch.from_numpy(opacity), keep(torch.from_numpy(picture))]
+            if not done:
+                kept = [None if of is None else of.new_empty((len(seconds), *of.shape)) for of in layers]
+            for clip, layer in zip(kept, layers, strict=True):
+                if clip is not None:
+                    if clip.shape[1:] != layer.shape:
+                        raise ValueError("The video changes its size midway; convert it to one size first.")
+                    clip[done : done + often] = layer
             for _ in range(often):
-                kept.append(picture)
+                done += 1
                 if on_step is not None:
-                    on_step(len(kept), len(seconds))
-        return kept
+                    on_step(done, len(seconds))
+        return [None if clip is None else clip[:done] for clip in kept]
 
     kept = read(patched=False)
     if file.damaged:
+        del kept
         kept = read(patched=True)
     if not kept:
         raise ValueError(f"{file.name} breaks off before frame {first}: choose a smaller first frame.")
     _say(times.doubts(beat, file.short) + file.doubts())
-    pictures, opacities = (list(layer) for layer in zip(*kept, strict=True))
-    del kept
-    return Clip(_stack(pictures), fps or beat / every, _stack(opacities) if opacities[0] is not None else None)
+    opacity, pictures = kept
+    return Clip(pictures, fps or beat / every, opacity)
 
 
 def read_clip(source: str | Path | BytesIO, *arguments, **take) -> tuple[torch.Tensor, float]:
@@ -138,18 +147,20 @@ def read_video(
     A video that is a file is read from it as it is needed, also a cut one; one made by nodes is taken as they made it.
     """
     if type(video).__name__ == "VideoFromFile":
-        clip = load_clip(video.get_stream_source(), first, every, frames, long_side, on_step, fps, *_cut(video))
-        opacity = None if clip.opacity is None else clip.opacity.float() / 255
-        return clip.frames.float() / 255, clip.fps, _opaque(clip.frames) if opacity is None else opacity
+        source, taken = video.get_stream_source(), (first, every, frames, long_side)
+        clip = load_clip(source, *taken, on_step, fps, *_cut(video), keep=as_image)
+        opacity = _opaque(clip.frames) if clip.opacity is None else clip.opacity.float() / 255
+        return clip.frames, clip.fps, opacity
     _check(first, every, frames, long_side, fps)
     parts = video.get_components()
     times = even_times(len(parts.images), float(parts.frame_rate))
     beat = times.beat(fps * every)
     seconds = _numbers("The video", times.length(beat), first, every, frames) / beat
     _say(times.doubts(beat, "The video"))
-    images = parts.images[times.shown_at(seconds, beat)]
-    size = _reduced(*images.shape[2:0:-1], long_side)
-    images = torch.stack([resize(_on_black(frame), *size) for frame in stepped(images, on_step)])
+    shown = times.shown_at(seconds, beat).tolist()
+    size = _reduced(*parts.images.shape[2:0:-1], long_side)
+    resized = (resize(_on_black(parts.images[i]), *size) for i in stepped(shown, on_step))
+    images = gathered(resized, len(shown))
     return images[..., :3], fps or beat / every, images[..., 3] if images.shape[3] > 3 else _opaque(images)
 
 
@@ -191,17 +202,6 @@ def _reduced(a: int, b: int, long_side: int) -> tuple[int, int]:
         return a, b
     ratio = min(1.0, long_side / max(a, b))
     return max(2, round(a * ratio / 2) * 2), max(2, round(b * ratio / 2) * 2)
-
-
-def _stack(images: list[np.ndarray]) -> torch.Tensor:
-    """Like torch.stack, letting go of each image as it is copied, so that two clips are never in memory."""
-    if any(image.shape != images[0].shape for image in images):
-        raise ValueError("The video changes its size midway; convert it to one size first.")
-    stacked = torch.empty((len(images), *images[0].shape), dtype=torch.uint8)
-    for i in range(len(images)):
-        stacked[i] = torch.from_numpy(images[i])
-        images[i] = None
-    return stacked
 
 
 def write_video(path: Path, frames: Sequence[np.ndarray], fps: float, kind: str = "film") -> None:

@@ -1,6 +1,6 @@
-"""Frames: the one loop over them, and their resizing."""
+"""Frames: the one loop over them, clips made of them one by one, and their resizing."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
 import numpy as np
@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from PIL import Image
 
 Frame = TypeVar("Frame")
+BLOCK = 1 << 22  # numbers converted at a time
 
 
 def stepped(frames: Sequence[Frame], on_step: Callable[[int, int], None] | None = None) -> Iterator[Frame]:
@@ -22,6 +23,40 @@ def stepped(frames: Sequence[Frame], on_step: Callable[[int, int], None] | None 
             on_step(done, len(frames))
 
 
+def gathered(frames: Iterable[torch.Tensor | np.ndarray], count: int) -> torch.Tensor:
+    """`torch.stack` of `count` frames that are made when they are asked for: no second clip is ever in memory."""
+    clip = None
+    for i, frame in enumerate(frames):
+        frame = torch.as_tensor(frame)
+        if clip is None:
+            clip = frame.new_empty((count, *frame.shape))
+        clip[i] = frame
+    return clip
+
+
+def to_image(pictures: Iterable[torch.Tensor | np.ndarray], count: int) -> torch.Tensor:
+    """IMAGE or MASK, float32 in 0…1, of `count` pictures uint8, made when they are asked for as in `gathered`."""
+    return gathered(map(as_image, pictures), count)
+
+
+def as_image(picture: torch.Tensor | np.ndarray) -> torch.Tensor:
+    """A frame of IMAGE or MASK, float32 in 0…1, of a uint8 one."""
+    return torch.as_tensor(picture).float() / 255
+
+
+class Levels(Sequence):
+    """IMAGE or MASK frames as uint8 [H, W, 3] or [H, W], converted when asked for."""
+
+    def __init__(self, images: torch.Tensor):
+        self.images = images
+
+    def __getitem__(self, frame: int) -> np.ndarray:
+        return levels(self.images[frame])
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
 def resize(frame: torch.Tensor, width: int, height: int) -> torch.Tensor:
     """[H,W,C] to [height,width,C], bilinear, antialiased where it shrinks; uint8 stays uint8."""
     if frame.shape[:2] == (height, width):
@@ -33,7 +68,12 @@ def resize(frame: torch.Tensor, width: int, height: int) -> torch.Tensor:
 
 def levels(images: torch.Tensor) -> np.ndarray:
     """uint8 of the same shape, of IMAGE or MASK in 0…1."""
-    return (images * 255).round().clamp(0, 255).byte().cpu().numpy()
+    converted = np.empty(images.shape, np.uint8)
+    some = max(1, BLOCK // max(1, images[:1].numel()))
+    for start in range(0, len(images), some):
+        part = images[start : start + some]
+        converted[start : start + some] = (part * 255).round().clamp(0, 255).byte().cpu().numpy()
+    return converted
 
 
 def resize_lanczos(
@@ -42,12 +82,12 @@ def resize_lanczos(
     """[F,H,W,3] in 0…1 to [F,height,width,3] in 0…1, through 8 bits as AniCrafter's published videos go."""
     if images.shape[1:3] == (height, width):
         return images[..., :3]
-    resized = []
-    for image in stepped(images, on_step):
+
+    def resized(image: torch.Tensor) -> np.ndarray:
         picture = Image.fromarray((image[..., :3] * 255).round().byte().cpu().numpy())
-        picture = picture.resize((width, height), Image.Resampling.LANCZOS)
-        resized.append(torch.from_numpy(np.array(picture)).float() / 255)
-    return torch.stack(resized)
+        return np.array(picture.resize((width, height), Image.Resampling.LANCZOS))
+
+    return to_image(map(resized, stepped(images, on_step)), len(images))
 
 
 def frame_ranges(frames: list[int]) -> str:

@@ -58,3 +58,17 @@ class Chunker:
                 continue
             done = chunk.stop
         return results
+
+    def joined(self, total: int, run: Callable[[slice], torch.Tensor]) -> torch.Tensor:
+        """`torch.cat` of what `run` answers, each with as many rows as its chunk; none is held beside the whole."""
+        whole = None
+
+        def put(chunk: slice) -> None:
+            nonlocal whole
+            part = run(chunk)
+            if whole is None:
+                whole = part.new_empty((total, *part.shape[1:]))
+            whole[chunk] = part
+
+        self(total, put)
+        return whole

@@ -59,21 +59,13 @@ class CraftersComposeScene(io.ComfyNode):
     @classmethod
     def execute(cls, avatar, alpha, background, character, mesh, mesh_mask=None, character_mask=None, length="trim",
                 alpha_twice=True, mask_shows="auto"):
-        from ..media.frames import resize_lanczos
         from ..media.photo import mask_of
         from ..models.anicrafter import conditions
 
-        height, width = avatar.shape[1:3]
-        conditions.check_background(background, width, height)
-        masks = [] if mesh_mask is None else [mesh_mask]
-        avatar, alpha, mesh, *masks = conditions.until_the_end(len(background), avatar, alpha, mesh, *masks)
-        background = resize_lanczos(background, width, height, Progress("Compose Scene"))
-        blend = conditions.compose(avatar, alpha, background, alpha_twice)
         on_person = mask_of("person", character_mask, mask_shows, "character_mask")
-        reference = conditions.fit_reference(character, height, width, on_person)
-        fitted = (conditions.fit_length(clip, length) for clip in (blend, mesh))
-        free = conditions.fit_length(1 - masks[0], length) if masks else None
-        scene = conditions.assemble(reference, *fitted, free)
+        reference = conditions.fit_reference(character, *avatar.shape[1:3], on_person)
+        of_person, progress = (avatar, alpha, background, mesh, mesh_mask), Progress("Compose Scene")
+        scene, blend = conditions.compose_scene(reference, *of_person, length, alpha_twice, progress)
         shown = to_output(blend)
         return io.NodeOutput(scene, shown, to_output(conditions.clip_image(reference)), ui=stills(shown))
 

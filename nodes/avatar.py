@@ -328,6 +328,9 @@ class CraftersRenderAvatar(io.ComfyNode):
                                tooltip="torch is exact and runs everywhere. warp (comes with anny) draws the same "
                                "picture sooner. gsplat (installed, and CUDA) differs by hundredths at edges. auto "
                                "takes warp on a CPU where it runs, else torch."),
+                io.Boolean.Input("with_depth", default=True, optional=True, advanced=True,
+                                 tooltip="Off saves the depth's memory, a third of a clip, where nothing takes it: it "
+                                 "is 0 then."),
             ],
             outputs=[
                 io.Image.Output("image", display_name="image", tooltip="On black, already multiplied by alpha."),
@@ -337,12 +340,12 @@ class CraftersRenderAvatar(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, avatar, rig, motion, width, height, backend="auto"):
+    def execute(cls, avatar, rig, motion, width, height, backend="auto", with_depth=True):
         from ..models.avatar.render import render_avatar
 
-        progress = Progress("Render Avatar")
-        device = compute_device()
-        clip = render_avatar(avatar, rig, motion, width, height, device, backend, progress, progress.show)
+        progress, size = Progress("Render Avatar"), (width, height)
+        how = compute_device(), backend, progress, progress.show
+        clip = render_avatar(avatar, rig, motion, *size, *how, with_depth=with_depth)
         return io.NodeOutput(*(to_output(x) for x in clip), ui=stills(clip.image))
 
 

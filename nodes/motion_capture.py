@@ -5,6 +5,7 @@ from comfy_api.latest import io
 from ..host import folders
 from ..host.memory import Managed, to_output
 from ..host.progress import Progress
+from ..media.frames import to_image
 from ..preprocessors.pose.follow import follow_person
 from ..preprocessors.pose.keypoints import from_openpose
 from .previews import stills
@@ -80,7 +81,7 @@ class CraftersHandMesh(io.ComfyNode):
 
     @classmethod
     def execute(cls, images, keypoints, product=None, hamer=None, fps=30.0, field_of_view=60.0):
-        from ..preprocessors.hand_mesh.hands import fit_hands, masks_at, render_hands
+        from ..preprocessors.hand_mesh.hands import fit_hands, hand_pictures, masks_at
 
         height, width = images.shape[1:3]
         poses = _one_person(keypoints, len(images))
@@ -92,7 +93,7 @@ class CraftersHandMesh(io.ComfyNode):
 
             meshes = recover_hands(*hamer, images, poses, fps, progress)
         product = None if product is None else masks_at(product, len(images), width, height)
-        drawn = to_output(render_hands(meshes, product, Progress("Hand Mesh, drawing"))) / 255
+        drawn = to_output(to_image(hand_pictures(meshes, product, Progress("Hand Mesh, drawing")), len(images)))
         return io.NodeOutput(drawn, str(meshes), ui=stills(drawn))
 
 

@@ -5,6 +5,7 @@ from comfy_api.latest import io
 from ..host import folders
 from ..host.memory import DTYPE_CHOICES, Managed, network_dtype, to_output
 from ..host.progress import Progress
+from ..media.frames import to_image
 from .previews import stills
 from .product import CATEGORY
 from .types import DepthNetwork, Product
@@ -59,9 +60,10 @@ class CraftersObjectDepth(io.ComfyNode):
 
     @classmethod
     def execute(cls, images, mask, network=None):
-        from ..preprocessors.product.object_depth import object_depth
+        from ..preprocessors.product.object_depth import object_depth_pictures
 
-        depth = to_output(object_depth(images, mask, network, Progress("Object Depth"))) / 255
+        coloured = object_depth_pictures(images, mask, network, Progress("Object Depth"))
+        depth = to_output(to_image(coloured, len(images)))
         return io.NodeOutput(depth, ui=stills(depth))
 
 

@@ -5,6 +5,7 @@ from comfy_api.latest import io
 from ..host import folders, notes
 from ..host.memory import to_output
 from ..host.progress import Progress
+from ..media.frames import to_image
 from ..preprocessors.pose.extract import extract_poses
 from ..preprocessors.pose.follow import follow_person
 from ..preprocessors.pose.keypoints import from_openpose, to_openpose
@@ -70,19 +71,24 @@ class CraftersExtractPose(io.ComfyNode):
                 io.String.Input("click", default="", optional=True,
                                 tooltip="In place of the number: x,y in pixels on the person, in the first frame in "
                                 "which somebody is there."),
+                io.Int.Input("detect_every", default=1, min=1, max=30, optional=True, advanced=True,
+                             tooltip="Look for people in every n-th frame, and between where they just were: 5 saves "
+                             "most of the person detector's time. It looks again at once at cuts, where people "
+                             "overlap and when somebody leaves their place."),
             ],
             outputs=[PoseKeypoint.Output("keypoints", display_name="keypoints",
                                          tooltip="OpenPose JSON with each point's confidence.")],
         )
 
     @classmethod
-    def execute(cls, detector, images, person=0, click=""):
+    def execute(cls, detector, images, person=0, click="", detect_every=1):
         from ..preprocessors.segment.prompts import read_points
 
         points = read_points(click)
         if len(points) > 1:
             raise ValueError(f"Extract Pose follows one person, but {len(points)} points were given as its click.")
-        poses = extract_poses(detector, images, person, Progress("Extract Pose"), points[0] if points else None)
+        clicked, progress = points[0] if points else None, Progress("Extract Pose")
+        poses = extract_poses(detector, images, person, progress, clicked, detect_every)
         return io.NodeOutput(to_openpose(poses, images.shape[2], images.shape[1]))
 
 
@@ -142,10 +148,11 @@ class CraftersDrawPose(io.ComfyNode):
 
     @classmethod
     def execute(cls, keypoints, antialias=False):
-        from ..preprocessors.pose.draw_pose import draw_poses
+        from ..preprocessors.pose.draw_pose import pose_pictures
 
         poses, size = from_openpose(keypoints)
-        return io.NodeOutput(to_output(draw_poses(poses, *size, antialias, Progress("Draw Pose"))) / 255)
+        drawn = pose_pictures(poses, *size, antialias, Progress("Draw Pose"))
+        return io.NodeOutput(to_output(to_image(drawn, len(poses))))
 
 
 class CraftersPlaceVideo(io.ComfyNode):

@@ -17,7 +17,8 @@ import torch
 
 from ..files.bounded import MIB, read_json
 from ..files.digest import content
-from ..media.clip import read_clip, write_video
+from ..media.clip import load_clip, read_clip, write_video
+from ..media.frames import Levels, as_image
 from ..media.photo import read_photo
 from ..models.body.motion import BodyMotion
 from ..models.body.motion_files import read_motion, save_motion
@@ -80,23 +81,22 @@ def read_fps(path: Path) -> float:
 
 
 def _write_clip(path: Path, images: torch.Tensor, fps: float) -> None:
-    images = images[..., :3].cpu()
-    levels = images if images.dtype == torch.uint8 else (images.clamp(0, 1) * 255).round().byte()
-    write_video(path, levels.numpy(), fps)
+    images = images[..., :3]
+    write_video(path, images.cpu().numpy() if images.dtype == torch.uint8 else Levels(images), fps)
 
 
 def _read_clip(path: Path) -> torch.Tensor:
-    return read_clip(path)[0].float() / 255
+    return load_clip(path, keep=as_image).frames
 
 
 def _write_mask(path: Path, mask: torch.Tensor, fps: float) -> None:
     """Black and white has no colours to lose: it comes back to the pixel."""
     white = np.where((mask > 0.5).cpu().numpy(), 255, 0).astype(np.uint8)
-    write_video(path, [np.repeat(frame[..., None], 3, -1) for frame in white], fps)
+    write_video(path, np.broadcast_to(white[..., None], (*white.shape, 3)), fps)
 
 
 def _read_mask(path: Path) -> torch.Tensor:
-    return (read_clip(path)[0][..., 0] >= 128).float()
+    return load_clip(path, keep=lambda picture: (picture[..., 0] >= 128).float()).frames
 
 
 def _write_keypoints(path: Path, keypoints: list[dict], fps: float) -> None:

@@ -5,12 +5,12 @@ and inference must use the same, which is why the rules are here and nowhere els
 """
 
 import base64
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
 
-from ..media.frames import stepped
+from ..media.frames import gathered, stepped
 from ..models.drawing.camera import Camera
 from ..models.drawing.mesh import vertex_normals, visible_surface
 
@@ -39,11 +39,15 @@ def depth_levels(inverse_depth: torch.Tensor) -> torch.Tensor:
     The range is that of the full frames, not of the product (ViTA's writer), so that a product keeps its brightness
     while it keeps its distance. Raises ValueError for values that are not finite or all the same.
     """
-    depth = inverse_depth.float()
-    low, high = depth.amin(), depth.amax()
+    return gathered(_depth_levels(inverse_depth), len(inverse_depth))
+
+
+def _depth_levels(inverse_depth: Sequence[torch.Tensor]) -> Iterator[torch.Tensor]:
+    low = torch.stack([depth.amin() for depth in inverse_depth]).float().amin()
+    high = torch.stack([depth.amax() for depth in inverse_depth]).float().amax()
     if not bool(torch.isfinite(high - low)) or not bool(high > low):
         raise ValueError("The depth of the clip cannot be coloured: it is the same everywhere, or not finite.")
-    return ((depth - low) / (high - low) * 255).to(torch.uint8)
+    return (((depth.float() - low) / (high - low) * 255).to(torch.uint8) for depth in inverse_depth)
 
 
 def inferno(levels: torch.Tensor) -> torch.Tensor:
@@ -60,19 +64,22 @@ def depth_condition(
     inverse_depth: float [T,h,w], larger = nearer, of the full frames (see `depth_levels`); it is coloured first and
     then resized, as published. mask: [T,H,W], bool or 0…1, the product's visible pixels (a finger in front is not).
     """
+    return gathered(depth_pictures(inverse_depth, mask, on_step), len(mask))
+
+
+def depth_pictures(
+    inverse_depth: Sequence[torch.Tensor], mask: torch.Tensor, on_step: Callable[[int, int], None] | None = None
+) -> Iterator[torch.Tensor]:
+    """The frames of `depth_condition`, each coloured when it is asked for."""
     if len(inverse_depth) != len(mask):
         raise ValueError(f"The depth has {len(inverse_depth)} frames but the product mask {len(mask)}.")
     import cv2
 
-    (height, width), shrinks = mask.shape[1:], mask.shape[1] < inverse_depth.shape[1]
+    (height, width), shrinks = mask.shape[1:], mask.shape[1] < len(inverse_depth[0])
     how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    colours = inferno(depth_levels(inverse_depth)).cpu().numpy()
-    placed = torch.zeros(*mask.shape, 3, dtype=torch.uint8, device=mask.device)
-    for frame, picture in enumerate(stepped(colours, on_step)):
-        visible = mask[frame] >= 0.5
-        resized = torch.from_numpy(cv2.resize(picture, (width, height), interpolation=how))
-        placed[frame][visible] = resized.to(mask.device)[visible]
-    return placed
+    for visible, level in zip(stepped(mask, on_step), _depth_levels(inverse_depth), strict=True):
+        resized = torch.from_numpy(cv2.resize(inferno(level).cpu().numpy(), (width, height), interpolation=how))
+        yield resized.to(mask.device).masked_fill(~(visible >= 0.5)[..., None], 0)
 
 
 def hand_light(normals: torch.Tensor, view: torch.Tensor) -> torch.Tensor:

@@ -3,6 +3,8 @@
 import torch
 import torch.nn.functional as F
 
+from ..media.frames import gathered
+
 SHOWN = 0.04  # brighter than this is part of a condition; below is black with compression noise
 
 
@@ -20,24 +22,30 @@ def condition_sheet(
     Raises ValueError when a clip has another length or size.
     """
     height, width = person.shape[1:3]
-    sheet = (_on_black(person) * 0.5).repeat(len(pose), 1, 1, 1)
-    for name, clip in (("object_depth", object_depth), ("hand", hand), ("pose", pose)):
-        if clip is None:
-            continue
-        if clip.shape[:3] != sheet.shape[:3]:
+    clips = {"object_depth": object_depth, "hand": hand, "pose": pose}
+    clips = {name: clip for name, clip in clips.items() if clip is not None}
+    for name, clip in clips.items():
+        if clip.shape[:3] != (len(pose), height, width):
             raise ValueError(
                 f"{name} has {len(clip)} frames of {clip.shape[2]}×{clip.shape[1]}, the pose clip {len(pose)} and the "
                 f"person photo {width}×{height}: place it on the person and take as many frames of it."
             )
-        clip = _on_black(clip)
-        shown = clip.amax(-1, keepdim=True) > SHOWN
-        sheet = torch.where(shown, 0.2 * sheet + 0.8 * clip, sheet)
+    dimmed, side = _on_black(person)[0] * 0.5, width // 4
     if views is not None:
-        side = width // 4
         views = _on_black(views).movedim(-1, 1)
         small = F.interpolate(views, (side, side), mode="bilinear", antialias=True).movedim(1, -1)
-        sheet[:, height - side :, : 3 * side] = torch.cat(list(small), 1)
-    return sheet
+        edge = torch.cat(list(small), 1)
+
+    def sheet(frame: int) -> torch.Tensor:
+        laid = dimmed
+        for clip in clips.values():
+            picture = _on_black(clip[frame])
+            laid = torch.where(picture.amax(-1, keepdim=True) > SHOWN, 0.2 * laid + 0.8 * picture, laid)
+        if views is not None:
+            laid[height - side :, : 3 * side] = edge
+        return laid
+
+    return gathered(map(sheet, range(len(pose))), len(pose))
 
 
 def _on_black(images: torch.Tensor) -> torch.Tensor:

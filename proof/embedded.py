@@ -12,7 +12,7 @@ from ..host.memory import Managed, compute_device, network_dtype, vae_dtype
 from ..host.progress import Progress
 from ..host.prompt import Prompt, UsageError
 from ..media.clip import read_clip
-from ..media.frames import resize_lanczos
+from ..media.frames import as_image, to_image
 from ..media.photo import mask_of, read_photo
 from ..models.anchorcrafter import encoders as svd
 from ..models.anchorcrafter.conditions import ProductTokens, anchor_condition
@@ -32,7 +32,7 @@ from ..models.body.load import ANNY, load_body_model
 from ..models.body.motion_files import read_motion
 from ..models.clip_vision import ClipVision
 from ..preprocessors.person.size import fit_person
-from ..preprocessors.pose.draw_pose import draw_pose
+from ..preprocessors.pose.draw_pose import pose_pictures
 from ..preprocessors.pose.dwpose import DWPose
 from ..preprocessors.pose.extract import extract_poses
 from ..preprocessors.pose.keypoints import from_openpose, to_openpose
@@ -123,8 +123,8 @@ def plain_calls(models: Path) -> dict[str, Callable]:
             body, avatar.points, unposed(avatar, body.skeleton, pose)
         ),
         "CraftersLoadMotion": _load_motion,
-        "CraftersRenderAvatar": lambda avatar, rig, motion, width, height, backend: tuple(
-            render_avatar(avatar, rig, motion, width, height, compute_device(), backend)
+        "CraftersRenderAvatar": lambda avatar, rig, motion, width, height, backend, with_depth: tuple(
+            render_avatar(avatar, rig, motion, width, height, compute_device(), backend, with_depth=with_depth)
         ),
         "CraftersRenderBodyMesh": render_body,
         "CraftersComposeScene": _compose_scene,
@@ -156,12 +156,12 @@ def _load_image(image):
 
 
 def _clip_frames(video, first_frame, every, frames, long_side, at_fps):
-    clip, fps = read_clip(video, first_frame, every, frames, long_side, fps=at_fps)
-    return clip.float() / 255, fps
+    return read_clip(video, first_frame, every, frames, long_side, fps=at_fps, keep=as_image)
 
 
-def _extract_pose(detector, images, person, click):
-    poses = extract_poses(detector, images, person, Progress("Extract Pose"), *read_points(click))
+def _extract_pose(detector, images, person, click, detect_every):
+    clicked = next(iter(read_points(click)), None)
+    poses = extract_poses(detector, images, person, Progress("Extract Pose"), clicked, detect_every)
     return to_openpose(poses, images.shape[2], images.shape[1])
 
 
@@ -173,7 +173,7 @@ def _place_pose(driving, reference, fit):
 
 def _draw_pose(keypoints, antialias):
     poses, size = from_openpose(keypoints)
-    return torch.stack([torch.from_numpy(draw_pose(pose, *size, antialias)) for pose in poses]).float() / 255
+    return to_image(pose_pictures(poses, *size, antialias), len(poses))
 
 
 def _product_views(masks_show, **photos):
@@ -201,13 +201,9 @@ def _load_motion(motion, fps, fill_gaps, width, height, film_fps, first_frame):
 
 
 def _compose_scene(avatar, alpha, background, character, mesh, mesh_mask, length, alpha_twice, mask_shows):
-    height, width = avatar.shape[1:3]
-    conditions.check_background(background, width, height)
-    avatar, alpha, mesh, mesh_mask = conditions.until_the_end(len(background), avatar, alpha, mesh, mesh_mask)
-    blend = conditions.compose(avatar, alpha, resize_lanczos(background, width, height), alpha_twice)
-    reference = conditions.fit_reference(character, height, width)
-    fitted = (conditions.fit_length(clip, length) for clip in (blend, mesh, 1 - mesh_mask))
-    return conditions.assemble(reference, *fitted), blend, conditions.clip_image(reference)
+    reference = conditions.fit_reference(character, *avatar.shape[1:3])
+    of_person = avatar, alpha, background, mesh, mesh_mask
+    return *conditions.compose_scene(reference, *of_person, length, alpha_twice), conditions.clip_image(reference)
 
 
 def _wan_vae(path):

@@ -238,7 +238,7 @@ def moving_scene(
         motion = graph.add("CraftersLoadMotion", motion="motion.npz", **rates)["motion"]
     graph.group("Avatar in the scene", 1)
     size = {"width": 1280, "height": 720}
-    drawn = graph.add("CraftersRenderAvatar", avatar=avatar, rig=rig, motion=motion, **size)
+    drawn = graph.add("CraftersRenderAvatar", avatar=avatar, rig=rig, motion=motion, **size, with_depth=False)
     mesh = graph.add("CraftersRenderBodyMesh", body=body, motion=motion, **size)
     scene = graph.add(
         "CraftersComposeScene",

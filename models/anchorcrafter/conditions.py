@@ -111,27 +111,31 @@ def anchor_condition(
         context = torch.cat([context, system.object_tokens(product.tokens.to(device, dtype))], 1)
 
     black = torch.full_like(person, BLACK)
-    motion = [torch.cat([person_pose, pose])]
-    if product is not None:
-        motion.append(torch.cat([black, hand if hand is not None else black.expand_as(pose)]))
-        track = torch.cat([black, object_depth])
-    motion = torch.cat(motion, -1)  # [N, H, W, 3 or 6]
-    chunks = Chunker(MAP_FRAMES, "condition frames")
 
     def maps(chunk: slice) -> torch.Tensor:
-        out = system.pose_net(_network(motion[chunk], device, dtype))
+        motion = _behind(person_pose, pose, chunk)
         if product is not None:
-            out = out + system.track_net(_network(track[chunk], device, dtype))
+            hands = _behind(black, black.expand_as(pose) if hand is None else hand, chunk)
+            motion = torch.cat([motion, hands], -1)
+        out = system.pose_net(_network(motion, device, dtype))
+        if product is not None:
+            out = out + system.track_net(_network(_behind(black, object_depth, chunk), device, dtype))
         on_step(3 + -(-chunk.stop // MAP_FRAMES), total)
         return out.cpu()
 
     return AnchorCondition(
-        maps=torch.cat(chunks(frames, maps)),
+        maps=Chunker(MAP_FRAMES, "condition frames").joined(frames, maps),
         context=context.cpu(),
         image_latent=image_latent.float(),
         object_latent=None if object_latent is None else object_latent.float(),
         time_ids=(FPS_ID, MOTION_BUCKET, noise_augmentation),
     )
+
+
+def _behind(first: torch.Tensor, clip: torch.Tensor, chunk: slice) -> torch.Tensor:
+    """The chunk of a clip [F, …] behind one frame [1, …]."""
+    rest = clip[max(chunk.start - 1, 0) : chunk.stop - 1]
+    return rest if chunk.start else torch.cat([first, rest])
 
 
 def _network(images: torch.Tensor, device: torch.device, dtype: torch.dtype) -> torch.Tensor:

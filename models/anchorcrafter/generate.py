@@ -43,4 +43,4 @@ def decode(
             on_step(part.stop, len(latents))
         return images
 
-    return torch.cat(chunks(len(latents), run))[1:]
+    return chunks.joined(len(latents), run)[1:]

@@ -5,12 +5,14 @@ float [F, H, W, 3] in 0…1 here, MASK float [F, H, W].
 """
 
 import logging
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 
 from ...media.box import box_of
+from ...media.frames import gathered, resize_lanczos, stepped
 from ..avatar.render import STRETCH
 
 STRIDE = 4  # frames to a latent frame, after the first
@@ -19,6 +21,39 @@ LATENT = 8
 CLIP_SIZE = 224
 SMALLEST = 8  # px, the sides of a person who can be shown
 BODY_LEVEL = 0.005  # a mesh frame shows no body where no channel is above this: −0.99 of −1…1
+
+
+class Behind:
+    """A clip behind a still, [T, H, W, …], neither of them copied: what an index asks for, [frames, rows, columns], is
+    put together then.
+
+    still: [1, H, W, …]; clip: [F, H, W, …]; frames: of each of the T − 1 frames behind the still, which one of the clip
+    it is, black (0) beyond its end; see: what is made of a part of the clip.
+    """
+
+    def __init__(
+        self, still: torch.Tensor, clip: torch.Tensor, frames: Sequence[int],
+        see: Callable[[torch.Tensor], torch.Tensor] = lambda part: part,
+    ):
+        self.still, self.clip, self.frames, self.see = still, clip, frames, see
+        self.shape = torch.Size([1 + len(frames), *still.shape[1:]])
+
+    def __len__(self) -> int:
+        return len(self.frames) + 1
+
+    def __getitem__(self, index: int | slice | tuple) -> torch.Tensor:
+        wanted, *place = index if isinstance(index, tuple) else (index,)
+        chosen = range(len(self))[wanted]
+        if isinstance(chosen, int):
+            return self._part(chosen, *place)
+        return gathered((self._part(t, *place) for t in chosen), len(chosen))
+
+    def _part(self, t: int, *place: slice) -> torch.Tensor:
+        if t == 0:
+            return self.still[(0, *place)]
+        frame = self.frames[t - 1]
+        part = self.clip[(min(frame, len(self.clip) - 1), *place)]
+        return self.see(part if frame < len(self.clip) else torch.zeros_like(part)).to(self.still)
 
 
 @dataclass(frozen=True)
@@ -30,8 +65,8 @@ class Scene:
     """
 
     blend: torch.Tensor
-    mesh: torch.Tensor
-    free: torch.Tensor
+    mesh: torch.Tensor | Behind
+    free: torch.Tensor | Behind
 
     @property
     def latent_size(self) -> tuple[int, int, int]:
@@ -46,7 +81,7 @@ class Scene:
         (AniCrafter; the blur's width follows the full frame's shorter side.)
         """
         frames, height, width = self.latent_size
-        small = self.free[1:, None, ::LATENT, ::LATENT]  # [4n, 1, h, w]
+        small = self.free[1:, ::LATENT, ::LATENT][:, None]  # [4n, 1, h, w]
         kernel = _gaussian(min(self.free.shape[1:]) // GRID | 1).to(small)
         edge = len(kernel) // 2
         small = F.conv2d(F.pad(small, (edge, edge, 0, 0), "reflect"), kernel.view(1, 1, 1, -1))
@@ -66,14 +101,10 @@ def assemble(
     Raises ValueError when sizes or lengths do not fit.
     """
     free = body_free(mesh) if free is None else free
-    height, width = blend.shape[1:3]
-    if height % GRID or width % GRID:
-        raise ValueError(f"The frames are {width}×{height}; both sides must be multiples of {GRID}.")
+    _check_sizes(*blend.shape[1:3], reference=reference, mesh=mesh, mask=free)
     if len(blend) < STRIDE or len(blend) % STRIDE:
         raise ValueError(f"There are {len(blend)} driving frames; their number must be a multiple of {STRIDE}: fit it.")
     for name, clip, frames in (("reference", reference, 1), ("mesh", mesh, len(blend)), ("mask", free, len(blend))):
-        if clip.shape[1:3] != blend.shape[1:3]:
-            raise ValueError(f"{name} is {clip.shape[2]}×{clip.shape[1]} but the scene is {width}×{height}.")
         if len(clip) != frames:
             raise ValueError(f"{name} has {len(clip)} frames; {frames} wanted.")
     reference = reference[..., :3].to(blend)
@@ -82,6 +113,56 @@ def assemble(
         torch.cat([reference, mesh[..., :3].to(blend)]),
         torch.cat([torch.ones_like(free[:1]), free]).to(blend),
     )
+
+
+def compose_scene(
+    reference: torch.Tensor,
+    avatar: torch.Tensor,
+    alpha: torch.Tensor,
+    background: torch.Tensor,
+    mesh: torch.Tensor,
+    mesh_mask: torch.Tensor | None = None,
+    how: str = "trim",
+    alpha_twice: bool = True,
+    on_step: Callable[[int, int], None] | None = None,
+) -> tuple[Scene, torch.Tensor]:
+    """The scene of a film, and its blend [F, H, W, 3], which the scene keeps no second time; nor does it the mesh.
+
+    reference: `fit_reference`; avatar, alpha, mesh, mesh_mask (1 on the body): of the person, for as long as they are
+    in the film, whose frames those of background are, of any size in the avatar's shape; how: as in `fit_length`;
+    alpha_twice: as in `compose`. Raises ValueError when sizes or lengths do not fit.
+    """
+    film, (height, width) = len(background), avatar.shape[1:3]
+    check_background(background, width, height)
+    masks = {} if mesh_mask is None else {"mask": mesh_mask}
+    _check_end(film, avatar, alpha, mesh, *masks.values())
+    frames = fit_length(torch.arange(film), how).tolist()
+    _check_sizes(height, width, reference=reference, mesh=mesh, **masks)
+    shown = avatar.new_empty(1 + max(film, len(frames)), height, width, 3)
+    shown[0] = reference[0, ..., :3]
+    nobody = avatar.new_zeros(1, height, width, 3), alpha.new_zeros(1, *alpha.shape[1:])
+    for t in stepped(range(film), on_step):
+        person = (avatar[t, None], alpha[t, None]) if t < len(avatar) else nobody
+        behind = resize_lanczos(background[t, None], width, height).to(shown)
+        shown[1 + t] = compose(*person, behind, alpha_twice)[0]
+    shown[1 + film :] = shown[film]
+    still = shown[:1]
+    free = still.new_ones(1, height, width)
+    scene = Scene(
+        shown[: 1 + len(frames)],
+        Behind(still, mesh, frames, lambda part: part[..., :3]),
+        Behind(free, mesh, frames, body_free) if mesh_mask is None
+        else Behind(free, mesh_mask, frames, lambda part: 1 - part),
+    )
+    return scene, shown[1 : 1 + film]
+
+
+def _check_sizes(height: int, width: int, **clips: torch.Tensor) -> None:
+    if height % GRID or width % GRID:
+        raise ValueError(f"The frames are {width}×{height}; both sides must be multiples of {GRID}.")
+    for name, clip in clips.items():
+        if clip.shape[1:3] != (height, width):
+            raise ValueError(f"{name} is {clip.shape[2]}×{clip.shape[1]} but the scene is {width}×{height}.")
 
 
 def check_background(background: torch.Tensor, width: int, height: int) -> None:
@@ -124,11 +205,8 @@ def compose(
     return (blend * 255).floor() / 255 if truncate else blend
 
 
-def until_the_end(frames: int, *clips: torch.Tensor) -> list[torch.Tensor]:
-    """Clips of the person [F, …], as many frames each as the film has: nobody is in those that they lack at its end.
-
-    Raises ValueError when they are not of one length, or longer than the film.
-    """
+def _check_end(frames: int, *clips: torch.Tensor) -> None:
+    """Clips of the person have one length, at most the film's; nobody is in what they lack at its end."""
     lengths = {len(clip) for clip in clips}
     if len(lengths) > 1:
         raise ValueError(
@@ -141,14 +219,12 @@ def until_the_end(frames: int, *clips: torch.Tensor) -> list[torch.Tensor]:
             f"frames: {frames}). If the film was cut at its beginning or is of another rate, say so in Load Motion "
             "(first_frame, film_fps)."
         )
-    if length == frames:
-        return list(clips)
-    logging.getLogger(__name__).warning(
-        "The motion ends at frame %d of %d: the person is gone from there on. To go on, repeat it (Edit Motion's "
-        "frames); of another rate, retime it (Load Motion's film_fps).",
-        *(length, frames),
-    )
-    return [torch.cat([clip, clip.new_zeros(frames - length, *clip.shape[1:])]) for clip in clips]
+    if length < frames:
+        logging.getLogger(__name__).warning(
+            "The motion ends at frame %d of %d: the person is gone from there on. To go on, repeat it (Edit Motion's "
+            "frames); of another rate, retime it (Load Motion's film_fps).",
+            *(length, frames),
+        )
 
 
 def body_free(mesh: torch.Tensor) -> torch.Tensor:

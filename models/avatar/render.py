@@ -41,27 +41,30 @@ def render_avatar(
     on_step: Callable[[int, int], None] | None = None,
     on_frame: Callable[[torch.Tensor], None] | None = None,
     length: int = 0,
+    with_depth: bool = True,
 ) -> AvatarClip:
     """The avatar in the film of `motion`, drawn at `width`×`height`; only one part of the clip is held on `device`.
 
     The clip goes from frame 0 of the film to the motion's last, or has `length` frames if that is more; nothing is in
     those without motion. on_step(done, total) comes after every frame drawn and may raise to cancel, then
-    on_frame(image [H, W, 3]). Raises ValueError when avatar and rig do not belong together, the size would stretch the
-    person, or the person is not before the camera.
+    on_frame(image [H, W, 3]). with_depth: without it the depth is 0 all over and takes no memory. Raises ValueError
+    when avatar and rig do not belong together, the size would stretch the person, or the person is not before the
+    camera.
     """
     motion = fit_camera(motion, width, height)
     _check_place(motion, rig.skeleton)
     frames = max(length, motion.frames[-1] + 1)
-    clip = AvatarClip(
-        torch.zeros(frames, height, width, 3), torch.zeros(frames, height, width), torch.zeros(frames, height, width)
-    )
+    size = frames, height, width
+    depth = torch.zeros(size) if with_depth else torch.zeros(()).expand(size)
+    clip = AvatarClip(torch.zeros(*size, 3), torch.zeros(size), depth)
     for part, posed in animate(avatar, rig, motion, device):
         for row, xyz, rotation in zip(range(part.start, part.stop), posed.xyz, posed.rotation, strict=True):
             frame, camera = motion.frames[row], Camera.of(motion, row)
             render = rasterize(xyz, posed.rgb, posed.opacity, posed.scale, rotation, camera, backend)
             clip.image[frame] = render.rgb.movedim(0, -1).cpu()
             clip.alpha[frame] = render.alpha[0].cpu()
-            clip.depth[frame] = (render.depth[0] / render.alpha[0].clamp(min=1e-6)).cpu()
+            if with_depth:
+                clip.depth[frame] = (render.depth[0] / render.alpha[0].clamp(min=1e-6)).cpu()
             if on_step:
                 on_step(row + 1, len(motion))
             if on_frame:
@@ -137,18 +140,22 @@ def render_body(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """The performer's grey body in the film of `motion`: [F, H, W, 3] in 0…1 on black, and its mask [F, H, W].
 
+    Its three channels are one in memory.
+
     on_step, on_frame, length: as for `render_avatar`. Raises ValueError for a size that would stretch the person, for a
     body that is not before the camera, and when no frame shows any of it.
     """
     motion = fit_camera(motion, width, height)
     _check_place(motion, body.skeleton)
     frames = max(length, motion.frames[-1] + 1)
-    image, mask = torch.zeros(frames, height, width, 3), torch.zeros(frames, height, width)
+    mask = torch.zeros(frames, height, width)
+    grey = torch.zeros_like(mask)
+    image = grey[..., None].expand(-1, -1, -1, 3)
     for row, frame in enumerate(motion.frames):
         one = slice(row, row + 1)
         vertices = body.vertices(motion.pose[one], motion.betas[one], motion.trans[one])[0]
         render = render_mesh(vertices, body.faces, Camera.of(motion, row))
-        image[frame], mask[frame] = render.image.movedim(0, -1), render.mask[0].float()
+        grey[frame], mask[frame] = render.image[0], render.mask[0].float()
         if on_step:
             on_step(row + 1, len(motion))
         if on_frame:

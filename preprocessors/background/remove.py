@@ -3,10 +3,9 @@
 import logging
 from collections.abc import Callable
 
-import numpy as np
 import torch
 
-from ...media.frames import levels, stepped
+from ...media.frames import gathered, levels, stepped, to_image
 from ...models.loaded import Loaded
 from .hole import check_clip, paste, shrink, working_size
 from .plate import plate
@@ -43,16 +42,15 @@ def remove_person(
         raise ValueError(f"The filled clip has {len(filled)} frames, the clip itself {len(images)}: fill all of them.")
     size = working_size(*images.shape[1:3], scale) if filled is None else tuple(filled.shape[1:3])
     frames, holes = shrink(images, hole, size, dilation)
+    del hole
     if filled is not None:
-        filled = np.stack([levels(frame) for frame in stepped(filled[: len(images), ..., :3], on_step)])
+        filled = gathered(map(levels, stepped(filled[: len(images), ..., :3], on_step)), len(images)).numpy()
     elif painter is None:
         filled = plate(frames, holes, on_step)
     else:
         filled = Inpainting(painter, frames, holes, settings, on_step).run()
-    result = images.clone()
-    for t in range(len(result)):
-        result[t] = paste(images[t].cpu(), filled[t], holes[t])
-    return result
+    del frames
+    return gathered(map(paste, images.cpu(), filled, holes), len(images))
 
 
 def cut_hole(
@@ -68,4 +66,4 @@ def cut_hole(
     frames, holes = shrink(images[..., :3], hole, size, dilation)
     frames[holes] = GREY
     index = list(range(len(frames))) + [len(frames) - 1] * (-(len(frames) - 1) % 4)
-    return torch.from_numpy(frames[index]).float() / 255, torch.from_numpy(holes[index]).float()
+    return to_image((frames[i] for i in index), len(index)), torch.from_numpy(holes[index]).float()

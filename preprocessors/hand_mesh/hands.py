@@ -1,13 +1,13 @@
 """The hand-mesh condition of a clip: which keypoints are whose hand, meshes on them, and their picture."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 
-from ...media.frames import frame_ranges, resize, stepped
+from ...media.frames import frame_ranges, gathered, resize, stepped
 from ...models.body.layout import SIDES
 from ...models.drawing.camera import Camera
 from ...models.hmr.multihmr import intrinsics
@@ -131,7 +131,15 @@ def _whose(hands: dict[str, np.ndarray], wrists: dict[str, np.ndarray]) -> dict[
 def render_hands(
     meshes: HandMeshes, product: torch.Tensor | None = None, on_step: Callable[[int, int], None] | None = None
 ) -> torch.Tensor:
-    """AnchorCrafter's hand condition, uint8 RGB [F,H,W,3]: hands on black, without what the visible product covers.
+    """AnchorCrafter's hand condition, uint8 RGB [F,H,W,3]; see `hand_pictures`."""
+    return gathered(hand_pictures(meshes, product, on_step), len(next(iter(meshes.there.values()))))
+
+
+def hand_pictures(
+    meshes: HandMeshes, product: torch.Tensor | None = None, on_step: Callable[[int, int], None] | None = None
+) -> Iterator[torch.Tensor]:
+    """AnchorCrafter's hand condition frame by frame, uint8 RGB [H,W,3]: hands on black, without what the visible
+    product covers.
 
     product: [F,H,W], bool or 0…1, at the meshes' size. The nearer hand covers the other. Notes in `meshes.drawn` where
     each hand is to be seen, and warns of gaps. Raises ValueError for a product of another size.
@@ -156,12 +164,13 @@ def render_hands(
             meshes.drawn[side][frame] = ((shown >= first) & (shown < first + len(meshes.faces[side]))).any()
         return picture
 
-    render = torch.stack([draw(frame) for frame in stepped(range(frames), on_step)])
+    for frame in stepped(range(frames), on_step):
+        picture = draw(frame)
+        yield picture if product is None else hand_condition(picture[None], product[frame, None])[0]
     for side, seen in meshes.drawn.items():
         if seen.any() and not seen.all():
             missing = frame_ranges(torch.nonzero(~seen)[:, 0].tolist())
             logging.getLogger(__name__).warning("The %s hand is not drawn in frames %s.", side, missing)
-    return render if product is None else hand_condition(render, product)
 
 
 def masks_at(product: torch.Tensor, count: int, width: int, height: int) -> torch.Tensor:

@@ -2,11 +2,11 @@
 
 import colorsys
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from ...media.frames import stepped
+from ...media.frames import gathered, stepped
 from .keypoints import VISIBLE, Pose
 
 SHORT_SIDE = 2160  # of the canvas that is drawn on before it is resized
@@ -46,7 +46,15 @@ def draw_poses(
     on_step: Callable[[int, int], None] | None = None,
 ) -> np.ndarray:
     """A clip of `draw_pose`, uint8 [F,height,width,3]."""
-    return np.stack([draw_pose(pose, width, height, antialias) for pose in stepped(poses, on_step)])
+    return gathered(pose_pictures(poses, width, height, antialias, on_step), len(poses)).numpy()
+
+
+def pose_pictures(
+    poses: Sequence[Pose], width: int, height: int, antialias: bool = False,
+    on_step: Callable[[int, int], None] | None = None,
+) -> Iterator[np.ndarray]:
+    """The frames of `draw_poses`, each drawn when it is asked for."""
+    return (draw_pose(pose, width, height, antialias) for pose in stepped(poses, on_step))
 
 
 def _draw_bodies(canvas: np.ndarray, bodies: np.ndarray) -> None:

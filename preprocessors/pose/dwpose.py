@@ -1,7 +1,8 @@
 """DWPose: whole-body keypoints of every person in an image (a YOLOX person detector, then a SimCC pose network)."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain, combinations, islice, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,9 @@ NMS_IOU = 0.45
 STRIDES = (8, 16, 32)
 POSE_SIZE = np.array([288, 384])  # width, height
 BOX_MARGIN = 1.25
+# When the boxes of the frame before no longer hold: of a box's size, how far a joint may leave it; of the score at the
+# detection, what less of is somebody lost; levels by which a small grey picture changes at a cut.
+LEFT, LOST, CUT, THUMBNAIL = 0.1, 0.7, 20, (32, 32)
 SIMCC_SPLIT = 2  # SimCC bins per pixel of the pose network's input
 MEAN = np.array([123.675, 116.28, 103.53])
 STD = np.array([58.395, 57.12, 57.375])
@@ -45,8 +49,8 @@ class DWPose:
             raise ValueError(f"DWPose: provider must be auto or cpu, not {provider!r}.")
         side, (width, height) = DETECTOR_SIDE, POSE_SIZE.tolist()
         simcc = [(133, SIMCC_SPLIT * width), (133, SIMCC_SPLIT * height)]
-        self._detector, _ = _open(detector_path, provider, "person detector", (3, side, side), [(8400, 85)])
-        self._pose, self.provider = _open(pose_path, provider, "pose network", (3, height, width), simcc)
+        self._detector, *_ = _open(detector_path, provider, "person detector", (3, side, side), [(8400, 85)])
+        self._pose, self.provider, self._batches = _open(pose_path, provider, "pose network", (3, height, width), simcc)
         if provider == "auto" and self.provider in (CPU, OPENCV) and torch.cuda.is_available():
             logging.getLogger(__name__).warning(
                 "DWPose runs on the CPU although there is a GPU, which takes seconds per frame: install "
@@ -55,24 +59,44 @@ class DWPose:
 
     def __call__(self, image: np.ndarray) -> Pose:
         """All people in `image`, uint8 RGB [H,W,3]; where no person is detected the whole image is taken for one."""
-        height, width = image.shape[:2]
-        boxes = self.detect(image)
-        if not len(boxes):
-            boxes = np.array([[0.0, 0.0, width, height]])
-        points = np.stack([self._find_points(image, box) for box in boxes])
-        return to_pose(points / (width, height, 1))
+        return next(self.follow([image]))
+
+    def follow(self, images: Iterable[np.ndarray], every: int = 1) -> Iterator[Pose]:
+        """As `__call__` of successive images of a clip, of which the detector sees every `every`-th.
+
+        Between, each person is looked for in the box that they had there; the detector is asked anew as soon as the
+        picture is cut, somebody leaves the box or is lost, and in every frame while boxes overlap or nobody is found.
+        The images that share boxes go through the pose network together, where its file allows that.
+        """
+        images = iter(images)
+        waiting = list(islice(images, every))
+        while waiting:
+            height, width = waiting[0].shape[:2]
+            boxes = self.detect(waiting[0])
+            alike = _until_a_cut(waiting) if len(boxes) and not _overlap(boxes) else 1
+            if not len(boxes):
+                boxes = np.array([[0.0, 0.0, width, height]])
+            points = self._find_points(waiting[:alike], boxes)
+            held = 1 + next((i for i, now in enumerate(points[1:]) if not _hold(boxes, points[0], now)), alike - 1)
+            yield from (to_pose(one / (width, height, 1)) for one in points[:held])
+            waiting = waiting[held:] + list(islice(images, held))
 
     def detect(self, image: np.ndarray) -> np.ndarray:
         """The people's boxes, float [P,4] x1 y1 x2 y2 in pixels, surest first; they may reach beyond the image."""
         network_input, ratio = letterbox(image)
         return decode_boxes(self._detector(network_input)[0][0]) / ratio
 
-    def _find_points(self, image: np.ndarray, box: np.ndarray) -> np.ndarray:
-        center, extent = crop_of_box(box)
-        simcc_x, simcc_y = self._pose(crop(image, center, extent))
-        points = decode_simcc(simcc_x[0], simcc_y[0])
-        points[:, :2] = points[:, :2] / POSE_SIZE * extent + center - extent / 2
-        return points
+    def _find_points(self, images: list[np.ndarray], boxes: np.ndarray) -> np.ndarray:
+        """[F,P,133,3]: x, y in pixels and score, in each of the images in each of the boxes."""
+        found, crops = np.empty((len(boxes), len(images), 133, 3)), [crop_of_box(box) for box in boxes]
+        at_once = len(images) if self._batches else 1
+        for person, (center, extent) in enumerate(crops):
+            for first in range(0, len(images), at_once):
+                some = images[first : first + at_once]
+                simcc = self._pose(np.concatenate([crop(image, center, extent) for image in some]))
+                found[person, first : first + at_once] = [decode_simcc(*each) for each in zip(*simcc, strict=True)]
+            found[person, ..., :2] = found[person, ..., :2] / POSE_SIZE * extent + center - extent / 2
+        return found.swapaxes(0, 1)
 
 
 def letterbox(image: np.ndarray) -> tuple[np.ndarray, float]:
@@ -121,6 +145,35 @@ def _suppress_overlaps(boxes: np.ndarray, scores: np.ndarray) -> list[int]:
     return kept
 
 
+def _until_a_cut(images: list[np.ndarray]) -> int:
+    """How many of the images come before a cut."""
+    import cv2
+
+    small = [cv2.resize(image, THUMBNAIL, interpolation=cv2.INTER_AREA).mean(-1) for image in images]
+    changes = (np.abs(after - before).mean() for before, after in pairwise(small))
+    return 1 + next((i for i, change in enumerate(changes) if change > CUT), len(images) - 1)
+
+
+def _overlap(boxes: np.ndarray) -> bool:
+    return any((np.maximum(a[:2], b[:2]) < np.minimum(a[2:], b[2:])).all() for a, b in combinations(boxes, 2))
+
+
+def _hold(boxes: np.ndarray, before: np.ndarray, now: np.ndarray) -> bool:
+    """Whether people's points [P,133,3] in boxes [P,4] are still those of whom the boxes were found around."""
+    for (low, high), old, new in zip(boxes.reshape(-1, 2, 2), before[:, BODY], now[:, BODY], strict=True):
+        if new[:, 2].mean() < LOST * old[:, 2].mean():
+            return False
+        # Of what was seen, as far as it was seen: feet may lie beyond the box from the beginning.
+        extents = [of[of[:, 2] > VISIBLE, :2] for of in (old, new)]
+        if not len(extents[1]):
+            return False
+        reach = LEFT * (high - low)
+        low, high = (edge(np.concatenate([extents[0], [low, high]]), 0) for edge in (np.min, np.max))
+        if (extents[1] < low - reach).any() or (extents[1] > high + reach).any():
+            return False
+    return True
+
+
 def crop_of_box(box: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Centre and (width, height) of the crop for a box: a quarter larger, then grown to the network's 3:4."""
     width, height = (box[2:] - box[:2]) * BOX_MARGIN
@@ -161,8 +214,9 @@ def _to_batch(image: np.ndarray) -> np.ndarray:
 
 def _open(
     path: str | Path, provider: str, role: str, input_shape: tuple, output_shapes: list[tuple]
-) -> tuple[Network, str]:
-    """The network whose input and outputs have these shapes behind the batch dimension, and what it runs on."""
+) -> tuple[Network, str, bool]:
+    """The network whose input and outputs have these shapes behind the batch dimension, what it runs on, and whether it
+    takes batches."""
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"DWPose: the {role} {path} does not exist.")
@@ -181,7 +235,7 @@ def _open(
             f"DWPose: {path.name} is not a {role}, which takes N x {input_shape} and gives N x {output_shapes}: it has "
             f"{shapes[0]} and {shapes[1]}, so choose another."
         )
-    return network, runs_on
+    return network, runs_on, not any(isinstance(shape[0], int) for shape in chain(*shapes))
 
 
 def _by_onnxruntime(path: Path, provider: str) -> tuple[Network, list, str]:

@@ -1,18 +1,18 @@
 """AnchorCrafter's object-depth condition of a plain clip: a depth network steadied over time, or a relief."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
-from ...media.frames import levels, stepped
+from ...media.frames import gathered, levels, stepped
 from ...models.checkpoint import CheckpointError
 from ...models.loaded import Loaded
 from ...models.normalise import IMAGENET
 from ...models.pretrained import from_folder, read_config
-from ..condition_colours import depth_condition, inferno
+from ..condition_colours import depth_pictures, inferno
 
 # model_type of config.json: transformers' class; shorter side; what both sides are multiples of, None for a square
 # (transformers' DPT takes no other); mean and deviation of a pixel.
@@ -68,7 +68,17 @@ def object_depth(
     network: Callable[[np.ndarray], torch.Tensor] | None = None,
     on_step: Callable[[int, int], None] | None = None,
 ) -> torch.Tensor:
-    """The object-depth condition uint8 RGB [T, H, W, 3], exactly 0 off the product.
+    """The object-depth condition uint8 RGB [T, H, W, 3], exactly 0 off the product; see `object_depth_pictures`."""
+    return gathered(object_depth_pictures(images, mask, network, on_step), len(images))
+
+
+def object_depth_pictures(
+    images: torch.Tensor,
+    mask: torch.Tensor,
+    network: Callable[[np.ndarray], torch.Tensor] | None = None,
+    on_step: Callable[[int, int], None] | None = None,
+) -> Iterator[torch.Tensor]:
+    """The object-depth condition frame by frame, uint8 RGB [H, W, 3], exactly 0 off the product.
 
     images: float [T, H, W, 3] in 0…1. mask: [T, H, W] in 0…1, the product's visible pixels. network: `DepthNetwork`;
     its frames are aligned over time on the background, and the clip has one range. Without it, `relief`. Raises
@@ -81,11 +91,12 @@ def object_depth(
     if not visible.any():
         raise ValueError("The product is visible in no frame of the mask: segment the product first.")
     if network is None:
-        return relief(visible, on_step)
+        yield from relief_pictures(visible, on_step)
+        return
     steady, depth = Steady(), []
     for frame in stepped(range(len(images)), on_step):
         depth.append(steady(network(levels(images[frame, ..., :3])), visible[frame]).half())
-    return depth_condition(torch.stack(depth), visible)
+    yield from depth_pictures(depth, visible)
 
 
 class Steady:
@@ -127,15 +138,22 @@ def relief(visible: torch.Tensor, on_step: Callable[[int, int], None] | None = N
 
     visible: bool [T, H, W]. The dome stands on the outline that fingers do not bite into: the hull of what is seen.
     """
+    return gathered(relief_pictures(visible, on_step), len(visible))
+
+
+def relief_pictures(
+    visible: torch.Tensor, on_step: Callable[[int, int], None] | None = None
+) -> Iterator[torch.Tensor]:
+    """The frames of `relief`, each made when it is asked for."""
     import cv2
 
     areas = visible.flatten(1).sum(1).float()
     usual = areas[areas > 0].median()
-    colours = torch.zeros(*visible.shape, 3, dtype=torch.uint8)
-
     for frame in stepped(range(len(visible)), on_step):
         seen = visible[frame]
+        colours = torch.zeros(*seen.shape, 3, dtype=torch.uint8)
         if not seen.any():
+            yield colours
             continue
         points = np.ascontiguousarray(np.argwhere(seen.numpy())[:, ::-1], dtype=np.int32)
         hull = np.zeros(seen.shape, np.uint8)
@@ -143,5 +161,5 @@ def relief(visible: torch.Tensor, on_step: Callable[[int, int], None] | None = N
         inward = cv2.distanceTransform(hull, cv2.DIST_L2, 5)
         height = RIM + DOME * np.sqrt(inward / inward.max()) + NEARER * float(torch.log(areas[frame] / usual))
         level = torch.from_numpy((255 * height.clip(0.2, 1)).astype(np.uint8))
-        colours[frame][seen] = inferno(level[seen])
-    return colours
+        colours[seen] = inferno(level[seen])
+        yield colours

@@ -13,7 +13,8 @@ LIMITS = 0.2, 5.0  # of a side's scale; beyond them the stand-in is no stand-in
 
 def proportions(masks: torch.Tensor) -> float:
     """Width over height of what masks [T, H, W] show, the middle one of all frames that show it."""
-    found = [box_of(mask) for mask in masks >= 0.5 if mask.any()]
+    shown = (mask >= 0.5 for mask in masks)
+    found = [box_of(mask) for mask in shown if mask.any()]
     if not found:
         raise ValueError("The mask shows the product in no frame, so its proportions are unknown.")
     return float(np.median([(right - left) / (bottom - top) for left, top, right, bottom in found]))
@@ -56,7 +57,8 @@ def fit_stand_in(
         factor = np.array([across, along])
         moved = middle + np.array(shift) * (right - left, bottom - top)
         way = np.column_stack([np.diag(factor), moved - factor * middle])
-        for source, target in ((condition, fitted), (mask.to(condition.dtype), shape)):
-            warped = cv2.warpAffine(source[frame].cpu().numpy(), way, (width, height), flags=cv2.INTER_NEAREST)
+        for source, target in ((condition, fitted), (mask, shape)):
+            picture = source[frame].to(condition.dtype).cpu().numpy()
+            warped = cv2.warpAffine(picture, way, (width, height), flags=cv2.INTER_NEAREST)
             target[frame] = torch.from_numpy(warped).to(target.dtype)
     return fitted, shape

@@ -3,11 +3,12 @@
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import reduce
 
 import numpy as np
 import torch
 
-from ...media.frames import frame_ranges, levels
+from ...media.frames import Levels, frame_ranges, gathered
 from ..pose.keypoints import Pose
 from .clean import Report, clean_masks
 from .flow import FlowTracker
@@ -55,9 +56,9 @@ def segment_video(
     check_prompts(prompts, count, height, width)
     masks, reports = {}, {}
     if find == PERSON and isinstance(tracker, FlowTracker):
-        tracked, doubt = _by_body(tracker, _Levels(images), poses, given, on_step)
+        tracked, doubt = _by_body(tracker, Levels(images[..., :3]), poses, given, on_step)
     else:
-        tracked = tracker.track(_Levels(images), prompts, on_step)
+        tracked = tracker.track(Levels(images[..., :3]), prompts, on_step)
     for number, mask in tracked.items():
         if not mask.any():
             raise ValueError(
@@ -74,14 +75,16 @@ def segment_video(
 
 def all_objects(masks: dict[int, torch.Tensor]) -> torch.Tensor:
     """Where any of the objects is seen, bool [T, H, W]."""
-    return torch.stack(list(masks.values())).any(0)
+    return reduce(torch.logical_or, masks.values())
 
 
 def tinted(images: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     """IMAGE frames with a mask bool [T, H, W] laid over them, to look at."""
-    overlay = images[..., :3].clone()
-    overlay[mask] = (overlay[mask] + overlay.new_tensor(TINT)) / 2
-    return overlay
+
+    def laid(image: torch.Tensor, shown: torch.Tensor) -> torch.Tensor:
+        return torch.where(shown[..., None], (image + image.new_tensor(TINT)) / 2, image)
+
+    return gathered(map(laid, images[..., :3], mask.to(images.device)), len(images))
 
 
 def _by_body(
@@ -114,7 +117,7 @@ def _held(
     if prompts:
         check_prompts(prompts, *images.shape[:3])
     shown = [prompt for prompt in prompts if prompt.object == 1]
-    found, doubt = prompts_from_hands(_Levels(images), poses, tracker.spacing, shown)
+    found, doubt = prompts_from_hands(Levels(images[..., :3]), poses, tracker.spacing, shown)
     masks = {prompt.frame: prompt.mask for prompt in found}
     kept = [p for p in prompts if p.frame not in masks or not _is_click(p)]
     spoken_for = {prompt.frame for prompt in kept if prompt.object == 1}
@@ -124,16 +127,3 @@ def _held(
 
 def _is_click(prompt: Prompt) -> bool:
     return prompt.object == 1 and bool(prompt.inside) and prompt.box is None and prompt.mask is None
-
-
-class _Levels(Sequence):
-    """IMAGE frames as uint8 [H, W, 3], converted when asked for."""
-
-    def __init__(self, images: torch.Tensor):
-        self.images = images
-
-    def __getitem__(self, frame: int) -> np.ndarray:
-        return levels(self.images[frame, ..., :3])
-
-    def __len__(self) -> int:
-        return len(self.images)

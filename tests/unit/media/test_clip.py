@@ -5,7 +5,8 @@ import av
 import numpy as np
 import pytest
 import torch
-from crafters.media.clip import read_clip
+from crafters.media.clip import load_clip, read_clip
+from crafters.media.frames import as_image
 from helpers.real_data import real_file
 
 
@@ -39,6 +40,12 @@ def test_all_frames(clip):
     assert frames.shape == (10, 48, 64, 3) and frames.dtype == torch.uint8
     assert indices(frames) == list(range(10))
     assert fps == pytest.approx(10)
+
+
+def test_of_each_picture_only_what_is_wanted_is_kept(clip):
+    whole = load_clip(clip).frames
+    assert torch.equal(load_clip(clip, keep=as_image).frames, whole.float() / 255)
+    assert torch.equal(load_clip(clip, keep=lambda picture: picture[..., 0] > 99).frames, whole[..., 0] > 99)
 
 
 def test_chosen_frames_and_their_rate(clip):

@@ -1,6 +1,7 @@
+import numpy as np
 import pytest
 import torch
-from crafters.media.frames import levels, resize, stepped
+from crafters.media.frames import Levels, gathered, levels, resize, resize_lanczos, stepped, to_image
 
 
 def test_a_loop_over_frames_reports_and_can_be_cancelled():
@@ -22,6 +23,34 @@ def test_a_loop_over_frames_reports_and_can_be_cancelled():
 
 def test_levels_are_rounded_and_kept_in_range():
     assert levels(torch.tensor([[-0.1, 0.499 / 255], [0.501 / 255, 1.2]])).tolist() == [[0, 0], [1, 255]]
+
+
+def test_a_clip_is_gathered_from_frames_that_are_made_one_by_one():
+    made = []
+
+    def frames():
+        for i in range(5):
+            assert len(made) == i  # the one before is in the clip
+            yield torch.full((2, 3), i)
+            made.append(i)
+
+    assert torch.equal(gathered(frames(), 5), torch.arange(5)[:, None, None].expand(5, 2, 3))
+    pictures = np.random.default_rng(0).integers(0, 256, (4, 6, 5, 3), np.uint8)
+    assert torch.equal(to_image(iter(pictures), 4), torch.from_numpy(pictures).float() / 255)
+
+
+def test_levels_come_when_asked_for():
+    images = torch.rand(3, 4, 5, 3)
+    clip = Levels(images)
+    assert len(clip) == 3 and all(np.array_equal(*pair) for pair in zip(clip, levels(images), strict=True))
+    clip.images[1] = 0
+    assert not clip[1].any()
+
+
+def test_a_clip_is_resized_frame_by_frame():
+    images = torch.rand(3, 8, 6, 3)
+    alone = torch.cat([resize_lanczos(image[None], 12, 16) for image in images])
+    assert torch.equal(resize_lanczos(images, 12, 16), alone)
 
 
 def test_resize_averages_when_shrinking_and_keeps_the_dtype():

@@ -81,3 +81,15 @@ def test_other_errors_pass():
 
     with pytest.raises(RuntimeError, match="something else"):
         Chunker(4, "frames")(4, run)
+
+
+@pytest.mark.parametrize("limit", [1, 3, 99])
+def test_joined_is_what_the_chunks_make_together(limit):
+    rows = torch.rand(20, 3)
+
+    def run(part):
+        if part.stop - part.start > limit:
+            raise NO_ROOM[0]
+        return rows[part] * 2
+
+    assert torch.equal(Chunker(8, "frames").joined(20, run), rows * 2)

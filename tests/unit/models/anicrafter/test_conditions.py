@@ -1,5 +1,6 @@
 import pytest
 import torch
+from crafters.media.frames import resize_lanczos
 from crafters.models.anicrafter import conditions
 from crafters.models.anicrafter.schedule import sigmas, timesteps
 from helpers.real_data import real_file
@@ -48,21 +49,53 @@ def test_avatar_is_weighted_by_alpha_twice_unless_told_otherwise():
         conditions.compose(avatar, alpha, background.expand(2, -1, -1, -1))
 
 
-def test_nobody_is_in_what_follows_the_motion(caplog):
-    avatar, alpha = frames(5), torch.ones(5, 32, 48)
-    longer, faded = conditions.until_the_end(8, avatar, alpha)
-    assert len(longer) == len(faded) == 8 and torch.equal(longer[:5], avatar)
-    assert not longer[5:].any() and not faded[5:].any()
-    assert "The motion ends at frame 5 of 8" in caplog.text
-    caplog.clear()
-    assert conditions.until_the_end(5, avatar)[0] is avatar and not caplog.text
+def person(count):
+    """Avatar, alpha, mesh with a body in its middle, and the mesh's mask."""
+    mesh = frames(count) * 0.8 + 0.1
+    mesh[:, :, :16] = 0
+    return frames(count), frames(count)[..., 0], mesh, (mesh[..., 0] > 0).float()
+
+
+@pytest.mark.parametrize(("motion", "film", "how"), [(9, 9, "trim"), (9, 9, "pad"), (5, 11, "trim"), (5, 11, "pad")])
+@pytest.mark.parametrize("masked", [True, False])
+def test_the_scene_is_what_its_clips_make_together(motion, film, how, masked, caplog):
+    avatar, alpha, mesh, mask = person(motion)
+    reference, background = frames(1), frames(film, 64, 96)
+    clips = avatar, alpha, background, mesh, mask if masked else None
+    scene, blend = conditions.compose_scene(reference, *clips, how)
+    assert ("The motion ends at frame 5 of 11" in caplog.text) == (motion < film)
+
+    longer = [torch.cat([clip, clip.new_zeros(film - motion, *clip.shape[1:])]) for clip in (avatar, alpha, mesh, mask)]
+    whole = conditions.compose(*longer[:2], resize_lanczos(background, 48, 32))
+    assert torch.equal(blend, whole)
+    free = 1 - longer[3] if masked else conditions.body_free(longer[2])
+    wanted = conditions.assemble(reference, *(conditions.fit_length(clip, how) for clip in (whole, longer[2], free)))
+    assert scene.latent_size == wanted.latent_size
+    place = (slice(1, 8), slice(3, 30), slice(10, 40))
+    for name in ("blend", "mesh", "free"):
+        made, clip = getattr(scene, name), getattr(wanted, name)
+        assert made.shape == clip.shape and len(made) == len(clip)
+        assert torch.equal(made[:], clip) and torch.equal(made[place], clip[place]) and torch.equal(made[-1], clip[-1])
+    assert torch.equal(scene.concat_mask(), wanted.concat_mask())
+
+
+def test_the_scene_copies_no_clip():
+    avatar, alpha, mesh, mask = person(8)
+    scene, blend = conditions.compose_scene(frames(1), avatar, alpha, frames(8), mesh, mask)
+    assert scene.blend.untyped_storage().data_ptr() == blend.untyped_storage().data_ptr()
+    assert scene.mesh.clip is mesh and scene.free.clip is mask
 
 
 def test_more_motion_than_film_is_refused():
+    avatar, alpha, mesh, mask = person(8)
     with pytest.raises(ValueError, match=r"avatar has 8 frames, but the background 5: cut .* at its end .*first_frame"):
-        conditions.until_the_end(5, frames(8))
+        conditions.compose_scene(frames(1), avatar, alpha, frames(5), mesh, mask)
     with pytest.raises(ValueError, match=r"have \[7, 8\] frames"):
-        conditions.until_the_end(8, frames(8), frames(7))
+        conditions.compose_scene(frames(1), avatar, alpha, frames(8), mesh[:7], mask)
+    with pytest.raises(ValueError, match="background is 48×48: at the avatar's 48×32 it would be"):
+        conditions.compose_scene(frames(1), avatar, alpha, frames(8, 48, 48), mesh, mask)
+    with pytest.raises(ValueError, match="mask is 24×32 but the scene is 48×32"):
+        conditions.compose_scene(frames(1), avatar, alpha, frames(8), mesh, mask[..., :24])
 
 
 @pytest.mark.parametrize(

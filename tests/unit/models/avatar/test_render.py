@@ -8,6 +8,8 @@ from crafters.media.clip import read_clip
 from crafters.models.avatar.gaussians import Avatar
 from crafters.models.avatar.render import render_avatar, render_body, render_body_still, render_still, render_turntable
 from crafters.models.body.motion_files import read_motion
+from crafters.models.drawing.camera import Camera
+from crafters.models.drawing.mesh import render_mesh
 from helpers.made_up import waving
 from helpers.real_data import real_file
 
@@ -56,6 +58,20 @@ def test_frames_are_shown_as_they_are_made(avatar, rig, body):
     image, mask = render_body(body, motion, 64, 48, step, frames.append)
     assert torch.equal(torch.stack(frames), image) and mask.any()
     assert calls[3:] == calls[:3]
+
+
+def test_what_nobody_asks_for_takes_no_memory(avatar, rig, body):
+    motion = waving(3, 64, 48)
+    whole = render_avatar(avatar, rig, motion, 64, 48)
+    without = render_avatar(avatar, rig, motion, 64, 48, with_depth=False)
+    assert torch.equal(without.image, whole.image) and torch.equal(without.alpha, whole.alpha)
+    assert whole.depth.any() and not without.depth.any() and without.depth.shape == whole.depth.shape
+    assert without.depth.untyped_storage().nbytes() == 4
+    image, mask = render_body(body, motion, 64, 48)
+    assert image.untyped_storage().nbytes() == mask.untyped_storage().nbytes()  # of a grey body one channel
+    vertices = body.vertices(motion.pose[:1], motion.betas[:1], motion.trans[:1])[0]
+    drawn = render_mesh(vertices, body.faces, Camera.of(motion, 0))
+    assert torch.equal(image[0], drawn.image.movedim(0, -1))
 
 
 def test_who_comes_late_and_goes_early_is_in_no_other_frame(avatar, rig, body):

@@ -173,3 +173,90 @@ def test_cpu_beside_a_gpu_is_told(networks, monkeypatch, caplog):
         assert not caplog.records
         assert DWPose(*networks).provider == runs_on
     assert "onnxruntime-gpu" in caplog.text
+
+
+class Painted:
+    """In the place of both networks: a person is a coloured box on grey; counts what it is asked."""
+
+    colours = (255, 0, 0), (0, 255, 0)
+
+    def __init__(self, networks, batches=False):
+        self.dwpose, self.asked, self.batches = DWPose(*networks), 0, []
+        self.dwpose._detector, self.dwpose._pose, self.dwpose._batches = self.detector, self.pose, batches
+
+    def detector(self, batch):
+        self.asked += 1
+        shown = [seen_box(batch[0], colour) for colour in self.colours]
+        return [raw_boxes(*((*box, 1, 0.9, 0) for box in shown if box is not None))[None]]
+
+    def pose(self, batch):
+        """Points spread over the box that is nearest to the crop's middle."""
+        self.batches.append(len(batch))
+        mean, std = (np.array(of)[:, None, None] for of in ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375)))
+        answers = []
+        for patch in batch:
+            boxes = [np.array(box) for colour in self.colours if (box := seen_box(patch * std + mean, colour))]
+            if not boxes:
+                answers.append(simcc([]))
+                continue
+            box = min(boxes, key=lambda box: np.abs(box[:2] + box[2:] - (288, 384)).sum())
+            at = (box[:2] + (box[2:] - box[:2]) * (k * 7 % 13 / 12, k * 5 % 11 / 10) for k in range(133))
+            answers.append(simcc([(min(int(2 * x), 575), min(int(2 * y), 767), 0.9, 0.9) for x, y in at]))
+        return [np.concatenate([answer[name] for answer in answers]) for name in ("simcc_x", "simcc_y")]
+
+
+def seen_box(planes, colour):
+    """Of a box of that colour in planes [3,H,W]."""
+    there = (np.abs(planes - np.array(colour)[:, None, None]) < 60).all(0)
+    if not there.any():
+        return None
+    (y1, y2), (x1, x2) = ((at.nonzero()[0].min(), at.nonzero()[0].max() + 1) for at in (there.any(1), there.any(0)))
+    return x1, y1, x2, y2
+
+
+def picture(*people, grey=90):
+    image = np.full((240, 320, 3), grey, np.uint8)
+    for (x, y), colour in zip(people, Painted.colours, strict=False):
+        image[y : y + 100, x : x + 40] = colour
+    return image
+
+
+def alike(found, wanted, pixels):
+    assert len(found) == len(wanted)
+    for one, other in zip(found, wanted, strict=True):
+        assert one.people == other.people
+        np.testing.assert_allclose(one.body[..., :2] * (320, 240), other.body[..., :2] * (320, 240), atol=pixels)
+
+
+@pytest.mark.parametrize("batches", [False, True])
+def test_the_detector_looks_at_every_fifth_frame(networks, batches):
+    seen = Painted(networks, batches)
+    clip = [picture((100 + t // 2, 80), (230, 80 + t)) for t in range(12)]
+    each = [seen.dwpose(image) for image in clip]
+    assert seen.asked == 12
+    seen.asked, seen.batches = 0, []
+    alike([*seen.dwpose.follow(clip)], each, 0)
+    assert seen.asked == 12 and set(seen.batches) == {1}
+    seen.asked, seen.batches = 0, []
+    alike([*seen.dwpose.follow(iter(clip), 5)], each, 1.5)
+    assert seen.asked == 3 and seen.batches == ([5, 5, 5, 5, 2, 2] if batches else [1] * 24)
+
+
+@pytest.mark.parametrize(
+    ("clip", "asked"),
+    [
+        # The picture is cut before frame 2, and somebody stands where the first one was.
+        ([picture((100, 80))] * 2 + [picture((110, 90), grey=170)] * 3, 2),
+        # Somebody is gone from their place without a cut; then comes frame 3 with the three behind.
+        ([picture((60, 80))] * 3 + [picture((200, 80))] * 5, 2),
+        ([picture((100, 80), (120, 100))] * 5, 5),  # one before the other
+        ([picture()] * 5, 5),  # nobody: the whole picture is taken for one
+        ([picture((100 + 3 * t, 80)) for t in range(5)], 3),  # walks on, out of the box
+    ],
+)
+def test_the_detector_looks_again_where_boxes_do_not_hold(networks, clip, asked):
+    seen = Painted(networks)
+    each = [seen.dwpose(image) for image in clip]
+    seen.asked = 0
+    alike([*seen.dwpose.follow(clip, 5)], each, 1.5)
+    assert seen.asked == asked
