@@ -12,6 +12,7 @@ from ..host.progress import Progress
 from ..models.avatar.poses import AS_STORED, POSES
 from ..models.avatar.standing import unposed
 from ..models.body.load import BUILT_IN, load_body_model
+from .choices import files, model
 from .previews import stills
 from .types import Avatar, BodyModel, BodyMotion, Rig
 
@@ -46,6 +47,8 @@ class CraftersLoadAvatar(io.ComfyNode):
             ],
             outputs=[Avatar.Output("avatar_out", display_name="avatar")],
         )
+
+    validate_inputs = files(avatar=folders.input_path)
 
     @classmethod
     def execute(cls, avatar):
@@ -108,6 +111,8 @@ class CraftersLoadBodyModel(io.ComfyNode):
             outputs=[BodyModel.Output("body_out", display_name="body")],
         )
 
+    validate_inputs = files(body=model(folders.OWN))
+
     @classmethod
     def execute(cls, body):
         from ..models.avatar.render import render_body_still
@@ -147,6 +152,8 @@ class CraftersRigAvatar(io.ComfyNode):
             ],
             outputs=[Rig.Output("rig", display_name="rig")],
         )
+
+    validate_inputs = files(lhm=model(folders.OWN), constraint=model(folders.OWN))
 
     @classmethod
     def execute(cls, avatar, body=None, lhm="none", constraint="none", pose=AS_STORED):
@@ -199,6 +206,8 @@ class CraftersLoadMotion(io.ComfyNode):
                 io.String.Output("report", display_name="report", tooltip="Frames found, size, rate, gaps."),
             ],
         )
+
+    validate_inputs = files(motion=folders.input_path)
 
     @classmethod
     def execute(cls, motion, fps, fill_gaps=True, width=1280, height=720, film_fps=0.0, first_frame=0):

@@ -2,9 +2,10 @@
 
 from comfy_api.latest import io
 
-from ..host import folders
+from ..host import folders, notes
 from ..host.memory import DTYPE_CHOICES, Managed, network_dtype, to_output
 from ..host.progress import Progress
+from .choices import files, model
 from .previews import stills
 from .product import CATEGORY
 from .types import DepthNetwork, Product
@@ -28,11 +29,14 @@ class CraftersLoadDepth(io.ComfyNode):
             outputs=[DepthNetwork.Output("network", display_name="network")],
         )
 
+    validate_inputs = files(name=model(folders.OWN))
+
     @classmethod
     def execute(cls, name, dtype="fp32"):
         from ..preprocessors.product import object_depth
 
         loaded = Managed(object_depth.load_depth(folders.path(name, folders.OWN), network_dtype(dtype)))
+        notes.show(f"Depth network: {loaded}.")
         return io.NodeOutput(object_depth.DepthNetwork(loaded))
 
 

@@ -9,6 +9,7 @@ from ..preprocessors.pose.extract import extract_poses
 from ..preprocessors.pose.follow import follow_person
 from ..preprocessors.pose.keypoints import from_openpose, to_openpose
 from ..preprocessors.pose.placement import FITS, VISIBLE_JOINTS
+from .choices import files, model
 from .types import Placement, PoseDetector, PoseKeypoint
 
 CATEGORY = "Crafters/Pose"
@@ -43,6 +44,8 @@ class CraftersLoadDWPose(io.ComfyNode):
             ],
         )
 
+    validate_inputs = files(detector=model(folders.OWN), pose=model(folders.OWN))
+
     @classmethod
     def execute(cls, detector, pose, provider="auto"):
         from ..preprocessors.pose.dwpose import DWPose
@@ -71,8 +74,13 @@ class CraftersExtractPose(io.ComfyNode):
                                 tooltip="In place of the number: x,y in pixels on the person, in the first frame in "
                                 "which somebody is there."),
             ],
-            outputs=[PoseKeypoint.Output("keypoints", display_name="keypoints",
-                                         tooltip="OpenPose JSON with each point's confidence.")],
+            outputs=[
+                PoseKeypoint.Output("keypoints", display_name="keypoints",
+                                    tooltip="OpenPose JSON with each point's confidence: for this pack's nodes."),
+                PoseKeypoint.Output("keypoints_seen", display_name="keypoints_seen",
+                                    tooltip="The same with score 1 where a point is seen and 0 where not: for other "
+                                    "packs, such as controlnet_aux, which drop what scores less."),
+            ],
         )
 
     @classmethod
@@ -83,7 +91,8 @@ class CraftersExtractPose(io.ComfyNode):
         if len(points) > 1:
             raise ValueError(f"Extract Pose follows one person, but {len(points)} points were given as its click.")
         poses = extract_poses(detector, images, person, Progress("Extract Pose"), points[0] if points else None)
-        return io.NodeOutput(to_openpose(poses, images.shape[2], images.shape[1]))
+        size = images.shape[2], images.shape[1]
+        return io.NodeOutput(to_openpose(poses, *size), to_openpose([pose.seen() for pose in poses], *size))
 
 
 class CraftersPlacePose(io.ComfyNode):
