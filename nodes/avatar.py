@@ -42,6 +42,7 @@ class CraftersLoadAvatar(io.ComfyNode):
             ".safetensors, or a .ply of gaussians.",
             inputs=[
                 io.Combo.Input("avatar", options=folders.input_names(AVATAR_SUFFIXES), upload=io.UploadType.model,
+                               extra_dict={"accept": ",".join(AVATAR_SUFFIXES)},
                                tooltip="The avatar's file. For a .ply from elsewhere, Rig Avatar must be told its "
                                "pose."),
             ],
@@ -180,7 +181,7 @@ class CraftersLoadMotion(io.ComfyNode):
             description="A body's motion: a folder of SMPL-X JSONs, or an AMASS .npz, in ComfyUI's input folder.",
             inputs=[
                 io.Combo.Input("motion", options=folders.input_folders(".json") + folders.input_names({".npz"}),
-                               upload=io.UploadType.model,
+                               upload=io.UploadType.model, extra_dict={"accept": ".npz", "folder": ".json"},
                                tooltip="Folder or file. JSONs belong to the frame whose number is in their name, "
                                "counted from 1 as published, or from 0 where there is a frame 0: who enters at frame "
                                "13 is drawn from frame 13 on."),
