@@ -100,7 +100,7 @@ def input_path(name: str) -> Path:
             return found.resolve()
     except (ValueError, OSError):  # a name that no file can have
         pass
-    raise FileNotFoundError(f"There is no {name[:200]!r} in ComfyUI's input folder.")
+    raise FileNotFoundError(f"There is no {name[:200]!r} in ComfyUI's input folder: put it there, or choose another.")
 
 
 def uploaded(name: str) -> Path | None:
@@ -175,8 +175,8 @@ def path(name: str, *kinds: str) -> Path:
                 return (folder / relative).absolute()
     except (ValueError, OSError):  # a name that no file can have
         pass
-    told = f"{name[:200]!r} is not in {' or '.join(map(str, searched))}."
-    raise FileNotFoundError(f"{told} {_advice(name.replace(chr(92), '/'))}")
+    told = f"{name[:200]!r} is not in {' or '.join(map(str, searched))}"
+    raise FileNotFoundError(f"{told}: {_advice(name.replace(chr(92), '/'))}")
 
 
 def _relative(name: str) -> Path:
@@ -230,8 +230,8 @@ def _advice(name: str) -> str:
 
     weights = providing(name)
     if weights:
-        return f"Fetch it with `crafters download {weights.name}`."
-    return "Put it there, or see `crafters doctor` for the weights that `crafters download NAME` can fetch."
+        return f"fetch it with `crafters download {weights.name}`, or choose another."
+    return "put it there, or see `crafters doctor` for the weights that `crafters download NAME` can fetch."
 
 
 def _comfyui() -> Any | None:

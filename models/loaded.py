@@ -3,6 +3,10 @@
 import torch
 from torch import nn
 
+from .checkpoint import DTYPES
+
+NAMES = {dtype: name for name, dtype in DTYPES.items()}
+
 
 class Loaded:
     """A network that already is where it computes.
@@ -13,6 +17,12 @@ class Loaded:
 
     def __init__(self, module: nn.Module):
         self.module = module.eval().requires_grad_(False)
+
+    def __str__(self) -> str:
+        """How large and how exact, for people to read."""
+        count = sum(weight.numel() for weight in self.module.parameters())
+        size = f"{count / 1e6:.0f} million" if count >= 1e6 else f"{count / 1e3:.0f} thousand"
+        return f"{size} parameters in {NAMES.get(self.dtype, self.dtype)}"
 
     @property
     def dtype(self) -> torch.dtype:

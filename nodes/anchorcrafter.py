@@ -2,11 +2,12 @@
 
 from comfy_api.latest import io
 
-from ..host import folders
+from ..host import folders, notes
 from ..host.memory import DTYPE_CHOICES, Managed, compute_device, network_dtype, to_output, vae_dtype
 from ..host.progress import Previewer, Progress
 from ..models.anchorcrafter.schedule import PUBLISHED, SCHEDULES
 from ..preprocessors.condition_sheet import condition_sheet
+from .choices import files, model
 from .types import AnchorCondition, AnchorModel, Product, ProductTokens
 
 CATEGORY = "Crafters/AnchorCrafter"
@@ -42,12 +43,17 @@ class CraftersLoadAnchorCrafter(io.ComfyNode):
             outputs=[AnchorModel.Output("model", display_name="model")],
         )
 
+    validate_inputs = files(checkpoint=model(*CHECKPOINT_FOLDERS))
+
     @classmethod
     def execute(cls, checkpoint, dtype="auto"):
         from ..models.anchorcrafter.system import AnchorCrafter
 
         path = folders.path(checkpoint, *CHECKPOINT_FOLDERS)
-        return io.NodeOutput(Managed(AnchorCrafter.from_file(path, network_dtype(dtype))))
+        loaded = Managed(AnchorCrafter.from_file(path, network_dtype(dtype)))
+        system = "AnchorCrafter" if loaded.module.config.product else "MimicMotion, without a product"
+        notes.show(f"{system}: {loaded}.")
+        return io.NodeOutput(loaded)
 
 
 class CraftersLoadSVDFolder(io.ComfyNode):
@@ -75,6 +81,8 @@ class CraftersLoadSVDFolder(io.ComfyNode):
             ],
         )
 
+    validate_inputs = files(folder=model("diffusers"))
+
     @classmethod
     def execute(cls, folder, dtype="auto"):
         from ..models.anchorcrafter.encoders import FrameVAE, load_image_encoder, load_vae
@@ -86,7 +94,9 @@ class CraftersLoadSVDFolder(io.ComfyNode):
 
             return io.NodeOutput(*load_svd_file(path, None if dtype == "auto" else network_dtype(dtype)))
         vae = FrameVAE(Managed(load_vae(path, vae_dtype(dtype))))
-        return io.NodeOutput(vae, ClipVision(Managed(load_image_encoder(path, network_dtype(dtype)))))
+        clip_vision = ClipVision(Managed(load_image_encoder(path, network_dtype(dtype))))
+        notes.show(f"VAE: {vae.loaded}.", f"CLIP: {clip_vision.loaded}.")
+        return io.NodeOutput(vae, clip_vision)
 
 
 class CraftersAnchorCondition(io.ComfyNode):
@@ -131,9 +141,11 @@ class CraftersAnchorCondition(io.ComfyNode):
         from ..models.anchorcrafter.conditions import anchor_condition
 
         progress = Progress("Anchor Condition")
-        return io.NodeOutput(
-            anchor_condition(model, vae, clip_vision, person, person_pose, pose, on_step=progress, **options)
-        )
+        condition = anchor_condition(model, vae, clip_vision, person, person_pose, pose, on_step=progress, **options)
+        given = ["pose", *(name for name in ("product", "object_depth", "hand") if options.get(name) is not None)]
+        size = f"{len(pose)} frames of {person.shape[2]}×{person.shape[1]}"
+        notes.show(f"{size} by {', '.join(given).replace('_', ' ')}.")
+        return io.NodeOutput(condition)
 
 
 class CraftersConditionSheet(io.ComfyNode):

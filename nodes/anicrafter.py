@@ -4,11 +4,12 @@ import copy
 
 from comfy_api.latest import io
 
-from ..host import folders
+from ..host import folders, notes
 from ..host.memory import Managed, to_output
 from ..host.progress import Progress
 from ..models.checkpoint import DTYPES
 from ..models.finite import PICTURES, check_finite
+from .choices import files, model
 from .previews import stills
 from .types import AniCrafterWeights, Scene
 
@@ -89,12 +90,16 @@ class CraftersLoadAniCrafter(io.ComfyNode):
             outputs=[AniCrafterWeights.Output("anicrafter", display_name="anicrafter")],
         )
 
+    validate_inputs = files(weights=model(*WEIGHT_FOLDERS), second_shard=model(*WEIGHT_FOLDERS))
+
     @classmethod
     def execute(cls, weights, second_shard="none"):
         from ..models.anicrafter.checkpoint import AniCrafter
 
         names = [name for name in (weights, second_shard) if name != "none"]
-        return io.NodeOutput(AniCrafter.from_files(folders.path(name, *WEIGHT_FOLDERS) for name in names))
+        loaded = AniCrafter.from_files(folders.path(name, *WEIGHT_FOLDERS) for name in names)
+        notes.show(f"Two embedders, {loaded.embedders.dim} wide, and a LoRA for {loaded.blocks} blocks of Wan.")
+        return io.NodeOutput(loaded)
 
 
 class CraftersAniCrafterApply(io.ComfyNode):
@@ -138,7 +143,14 @@ class CraftersAniCrafterApply(io.ComfyNode):
         tokens = scene_tokens(anicrafter, scene, dtype)
         if lora_strength:
             model = patch.apply_lora(model, anicrafter, lora_strength, load_lora_for_models)
-        return io.NodeOutput(patch.apply(model, tokens, strength, start_percent, end_percent, rounded_timesteps))
+        patched = patch.apply(model, tokens, strength, start_percent, end_percent, rounded_timesteps)
+        notes.show(f"{_told(scene)}, followed at {strength:g}; LoRA at {lora_strength:g}.")
+        return io.NodeOutput(patched)
+
+
+def _told(scene) -> str:
+    frames, height, width = scene.free.shape
+    return f"{frames} frames of {width}×{height}, the still among them"
 
 
 def scene_tokens(anicrafter, scene, dtype: str):
@@ -191,6 +203,8 @@ class CraftersAniCrafterConditioning(io.ComfyNode):
             values["clip_vision_output"] = clip_vision_output
         empty = to_output(latents.new_zeros(batch_size, *latents.shape[1:]))
         both = (node_helpers.conditioning_set_values(c, values) for c in (positive, negative))
+        seen = "with" if clip_vision_output is not None else "without"
+        notes.show(f"{_told(scene)}; {seen} what CLIP sees.")
         return io.NodeOutput(*both, {"samples": empty})
 
 
@@ -237,6 +251,7 @@ class CraftersAniCrafterPrompt(io.ComfyNode):
             keep_prompts(path, *texts)
         else:
             raise ValueError(f"There is no {file} in models/crafters: connect the text encoder once (Load CLIP, wan).")
+        notes.show(f"The published prompt, kept in {file}.")
         return io.NodeOutput(*([[text, {}]] for text in texts))
 
 

@@ -12,6 +12,7 @@ from ..host.progress import Progress
 from ..models.avatar.poses import AS_STORED, POSES
 from ..models.avatar.standing import unposed
 from ..models.body.load import BUILT_IN, load_body_model
+from .choices import files, model
 from .previews import stills
 from .types import Avatar, BodyModel, BodyMotion, Rig
 
@@ -41,11 +42,14 @@ class CraftersLoadAvatar(io.ComfyNode):
             ".safetensors, or a .ply of gaussians.",
             inputs=[
                 io.Combo.Input("avatar", options=folders.input_names(AVATAR_SUFFIXES), upload=io.UploadType.model,
+                               extra_dict={"accept": ",".join(AVATAR_SUFFIXES)},
                                tooltip="The avatar's file. For a .ply from elsewhere, Rig Avatar must be told its "
                                "pose."),
             ],
             outputs=[Avatar.Output("avatar_out", display_name="avatar")],
         )
+
+    validate_inputs = files(avatar=folders.input_path)
 
     @classmethod
     def execute(cls, avatar):
@@ -108,6 +112,8 @@ class CraftersLoadBodyModel(io.ComfyNode):
             outputs=[BodyModel.Output("body_out", display_name="body")],
         )
 
+    validate_inputs = files(body=model(folders.OWN))
+
     @classmethod
     def execute(cls, body):
         from ..models.avatar.render import render_body_still
@@ -148,6 +154,8 @@ class CraftersRigAvatar(io.ComfyNode):
             outputs=[Rig.Output("rig", display_name="rig")],
         )
 
+    validate_inputs = files(lhm=model(folders.OWN), constraint=model(folders.OWN))
+
     @classmethod
     def execute(cls, avatar, body=None, lhm="none", constraint="none", pose=AS_STORED):
         from ..models.avatar.rig import read_constraint, rig_from_body, rig_from_lhm
@@ -173,7 +181,7 @@ class CraftersLoadMotion(io.ComfyNode):
             description="A body's motion: a folder of SMPL-X JSONs, or an AMASS .npz, in ComfyUI's input folder.",
             inputs=[
                 io.Combo.Input("motion", options=folders.input_folders(".json") + folders.input_names({".npz"}),
-                               upload=io.UploadType.model,
+                               upload=io.UploadType.model, extra_dict={"accept": ".npz", "folder": ".json"},
                                tooltip="Folder or file. JSONs belong to the frame whose number is in their name, "
                                "counted from 1 as published, or from 0 where there is a frame 0: who enters at frame "
                                "13 is drawn from frame 13 on."),
@@ -199,6 +207,8 @@ class CraftersLoadMotion(io.ComfyNode):
                 io.String.Output("report", display_name="report", tooltip="Frames found, size, rate, gaps."),
             ],
         )
+
+    validate_inputs = files(motion=folders.input_path)
 
     @classmethod
     def execute(cls, motion, fps, fill_gaps=True, width=1280, height=720, film_fps=0.0, first_frame=0):

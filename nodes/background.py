@@ -2,9 +2,10 @@
 
 from comfy_api.latest import io
 
-from ..host import folders
+from ..host import folders, notes
 from ..host.memory import DTYPE_CHOICES, Managed, network_dtype, to_output
 from ..host.progress import Progress
+from .choices import files, model
 from .previews import stills
 from .types import Painter
 
@@ -41,12 +42,16 @@ class CraftersLoadProPainter(io.ComfyNode):
             outputs=[Painter.Output("painter", display_name="painter")],
         )
 
+    validate_inputs = files(raft=model(folders.OWN), flow_completion=model(folders.OWN), generator=model(folders.OWN))
+
     @classmethod
     def execute(cls, raft, flow_completion, generator, dtype="auto"):
         from ..models.propainter.system import ProPainter
 
         paths = [folders.path(name, folders.OWN) for name in (raft, flow_completion, generator)]
-        return io.NodeOutput(Managed(ProPainter.from_files(*paths, network_dtype(dtype))))
+        loaded = Managed(ProPainter.from_files(*paths, network_dtype(dtype)))
+        notes.show(f"ProPainter: {loaded}.")
+        return io.NodeOutput(loaded)
 
 
 class CraftersCutHole(io.ComfyNode):

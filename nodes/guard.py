@@ -4,8 +4,10 @@ import functools
 import math
 import sys
 
+from comfy.model_management import InterruptProcessingException
 from comfy_api.latest import io
 
+from ..host import notes
 from ..host.progress import cancellable
 from ..models.chunks import OUT_OF_MEMORY, OutOfMemoryError, out_of_memory
 
@@ -25,8 +27,8 @@ def guarded(node: type[io.ComfyNode]) -> type[io.ComfyNode]:
     """The same node, guarded.
 
     It takes finite numbers only: widgets' are checked with the graph, before anything runs, linked ones at its turn.
-    A cancel is heard between the layers of its networks. Out of memory is one kind of error, whatever the device says,
-    so that the host makes room.
+    A cancel is heard between the layers of its networks, and told under the node. Out of memory is one kind of error,
+    whatever the device says, so that the host makes room.
     """
     define, execute = node.define_schema.__func__, node.execute.__func__
 
@@ -46,6 +48,9 @@ def guarded(node: type[io.ComfyNode]) -> type[io.ComfyNode]:
         try:
             with cancellable():
                 return execute(cls, *args, **inputs)
+        except InterruptProcessingException:
+            notes.show("Cancelled here: what the nodes before have made is kept, and Run goes on from there.")
+            raise
         except (RuntimeError, MemoryError) as error:
             if not out_of_memory(error):
                 raise

@@ -2,10 +2,11 @@
 
 from comfy_api.latest import io
 
-from ..host import folders
+from ..host import folders, notes
 from ..host.memory import Managed
 from ..host.progress import Progress
 from ..models.avatar.lhm.precision import CHOICES
+from .choices import files, model
 from .previews import stills
 from .types import Avatar, BodyModel, BodyMotion, Character, LHMModel, PoseKeypoint
 
@@ -42,13 +43,17 @@ class CraftersLoadLHM(io.ComfyNode):
             outputs=[LHMModel.Output("lhm_out", display_name="lhm")],
         )
 
+    validate_inputs = files(lhm=model(*FOLDERS), sapiens=model(*FOLDERS), points=model(folders.OWN))
+
     @classmethod
     def execute(cls, lhm, sapiens, points=SPREAD, dtype="fp32"):
         from ..models.avatar.lhm.system import load_lhm
 
         own = None if points == SPREAD else folders.path(points, folders.OWN)
         paths = (folders.path(name, *FOLDERS) for name in (lhm, sapiens))
-        return io.NodeOutput(load_lhm(*paths, CHOICES[dtype], own, Managed))
+        loaded = load_lhm(*paths, CHOICES[dtype], own, Managed)
+        notes.show(f"LHM: {loaded.network}, {len(loaded.points)} gaussians.", f"Sapiens: {loaded.body}.")
+        return io.NodeOutput(loaded)
 
     @classmethod
     def fingerprint_inputs(cls, lhm, sapiens, points=SPREAD, dtype="fp32"):

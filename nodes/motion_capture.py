@@ -2,12 +2,13 @@
 
 from comfy_api.latest import io
 
-from ..host import folders
+from ..host import folders, notes
 from ..host.memory import Managed, to_output
 from ..host.progress import Progress
 from ..media.frames import to_image
 from ..preprocessors.pose.follow import follow_person
 from ..preprocessors.pose.keypoints import from_openpose
+from .choices import files, model
 from .previews import stills
 from .types import BodyModel, BodyMotion, HaMeRModel, MultiHMRModel, PoseKeypoint
 
@@ -44,13 +45,17 @@ class CraftersLoadHaMeR(io.ComfyNode):
             outputs=[HaMeRModel.Output("hamer_out", display_name="hamer")],
         )
 
+    validate_inputs = files(hamer=model(folders.OWN), mano=model(folders.OWN))
+
     @classmethod
     def execute(cls, hamer, mano):
         from ..models.hmr.hamer import load_hamer
         from ..models.hmr.mano import load_mano
 
         hand = load_mano(folders.path(mano, folders.OWN))
-        return io.NodeOutput((Managed(load_hamer(folders.path(hamer, folders.OWN))), hand))
+        loaded = Managed(load_hamer(folders.path(hamer, folders.OWN)))
+        notes.show(f"HaMeR: {loaded}.")
+        return io.NodeOutput((loaded, hand))
 
 
 class CraftersHandMesh(io.ComfyNode):
@@ -114,11 +119,15 @@ class CraftersLoadMultiHMR(io.ComfyNode):
             outputs=[MultiHMRModel.Output("multihmr_out", display_name="multihmr")],
         )
 
+    validate_inputs = files(multihmr=model(folders.OWN))
+
     @classmethod
     def execute(cls, multihmr):
         from ..models.hmr.multihmr import load_multihmr
 
-        return io.NodeOutput(Managed(load_multihmr(folders.path(multihmr, folders.OWN))))
+        loaded = Managed(load_multihmr(folders.path(multihmr, folders.OWN)))
+        notes.show(f"Multi-HMR: {loaded}.")
+        return io.NodeOutput(loaded)
 
 
 class CraftersBodyMotionFromVideo(io.ComfyNode):

@@ -2,10 +2,11 @@
 
 from comfy_api.latest import io
 
-from ..host import folders
+from ..host import folders, notes
 from ..host.memory import DTYPE_CHOICES, Managed, network_dtype, to_output
 from ..host.progress import Progress
 from ..media.frames import to_image
+from .choices import files, model
 from .previews import stills
 from .product import CATEGORY
 from .types import DepthNetwork, Product
@@ -29,11 +30,14 @@ class CraftersLoadDepth(io.ComfyNode):
             outputs=[DepthNetwork.Output("network", display_name="network")],
         )
 
+    validate_inputs = files(name=model(folders.OWN))
+
     @classmethod
     def execute(cls, name, dtype="fp32"):
         from ..preprocessors.product import object_depth
 
         loaded = Managed(object_depth.load_depth(folders.path(name, folders.OWN), network_dtype(dtype)))
+        notes.show(f"Depth network: {loaded}.")
         return io.NodeOutput(object_depth.DepthNetwork(loaded))
 
 

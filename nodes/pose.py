@@ -10,6 +10,7 @@ from ..preprocessors.pose.extract import extract_poses
 from ..preprocessors.pose.follow import follow_person
 from ..preprocessors.pose.keypoints import from_openpose, to_openpose
 from ..preprocessors.pose.placement import FITS, VISIBLE_JOINTS
+from .choices import files, model
 from .types import Placement, PoseDetector, PoseKeypoint
 
 CATEGORY = "Crafters/Pose"
@@ -44,6 +45,8 @@ class CraftersLoadDWPose(io.ComfyNode):
             ],
         )
 
+    validate_inputs = files(detector=model(folders.OWN), pose=model(folders.OWN))
+
     @classmethod
     def execute(cls, detector, pose, provider="auto"):
         from ..preprocessors.pose.dwpose import DWPose
@@ -76,8 +79,13 @@ class CraftersExtractPose(io.ComfyNode):
                              "most of the person detector's time. It looks again at once at cuts, where people "
                              "overlap and when somebody leaves their place."),
             ],
-            outputs=[PoseKeypoint.Output("keypoints", display_name="keypoints",
-                                         tooltip="OpenPose JSON with each point's confidence.")],
+            outputs=[
+                PoseKeypoint.Output("keypoints", display_name="keypoints",
+                                    tooltip="OpenPose JSON with each point's confidence: for this pack's nodes."),
+                PoseKeypoint.Output("keypoints_seen", display_name="keypoints_seen",
+                                    tooltip="The same with score 1 where a point is seen and 0 where not: for other "
+                                    "packs, such as controlnet_aux, which drop what scores less."),
+            ],
         )
 
     @classmethod
@@ -89,7 +97,8 @@ class CraftersExtractPose(io.ComfyNode):
             raise ValueError(f"Extract Pose follows one person, but {len(points)} points were given as its click.")
         clicked, progress = points[0] if points else None, Progress("Extract Pose")
         poses = extract_poses(detector, images, person, progress, clicked, detect_every)
-        return io.NodeOutput(to_openpose(poses, images.shape[2], images.shape[1]))
+        size = images.shape[2], images.shape[1]
+        return io.NodeOutput(to_openpose(poses, *size), to_openpose([pose.seen() for pose in poses], *size))
 
 
 class CraftersPlacePose(io.ComfyNode):

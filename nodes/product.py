@@ -2,10 +2,11 @@
 
 from comfy_api.latest import io
 
-from ..host import folders
+from ..host import folders, notes
 from ..host.memory import DTYPE_CHOICES, Managed, network_dtype, to_output
 from ..media.photo import mask_of
 from ..preprocessors.product.views import product_views
+from .choices import files, model
 from .previews import stills
 from .types import DINOv2Model, Product, ProductTokens
 
@@ -88,11 +89,15 @@ class CraftersLoadDINOv2(io.ComfyNode):
             outputs=[DINOv2Model.Output("dinov2", display_name="dinov2")],
         )
 
+    validate_inputs = files(name=model(*DINOV2_FOLDERS))
+
     @classmethod
     def execute(cls, name, dtype="auto"):
         from ..models.anchorcrafter.encoders import DINOv2, load_dinov2
 
-        return io.NodeOutput(DINOv2(Managed(load_dinov2(folders.path(name, *DINOV2_FOLDERS), network_dtype(dtype)))))
+        loaded = Managed(load_dinov2(folders.path(name, *DINOV2_FOLDERS), network_dtype(dtype)))
+        notes.show(f"DINOv2: {loaded}.")
+        return io.NodeOutput(DINOv2(loaded))
 
 
 class CraftersEncodeProduct(io.ComfyNode):

@@ -2,12 +2,13 @@
 
 from comfy_api.latest import io
 
-from ..host import folders
+from ..host import folders, notes
 from ..host.memory import DTYPE_CHOICES, Managed, network_dtype, to_output
 from ..host.progress import Progress
 from ..preprocessors.pose.follow import follow_person
 from ..preprocessors.pose.keypoints import from_openpose
 from ..preprocessors.segment.prompts import FINDERS, Prompt, painted, read_box, read_points
+from .choices import files, model
 from .previews import stills
 from .types import PoseKeypoint, Segmenter, SegmentPrompts
 
@@ -34,11 +35,15 @@ class CraftersLoadSegmenter(io.ComfyNode):
             outputs=[Segmenter.Output("segmenter", display_name="segmenter")],
         )
 
+    validate_inputs = files(name=model(folders.OWN))
+
     @classmethod
     def execute(cls, name, dtype="fp32"):
         from ..preprocessors.segment.sam import SAM, load_sam
 
-        return io.NodeOutput(SAM(Managed(load_sam(folders.path(name, folders.OWN), network_dtype(dtype)))))
+        loaded = Managed(load_sam(folders.path(name, folders.OWN), network_dtype(dtype)))
+        notes.show(f"SAM: {loaded}.")
+        return io.NodeOutput(SAM(loaded))
 
 
 class CraftersSegmentPrompt(io.ComfyNode):

@@ -2,10 +2,11 @@
 
 from comfy_api.latest import io
 
-from ..host import folders
+from ..host import folders, notes
 from ..host.memory import DTYPE_CHOICES, Managed, compute_device, to_output, vae_dtype
 from ..host.progress import Previewer, Progress
 from .anicrafter import CATEGORY, scene_tokens
+from .choices import files, model
 from .types import AniCrafterWeights, Scene, WanModel
 
 WAN_FOLDERS = ("diffusion_models", "diffusers")
@@ -37,6 +38,8 @@ class CraftersLoadWan(io.ComfyNode):
             outputs=[WanModel.Output("wan", display_name="wan")],
         )
 
+    validate_inputs = files(transformer=model(*WAN_FOLDERS))
+
     @classmethod
     def execute(cls, transformer, anicrafter, lora_strength=1.0, dtype="auto", offload_blocks=False):
         from ..models.anicrafter.transformer import GroupOffloaded, load_transformer, merge_lora
@@ -44,7 +47,9 @@ class CraftersLoadWan(io.ComfyNode):
         network = load_transformer(folders.path(transformer, *WAN_FOLDERS), vae_dtype(dtype))
         if lora_strength:
             merge_lora(network, anicrafter, lora_strength)
-        return io.NodeOutput(GroupOffloaded(network, compute_device()) if offload_blocks else Managed(network))
+        loaded = GroupOffloaded(network, compute_device()) if offload_blocks else Managed(network)
+        notes.show(f"Wan: {loaded}; AniCrafter's LoRA at {lora_strength:g}.")
+        return io.NodeOutput(loaded)
 
 
 class CraftersLoadWanEncoders(io.ComfyNode):
@@ -69,14 +74,17 @@ class CraftersLoadWanEncoders(io.ComfyNode):
             ],
         )
 
+    validate_inputs = files(vae=model("vae", "diffusers"), clip_vision=model("clip_vision", "diffusers"))
+
     @classmethod
     def execute(cls, vae, clip_vision):
         from ..models.anicrafter.encoders import WanVAE, load_clip_vision, load_vae
         from ..models.clip_vision import ClipVision
 
-        loaded = load_vae(folders.path(vae, "vae", "diffusers"), vae_dtype())
-        clip = load_clip_vision(folders.path(clip_vision, "clip_vision", "diffusers"))
-        return io.NodeOutput(WanVAE(Managed(loaded)), ClipVision(Managed(clip)))
+        loaded = Managed(load_vae(folders.path(vae, "vae", "diffusers"), vae_dtype()))
+        clip = Managed(load_clip_vision(folders.path(clip_vision, "clip_vision", "diffusers")))
+        notes.show(f"VAE: {loaded}.", f"CLIP: {clip}.")
+        return io.NodeOutput(WanVAE(loaded), ClipVision(clip))
 
 
 class CraftersAniCrafterSampler(io.ComfyNode):

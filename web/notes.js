@@ -2,14 +2,9 @@
 // taken from the cache.
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
+import { find } from "./graph.js";
 
 const NOTES = "$$node-text-preview"; // the page's own widget for texts that a node sends
-
-function find(graph, path) {
-  const [id, ...rest] = path;
-  const node = graph?.getNodeById(Number(id)) ?? graph?.getNodeById(id);
-  return rest.length ? find(node?.subgraph, rest) : node;
-}
 
 app.registerExtension({
   name: "crafters.notes",

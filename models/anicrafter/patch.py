@@ -5,6 +5,7 @@ replacement gets the block's arguments and the block; `cond_or_uncond` names the
 positive; `sigmas` and, inside context windows, `context_window` lie in `transformer_options`.
 """
 
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -73,6 +74,7 @@ def apply(
     active = float(sampling.percent_to_sigma(end_percent)), float(sampling.percent_to_sigma(start_percent))
     replaced = model.model_options["transformer_options"].get("patches_replace", {}).get("dit", {})
     model.set_model_patch_replace(AddTokens(tokens, strength, active, replaced.get(SLOT)), "dit", *SLOT)
+    model.add_wrapper_with_key("outer_sample", KEY, _look_at_windows)
     model.add_wrapper_with_key("calc_cond_batch", KEY, _cut_to_window)
     if rounded_timesteps:
         model.add_wrapper_with_key("diffusion_model", KEY, _round_timesteps)
@@ -108,6 +110,19 @@ def _to_bf16(values: torch.Tensor) -> torch.Tensor:
     """float32 rounded to what bf16 can say, to even, by its bits: a compiler leaves out a conversion there and back."""
     bits = values.view(torch.int32)
     return ((bits + 0x7FFF + (bits >> 16 & 1)) & -0x10000).view(torch.float32)
+
+
+def _look_at_windows(executor: Callable, *args, **options):
+    """Says before sampling when the host's context windows cannot follow each other."""
+    handler = executor.class_obj.model_options.get("context_handler")
+    length, overlap = (getattr(handler, f"context_{name}", 0) for name in ("length", "overlap"))
+    batched = getattr(getattr(handler, "context_schedule", None), "name", "") == "batched"  # which knows no overlap
+    if handler is not None and overlap >= length and not batched:
+        logging.getLogger(__name__).warning(
+            "The context windows are %d latent frames long and overlap by %d, so that frames get no window: choose an "
+            "overlap smaller than the length.", length, overlap,
+        )
+    return executor(*args, **options)
 
 
 def _cut_to_window(executor: Callable, model: Any, conds: list, x: torch.Tensor, timestep, model_options: dict):

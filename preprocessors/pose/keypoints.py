@@ -58,6 +58,10 @@ class Pose:
         """The same frame with that one person only; without people if there is no such person."""
         return Pose(*(part[index : index + 1] for part in self.parts))
 
+    def seen(self) -> "Pose":
+        """The same with score 1 where a point is seen and 0 where not: some readers drop every score below 1."""
+        return Pose(*(np.dstack([part[..., :2], part[..., 2] > VISIBLE]) for part in self.parts))
+
 
 def to_openpose(poses: Sequence[Pose], width: int, height: int) -> list[dict]:
     """OpenPose's JSON, one dict per frame, in pixels of a `width` x `height` canvas, third value = score.

@@ -92,7 +92,7 @@ def painted(mask: torch.Tensor) -> np.ndarray:
 def read_points(text: str) -> tuple[Point, ...]:
     """Points from "x,y x,y …" (any separators), or from the JSON `[{"x": 1, "y": 2}, …]` that point editors write.
 
-    Raises ValueError for anything else.
+    Raises ValueError for anything else, shares of the picture in 0…1 among it.
     """
     try:
         values = [float(point[axis]) for point in parse_json(text) for axis in "xy"]
@@ -102,9 +102,14 @@ def read_points(text: str) -> tuple[Point, ...]:
         except ValueError:
             values = [math.nan]
     if len(values) % 2 or not all(map(math.isfinite, values)):
-        told = text if len(text) <= 60 else f"{text[:60]}…"
-        raise ValueError(f"{told!r} are no points: write x,y for each, as in 320,240 350,260.")
+        raise ValueError(f"{_told(text)} are no points: write x,y for each, as in 320,240 350,260.")
+    if all(0 <= value <= 1 for value in values) and not all(value.is_integer() for value in values):
+        raise ValueError(f"{_told(text)} are shares of the picture's width and height: give pixels, as in 320,240.")
     return tuple(zip(values[::2], values[1::2], strict=True))
+
+
+def _told(text: str) -> str:
+    return repr(text if len(text) <= 60 else f"{text[:60]}…")
 
 
 def read_box(text: str) -> Box | None:
@@ -116,5 +121,5 @@ def read_box(text: str) -> Box | None:
     except ValueError:
         corners = ()
     if len(corners) != 2:
-        raise ValueError(f"{text!r} is no box: write left,top,right,bottom in pixels, as in 100,80,260,300.")
+        raise ValueError(f"{_told(text)} is no box: write left,top,right,bottom in pixels, as in 100,80,260,300.")
     return (*corners[0], *corners[1])

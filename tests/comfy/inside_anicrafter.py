@@ -308,6 +308,20 @@ def test_overlapping_windows_run_to_the_end(host, make_condition):
     assert ksample(model, condition).isfinite().all()
 
 
+@pytest.mark.parametrize(("schedule", "told"), [("standard_static", True), ("batched", False)])
+def test_windows_that_cannot_follow_each_other_are_told(host, make_condition, caplog, schedule, told):
+    condition = make_condition(11)
+    model = plain_apply(host, condition)
+    model.model_options["context_handler"] = comfy.context_windows.IndexListContextHandler(
+        comfy.context_windows.get_matching_context_schedule(schedule),
+        comfy.context_windows.get_matching_fuse_method("flat"),
+        context_length=4, context_overlap=6, dim=2,
+    )
+    samples = ksample(model, condition)
+    assert samples.isfinite().all() != told
+    assert ("4 latent frames long and overlap by 6" in caplog.text) == told
+
+
 def long_video(host, frames, length=21, overlap=4, steps=4, fuse="pyramid"):
     """As the shipped workflow, 21 latent frames that overlap by 4, but without FreeNoise: all frames share a noise."""
     condition, noise = ramp(frames, width=256, clip=1280, text=4096)

@@ -36,6 +36,16 @@ def test_openpose_layout():
     assert person["face_keypoints_2d"][-6:] == person["pose_keypoints_2d"][42:48]
 
 
+def test_points_for_others_score_1_or_0():
+    pose = with_joint(with_joint(standing(), 4, (0.4, 0.6, 0.2)), 7, (np.nan, np.nan, 0))
+    (frame,) = as_json([pose.seen()])
+    (person,) = frame["people"]
+    body = np.reshape(person["pose_keypoints_2d"], (18, 3))
+    assert [i for i in range(18) if body[i, 2] == 0] == [4, 7] and set(body[:, 2]) == {0, 1}
+    assert body[4, :2] == pytest.approx([0.4 * 540, 0.6 * 960])
+    assert Pose.empty().seen().people == 0
+
+
 def test_normalised_coordinates_of_other_packs():
     frames = as_json([standing(), standing((0.7, 0.9))], 1, 1)
     for frame in frames:

@@ -151,6 +151,10 @@ def test_points_and_boxes_are_read_as_people_write_them():
     for wrong in ("1,2,3", "a,b", '{"x": 1}'):
         with pytest.raises(ValueError, match="no points"):
             read_points(wrong)
+    assert read_points("0,0 1,1") == ((0, 0), (1, 1))  # pixels at the corner
+    for shares in ("0.5,0.25", '[{"x": 0.25, "y": 1}]'):
+        with pytest.raises(ValueError, match="are shares of the picture's width and height: give pixels"):
+            read_points(shares)
     with pytest.raises(ValueError, match="no box"):
         read_box("1,2")
 
