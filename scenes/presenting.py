@@ -12,11 +12,11 @@ from ..models.staging.holding import (
     Grip,
     Size,
     arm_length,
-    bent_inside,
     free_hand,
     hold_product,
     home,
     point_to_product,
+    room_for,
 )
 from ..models.staging.limbs import SIGN, globals_of, look_at
 from .person import Person
@@ -60,7 +60,8 @@ def present(kind: str, person: Person, size: Size, time: torch.Tensor, rng: np.r
     place += at[:, list(SHOULDER.values())].mean((0, 1))
     centre = place + arm * offset * torch.tensor([SIGN[hands[0]], 1, 1])
     seen = extent / 2 * centre[:, 2:] / DISTANCE
-    centre = bent_inside(centre, size, torch.cat([0.75 * seen, seen], 1))  # in a portrait picture of 3:4
+    room = room_for(size, torch.cat([0.75 * seen, seen], 1))  # in a portrait picture of 3:4
+    centre = torch.cat([room * torch.tanh(centre[:, :2] / room), centre[:, 2:]], 1)
 
     rotation = hold_product(figure, pose, trans, Grip.draw(size, hands, under, rng), centre, yaw, roll)
     for side in set(SIDES) - set(hands):

@@ -11,7 +11,7 @@ GESTURES = ("raise", "hold", "turn", "point", "offer", "lower", "shake", "aside"
 # Seconds in which each comes back to where it began; the others have no end.
 _PERIODS = {"raise": 2.2, "turn": 2.6, "offer": 2.2, "lower": 2.4, "aside": 2.6}
 _PACE = 0.7, 1.4  # of that, what a gesture may take to fill its time
-_FADE = 0.6  # s from one gesture to the next
+_FADE, _RAISE = 0.6, 0.9  # s from one gesture to the next; in which a hand comes up to point
 SHORTEST = 0.5  # s of a gesture
 _PART = re.compile(r"\s*([a-z]+)(?:\s+(\d+\.?\d*)\s*(?:-|–|to)\s*(\d+\.?\d*)\s*s?)?\s*", re.IGNORECASE)
 
@@ -109,12 +109,18 @@ def script_course(parts: Sequence[Part], time: torch.Tensor) -> tuple[Course, to
         period = _PERIODS.get(gesture, end - begin)
         pace = max(1, round((end - begin) / period)) * period / (end - begin)
         way = course(gesture, time - begin, min(max(pace, _PACE[0]), _PACE[1]))
-        fade = min(_FADE, (end - begin) / 2)
-        there = eased((time - begin) / fade) * eased((end - time) / fade)
+        there = _shown(time, begin, end, _FADE)
         offset = offset + there[:, None] * way.offset
         yaw, roll = yaw + there * way.yaw, roll + there * way.roll
-        pointing = pointing + there * (gesture == "point")
+        if gesture == "point":
+            pointing = pointing + _shown(time, begin, end, _RAISE)
     return Course(offset, yaw, roll), pointing
+
+
+def _shown(time: torch.Tensor, begin: float, end: float, fade: float) -> torch.Tensor:
+    """0 up to `begin` and from `end` on, 1 between, [F]."""
+    fade = min(fade, (end - begin) / 2)
+    return eased((time - begin) / fade) * eased((end - time) / fade)
 
 
 def eased(t: torch.Tensor) -> torch.Tensor:

@@ -16,7 +16,7 @@ NARROW = 0.1  # m: two hands at the sides of such a product would cover it
 MEAN_ARM = 0.5  # m from shoulder to wrist: distances are given for such arms
 AHEAD, ASIDE = 0.32, 0.13  # m from the shoulders to the product's back; to the side of the one hand that holds it
 LEAST_LOW = 0.10  # m below the shoulders
-MARGIN = 0.05, 0.03  # m beside the product, where its hand is, and above and below
+_MARGIN = 0.05, 0.03  # m beside the product, where its hand is, and above and below
 ELBOW_HINT = {side: torch.tensor([0.55 * SIGN[side], 1.0, 0.35], dtype=torch.float64) for side in SIDES}
 # Free hands of the left, mirrored for the right: the wrist from the pelvis m, where the fingers and the palm point.
 HANGING = (0.30, 0.12, -0.05), (0.06, 0.97, -0.2), (-0.95, 0.10, 0.3)
@@ -56,11 +56,10 @@ def home(size: Size, hands: Sequence[str], arm: float, lower: float = 0.0) -> to
     return torch.tensor([SIGN[hands[0]] * aside * arm, low, -AHEAD * arm - size[2] / 2], dtype=torch.float64)
 
 
-def bent_inside(centre: torch.Tensor, size: Size, seen: torch.Tensor) -> torch.Tensor:
-    """The product's course [F,3], bent so that it stays, with its hand's side, where the camera sees `seen` [F,2] m to
-    each side of its axis."""
-    limit = seen - seen.new_tensor(size[:2]) / 2 - seen.new_tensor(MARGIN)
-    return torch.cat([limit * torch.tanh(centre[:, :2] / limit), centre[:, 2:]], 1)
+def room_for(size: Size, seen: torch.Tensor) -> torch.Tensor:
+    """How far [F,2] m to each side of the camera's axis a product's centre may go, so that the product and its hand's
+    side stay where the camera sees `seen` [F,2] m to each side."""
+    return seen - seen.new_tensor(size[:2]) / 2 - seen.new_tensor(_MARGIN)
 
 
 def hold_product(

@@ -17,24 +17,23 @@ from .gestures import Part, eased, script_course
 from .grip import product_distance
 from .holding import (
     HANGING,
-    MARGIN,
     Grip,
     Size,
     arm_length,
-    bent_inside,
     free_hand,
     hold_product,
     home,
     point_to_product,
+    room_for,
     turn,
 )
 from .limbs import REACH, SIGN, Figure, globals_of, look_at
 
 _LEAD = 1.2  # s from the photo's pose to the hold
 _TURNED = math.radians(100)  # from the camera; beyond, a person hides what they hold
-_KNEE = 0.9  # of an arm's length, from which on it goes less far than it is asked to
+_KNEE = 0.8  # of what is possible, from which on less is done than is asked for
 _CLEAR = 0.05  # m that a free hand keeps from the product and from the other arm
-_BENT = 0.04  # m; a way that is bent more than that to stay in the picture is told
+_BENT = 0.08  # m; a way that is bent more than that to stay in the picture is told
 _BOTH = 0.5  # of the turns that one hand makes, two can
 _log = logging.getLogger(__name__)
 
@@ -67,7 +66,7 @@ def present_product(
     yaw = heading / 2 + course.yaw * (_BOTH if len(hands) == 2 else 1)
     about = axis_angle_to_matrix(torch.tensor([0.0, heading, 0.0], dtype=torch.float64))
     centre = _way(figure, pose, trans, at[0], grip, course.offset, turn(yaw, course.roll), about, time)
-    centre = _in_picture(centre, size, photo)
+    centre = _in_picture(centre, size, photo, time)
     centre = _in_reach(figure, pose, trans, grip, centre, turn(yaw / 2 if grip.under else yaw, course.roll))
     rotation = hold_product(figure, pose, trans, grip, centre, yaw, course.roll, about)
     for side in set(SIDES) - set(hands):
@@ -137,23 +136,23 @@ def _way(
     return start + eased(time / _LEAD)[:, None] * (held - start) + arm * (offset * mirror) @ about.T
 
 
-def _in_picture(centre: torch.Tensor, size: Size, photo: BodyMotion) -> torch.Tensor:
-    """`centre` [F,3], bent so that the product stays in the photo."""
+def _in_picture(centre: torch.Tensor, size: Size, photo: BodyMotion, time: torch.Tensor) -> torch.Tensor:
+    """`centre` [F,3], bent so that the product stays in the photo; told where the script's way is, behind the lead."""
     camera = Camera.of(photo, 0)
     half = torch.tensor(camera.size, dtype=torch.float64) / 2 / torch.tensor(camera.focal, dtype=torch.float64)
     seen = half * centre[:, 2:]
-    room = seen.amin(0) - torch.tensor(size[:2]) / 2 - torch.tensor(MARGIN)
+    room = room_for(size, seen)
     if (room <= 0).any():
         shown = [round(200 * float(side)) for side in seen.amin(0)]
         raise ValueError(
             f"A product of {100 * size[0]:.0f} × {100 * size[1]:.0f} cm does not fit into the photo, which shows "
             f"{shown[0]} × {shown[1]} cm before the person: give its real size, or take a photo that shows more."
         )
-    bent = bent_inside(centre, size, seen)
-    far = torch.nonzero((bent - centre).norm(dim=1) > _BENT)[:, 0]
-    after = [frame + 1 for frame in far.tolist()]
-    if after:
-        _log.warning("The product would leave the picture in frames %s: it is kept inside.", frame_ranges(after))
+    bent = torch.cat([_limited(centre[:, :2], room), centre[:, 2:]], 1)
+    far = ((bent - centre).norm(dim=1) > _BENT) & (time >= _LEAD)
+    if far.any():
+        frames = frame_ranges([frame + 1 for frame in torch.nonzero(far)[:, 0].tolist()])
+        _log.warning("The product would leave the picture in frames %s: it is kept inside.", frames)
     return bent
 
 
@@ -167,10 +166,16 @@ def _in_reach(
         shoulder, elbow, end = (figure.joints[of[side]] for of in (SHOULDER, ELBOW, WRIST))
         longest = REACH * float((elbow - shoulder).norm() + (end - elbow).norm())
         way = wrist - at[:, SHOULDER[side]]
-        far, knee = way.norm(dim=1, keepdim=True), _KNEE * longest
-        less = knee + (longest - knee) * torch.tanh((far - knee) / (longest - knee))
-        centre = centre + way * (torch.where(far > knee, less, far) / far - 1)
+        far = way.norm(dim=1, keepdim=True)
+        centre = centre + way * (_limited(far, torch.full_like(far, longest)) / far - 1)
     return centre
+
+
+def _limited(x: torch.Tensor, limit: torch.Tensor) -> torch.Tensor:
+    """`x`, and less of it the nearer it comes to ±`limit`: without a jump of speed or acceleration."""
+    knee = _KNEE * limit
+    beyond = x.abs() - knee
+    return torch.where(beyond > 0, x.sign() * (knee + (limit - knee) * torch.tanh(beyond / (limit - knee))), x)
 
 
 def _free_arm(

@@ -4,6 +4,9 @@ import logging
 from collections.abc import Callable
 from typing import NamedTuple
 
+import numpy as np
+import torch
+
 from ...models.body.body import BodyModel
 from ...models.body.layout import SIDES
 from ...models.body.motion import BodyMotion
@@ -11,6 +14,8 @@ from ...models.staging.gestures import read_script
 from ...models.staging.presenter import present_product
 from ...models.staging.product_solid import HeldProduct, product_solid, real_size
 from ..body_motion.estimate import estimate_motion
+from ..condition_sheet import condition_sheet
+from ..pose.draw_pose import draw_poses
 from ..pose.keypoints import VISIBLE, Pose
 from ..product.stand_in import proportions
 from ..product.views import ProductViews
@@ -58,6 +63,15 @@ def direct(
     acts = ", ".join(f"{part.gesture} {part.begin:.3g}-{part.end:.3g} s" for part in script)
     report = f"{count} frames; {acts}; product {sides} cm (width, height, depth); photo's points {fit.error:.1f} px off"
     return Directed(motion, held, conditions, report)
+
+
+def overview(directed: Directed, person: torch.Tensor, most: int) -> torch.Tensor:
+    """At most `most` frames from the first to the last, all conditions over the photo, IMAGE [1,H,W,3]: [n,H,W,3]."""
+    poses, hand_mesh, object_depth, _ = directed.conditions
+    chosen = np.linspace(0, len(poses) - 1, min(most, len(poses))).round().astype(int).tolist()
+    height, width = person.shape[1:3]
+    drawn = torch.from_numpy(draw_poses([poses[frame] for frame in chosen], width, height, antialias=True))
+    return condition_sheet(person.cpu(), drawn / 255, hand_mesh[chosen] / 255, object_depth[chosen] / 255)
 
 
 def _check_arms(pose: Pose, hands: tuple[str, ...], points: bool) -> None:

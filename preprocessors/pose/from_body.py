@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from ...media.frames import frame_ranges
+from ...models.avatar.render import fit_camera
 from ...models.body.body import VERTEX_CHUNK, BodyModel
 from ...models.body.motion import BodyMotion
 from ...models.body.wholebody import wholebody_points
@@ -21,13 +22,16 @@ INSIDE = 0.2  # m: joints lie that far below clothes, or behind an arm that poin
 
 
 def motion_poses(
-    body: BodyModel, motion: BodyMotion, on_step: Callable[[int, int], None] | None = None
-) -> list[Pose]:
-    """The pose in every frame of the motion's film, from frame 0 to its last; empty where the motion has none.
+    body: BodyModel, motion: BodyMotion, width: int = 0, height: int = 0,
+    on_step: Callable[[int, int], None] | None = None,
+) -> tuple[list[Pose], tuple[int, int]]:
+    """The pose in every frame of the motion's film, from frame 0 to its last; empty where the motion has none. And the
+    picture's size px: `width`, `height`, or the motion's own where they are 0.
 
     Points that the body itself hides, or that lie outside the picture, score low. Raises BodyModelError for a body
-    whose points are not known. Warns of frames in which the person is outside.
+    whose points are not known, ValueError for a size that would stretch it. Warns of frames with nobody in the picture.
     """
+    motion = fit_camera(motion, width or motion.size[0], height or motion.size[1])
     poses = [Pose.empty()] * (motion.frames[-1] + 1)
     for row, (vertices, points) in enumerate(posed_frames(body, motion)):
         camera = Camera.of(motion, row)
@@ -41,7 +45,7 @@ def motion_poses(
             "The person of the motion is outside the picture in frames %s: no pose is drawn there. Edit Motion moves "
             "the person.", frame_ranges(away),
         )
-    return poses
+    return poses, motion.size
 
 
 def posed_frames(body: BodyModel, motion: BodyMotion) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
