@@ -134,7 +134,7 @@ def test_what_nobody_can_do_is_told(photo, change, sentence):
 def test_a_motion_that_would_leave_the_picture_is_kept_inside_and_told(photo, caplog):
     zoomed = replace(photo, focal=2 * photo.focal)
     with caplog.at_level(logging.WARNING):
-        motion, place = shown(zoomed, "lower", size=(0.1, 0.1, 0.05))
+        motion, place = shown(zoomed, "raise", size=(0.1, 0.1, 0.05))
     assert "would leave the picture in frames" in caplog.text
     xy = Camera.of(motion, 0).project(place[:, :3, 3])
     assert (xy > 0).all() and (xy < torch.tensor(PICTURE)).all()

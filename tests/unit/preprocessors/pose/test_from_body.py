@@ -9,7 +9,7 @@ from crafters.models.body.anny import anny_body
 from crafters.models.body.motion_files import read_motion
 from crafters.preprocessors.pose.from_body import HIDDEN, OUTSIDE, SEEN, motion_poses
 from crafters.scenes.scene import make_scene
-from helpers.amass import write_amass
+from helpers.amass_file import amass
 
 SIZE = (128, 96)
 
@@ -59,6 +59,6 @@ def test_a_motion_that_leaves_the_picture_is_told(scene, caplog):
 
 
 def test_motion_capture_becomes_poses(tmp_path):
-    motion = read_motion(write_amass(tmp_path / "walk.npz", 3), 30.0, (160, 96))
+    motion = read_motion(amass(tmp_path, frames=3), size=(160, 96))
     poses, size = motion_poses(anny_body(), motion)
     assert size == (160, 96) and all(pose.people == 1 for pose in poses)
