@@ -10,6 +10,7 @@ from . import (
     background,
     clips,
     demo,
+    direct,
     evaluate,
     keep,
     lhm,
@@ -23,8 +24,8 @@ from . import (
 from .guard import guarded
 
 # In the order of the work: a clip's conditions, the two systems, and what is around them.
-ROOMS = (clips, pose, segment, product, object_depth, motion_capture, background, keep, anchorcrafter, avatar, lhm,
-         anicrafter, wan, evaluate, demo)
+ROOMS = (clips, pose, segment, product, object_depth, motion_capture, direct, background, keep, anchorcrafter, avatar,
+         lhm, anicrafter, wan, evaluate, demo)
 
 
 class CraftersExtension(ComfyExtension):

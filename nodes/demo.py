@@ -4,8 +4,8 @@ from comfy_api.latest import io
 
 from ..host.memory import to_output
 from ..host.progress import Progress
+from ..models.staging.gestures import GESTURES
 from ..scenes.exercise import EXERCISES
-from ..scenes.presenting import PRESENTATIONS
 from .types import Avatar, BodyModel, BodyMotion, PoseKeypoint
 
 CATEGORY = "Crafters/Demo"
@@ -44,7 +44,7 @@ class CraftersDemoScene(io.ComfyNode):
             search_aliases=["example", "test input", "sample data", "product", "presenter"],
             description="Draws a made-up person who presents a made-up product, and everything AnchorCrafter is shown: "
             "to try its graph without a file, or to compare what your own preprocessing finds with the truth.",
-            inputs=_inputs(PRESENTATIONS, "person, product, room and movement", 576, 768),
+            inputs=_inputs(GESTURES, "person, product, room and movement", 576, 768),
             outputs=[
                 io.Image.Output("frames_out", display_name="frames", tooltip="The clip."),
                 io.Image.Output("person", display_name="person", tooltip="Photo of the same person in the same room."),
@@ -69,7 +69,7 @@ class CraftersDemoScene(io.ComfyNode):
         from ..preprocessors.pose.keypoints import to_openpose
         from ..scenes.scene import make_scene
 
-        kind = PRESENTATIONS[seed % len(PRESENTATIONS)] if kind == ANY else kind
+        kind = GESTURES[seed % len(GESTURES)] if kind == ANY else kind
         scene = make_scene(seed, split, (width, height), frames, fps, kind, Progress("Demo Scene"))
         return io.NodeOutput(
             _image(scene.frames),

@@ -11,7 +11,7 @@ from ..preprocessors.pose.follow import follow_person
 from ..preprocessors.pose.keypoints import from_openpose, to_openpose
 from ..preprocessors.pose.placement import FITS, VISIBLE_JOINTS
 from .choices import files, model
-from .types import Placement, PoseDetector, PoseKeypoint
+from .types import BodyModel, BodyMotion, Placement, PoseDetector, PoseKeypoint
 
 CATEGORY = "Crafters/Pose"
 
@@ -188,4 +188,44 @@ class CraftersPlaceVideo(io.ComfyNode):
         return io.NodeOutput(place_video(images[..., :3], placement, Progress("Place Condition Video")))
 
 
-NODES = [CraftersLoadDWPose, CraftersExtractPose, CraftersPlacePose, CraftersDrawPose, CraftersPlaceVideo]
+class CraftersPoseFromMotion(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="CraftersPoseFromMotion",
+            display_name="Pose from Motion",
+            category=CATEGORY,
+            search_aliases=["openpose", "dwpose", "skeleton", "keypoints", "mocap", "amass", "smplx"],
+            description="The keypoints of a body that moves, so that motion capture drives MimicMotion, AnchorCrafter "
+            "and every other model that follows a pose. What is hidden or outside the picture scores low.",
+            inputs=[
+                BodyMotion.Input("motion", tooltip="From Load Motion, Body Motion from Video or Present Product."),
+                BodyModel.Input("body", tooltip="From Load Body Model: SMPL-X, or Anny."),
+                io.Int.Input("width", default=0, min=0, max=8192, optional=True,
+                             tooltip="Of the picture, in pixels; 0 takes the motion's own."),
+                io.Int.Input("height", default=0, min=0, max=8192, optional=True,
+                             tooltip="Of the picture, in pixels; 0 takes the motion's own."),
+            ],
+            outputs=[
+                PoseKeypoint.Output("keypoints", display_name="keypoints",
+                                    tooltip="Body, face and both hands in every frame; nobody where the motion has a "
+                                    "gap."),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, motion, body, width=0, height=0):
+        from ..preprocessors.pose.from_body import motion_poses
+
+        poses, size = motion_poses(body, motion, width, height, Progress("Pose from Motion"))
+        return io.NodeOutput(to_openpose(poses, *size))
+
+
+NODES = [
+    CraftersLoadDWPose,
+    CraftersExtractPose,
+    CraftersPlacePose,
+    CraftersDrawPose,
+    CraftersPlaceVideo,
+    CraftersPoseFromMotion,
+]

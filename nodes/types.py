@@ -20,6 +20,8 @@ SegmentPrompts = io.Custom("CRAFTERS_SEGMENT_PROMPTS")
 
 # The product: ProductViews (preprocessors.product.views): views [3, 518, 518, 3] in 0…1 and masks [3, 518, 518].
 Product = io.Custom("CRAFTERS_PRODUCT")
+# HeldProduct (models.staging.product_solid): its mesh, its size m, and its place [F, 4, 4] before the camera.
+HeldProduct = io.Custom("CRAFTERS_HELD_PRODUCT")
 # DepthNetwork (preprocessors.product.object_depth): a picture's inverse depth.
 DepthNetwork = io.Custom("CRAFTERS_DEPTH_NETWORK")
 # DINOv2 (models.anchorcrafter.encoders): tokens of [3, S, S, 3].

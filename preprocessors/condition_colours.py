@@ -17,6 +17,9 @@ from ..models.drawing.mesh import vertex_normals, visible_surface
 HAND_COLOUR = (0.65098039, 0.74117647, 0.85882353)  # linear RGB, HaMeR's light blue
 GAMMA = 2.2
 AMBIENT, DIFFUSE, BRIGHTEST = 0.45, 0.6, 1.05
+# The range of the depth of a product that is known exactly, in distances of the product: a wall behind, something
+# nearer in front, as in a filmed clip. It puts a held product into inferno's orange.
+WALL, NEAREST = 3.0, 0.86
 
 # Matplotlib's inferno (CC0), 256 rows of RGB bytes, trunc(256 * colour); OpenCV's table is off by 1 here and there.
 _INFERNO = (
@@ -80,6 +83,19 @@ def depth_pictures(
     for visible, level in zip(stepped(mask, on_step), _depth_levels(inverse_depth), strict=True):
         resized = torch.from_numpy(cv2.resize(inferno(level).cpu().numpy(), (width, height), interpolation=how))
         yield resized.to(mask.device).masked_fill(~(visible >= 0.5)[..., None], 0)
+
+
+def held_depth_condition(depth: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """The object-depth condition, uint8 RGB [T,H,W,3], of a product whose distance is known.
+
+    depth: float [T,H,W], m, where it is visible; mask: [T,H,W] bool, which says where that is; 0 elsewhere.
+    """
+    colours = torch.zeros(*mask.shape, 3, dtype=torch.uint8)
+    if mask.any():
+        nearness = depth[mask].median() / depth[mask]
+        level = (nearness - 1 / WALL) / (1 / NEAREST - 1 / WALL)
+        colours[mask] = inferno((255 * level).clamp(0, 255).byte())
+    return colours
 
 
 def hand_light(normals: torch.Tensor, view: torch.Tensor) -> torch.Tensor:

@@ -3,8 +3,8 @@
 import torch
 
 from ..models.body.layout import HIP, PELVIS
+from ..models.drawing.solids import tube
 from .look import Colour, Look
-from .solids import tube
 from .surface import Field, Surface, ellipsoid, ramp
 
 WAIST, HEM, TUCKED, SHORTS, ANKLE, WRIST, SHORT_SLEEVE = -0.34, -0.40, -0.25, -0.62, -1.15, 0.64, 0.35

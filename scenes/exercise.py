@@ -7,7 +7,7 @@ import torch
 
 from ..models.body.layout import ANKLE, ELBOW, HEAD, HIP, KNEE, NECK, PELVIS, SHOULDER, SIDES, SPINES
 from ..models.body.rotation import axis_angle_to_matrix, matrix_to_axis_angle
-from .limbs import SIGN, globals_of
+from ..models.staging.limbs import SIGN, globals_of
 from .person import Person
 
 DISTANCE = 4.2  # m from the camera to the pelvis
@@ -81,7 +81,7 @@ def exercise(
     pelvis = person.joints[PELVIS].double()
     trans = (torch.tensor([0, 0, DISTANCE], dtype=torch.float64) - pelvis).repeat(len(time), 1)
     trans[:, 0] += body.shift + rng.uniform(-0.15, 0.15)
-    _, at = globals_of(person, body.pose, trans)
+    _, at = globals_of(person.figure, body.pose, trans)
     soles = at[:, ANKLES_AND_TOES, 1] + person.joints[list(ANKLES_AND_TOES), 1] - person.template[:, 1].min()
     lowest = torch.logsumexp(soles / 0.01, 1) * 0.01  # smoother than the maximum when the feet change
     trans[:, 1] += FLOOR * extent - lowest - body.jump

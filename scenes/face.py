@@ -7,8 +7,8 @@ import numpy as np
 import torch
 
 from ..models.body.layout import EYES, HEAD
+from ..models.drawing.solids import tube
 from .look import Colour, Look
-from .solids import tube
 from .surface import Field, Surface, ellipsoid, rigid, upright
 
 EYE_RADII = (0.0195, 0.0175, 0.0165)

@@ -4,8 +4,8 @@ import numpy as np
 import torch
 
 from ..models.body.layout import HEAD, NECK, SPINES
+from ..models.drawing.solids import loft, tube
 from .look import Colour, Look
-from .solids import loft, tube
 from .surface import Surface, ellipsoid, ramp, rigid, upright
 
 THICKNESS = {"afro": 0.045, "swept": 0.020, "bun": 0.009}  # m; 0.013 otherwise

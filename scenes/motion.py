@@ -7,12 +7,12 @@ import torch
 
 from ..models.body.motion import BodyMotion
 from ..models.drawing.camera import Camera
+from ..models.staging.gestures import GESTURES
+from ..models.staging.holding import Size
 from .exercise import EXERCISES, exercise
 from .look import SPLITS
 from .person import Person
-from .presenting import DISTANCE, PRESENTATIONS, Size, present, stand
-
-__all__ = ["EXERCISES", "PRESENTATIONS", "SceneMotion", "make_motion", "photo_pose"]
+from .presenting import DISTANCE, present, stand
 
 
 @dataclass(frozen=True)
@@ -56,12 +56,12 @@ def make_motion(
     fps: float = 15.0,
     kind: str | None = None,
 ) -> SceneMotion:
-    """A motion of `person`, the same for the same seed: one of PRESENTATIONS with a product of `product_size` (w, h, d)
+    """A motion of `person`, the same for the same seed: one of GESTURES with a product of `product_size` (w, h, d)
     m, shown from head to hip for a portrait picture; one of EXERCISES with None, all of the body for a landscape one.
 
     Raises ValueError for a `kind` that there is not, with a product or without, and for less than one frame.
     """
-    kinds = EXERCISES if product_size is None else PRESENTATIONS
+    kinds = EXERCISES if product_size is None else GESTURES
     if kind is not None and kind not in kinds:
         which = "without" if product_size is None else "with"
         raise ValueError(f"There is no motion {kind!r} {which} a product: choose {', '.join(kinds)}.")

@@ -8,10 +8,11 @@ import torch
 from ..models.body.anny import anny_body
 from ..models.body.body import BodyModel, Skeleton
 from ..models.body.layout import JOINTS, SIDES
+from ..models.body.wholebody import wholebody_regressor
+from ..models.staging.limbs import Figure
 from .clothes import dress
 from .face import eyes, glasses, paint_face
 from .hair import hair
-from .keypoints import regressor
 from .look import SPLITS, Colour, Look, draw_look
 from .surface import Surface, join
 
@@ -35,6 +36,11 @@ class Person:
     surface: Surface
     hands: Surface
     marks: Surface
+
+    @property
+    def figure(self) -> Figure:
+        """What poses it."""
+        return Figure(self.skeleton, self.joints)
 
     @property
     def template(self) -> torch.Tensor:
@@ -62,7 +68,7 @@ class Person:
 
     def keypoints(self, pose: torch.Tensor, trans: torch.Tensor) -> torch.Tensor:
         """[F,133,3] m: COCO-WholeBody's body 17, feet 6, face 68, left hand 21, right hand 21."""
-        weights, _ = regressor()
+        weights, _ = wholebody_regressor(anny_body())
         return weights @ self.marks.posed(self._transforms(pose), trans)
 
     def hand_mesh(self, pose: torch.Tensor, trans: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -88,7 +94,7 @@ def make_person(seed: int, split: str) -> Person:
     joints = body.skeleton.rest(betas)
     surface = _dressed(body, points, look)
     hands = _skin(body, points, torch.cat([body.hands["left"], body.hands["right"]]), look.skin)
-    _, used = regressor()
+    _, used = wholebody_regressor(body)
     places, skinning = torch.cat([points, joints])[used], torch.cat([body.skinning, torch.eye(JOINTS)])[used]
     marks = Surface(places, places, skinning, torch.zeros_like(places), torch.empty(0, 3, dtype=torch.long))
     return Person(seed, split, look, betas, body.skeleton, joints, surface, hands, marks)

@@ -8,11 +8,11 @@ import torch
 
 from ..media.box import around
 from ..models.drawing.camera import Camera
+from ..models.drawing.solids import Solid, loft, travelled
 from ..preprocessors.product.views import VIEW_SIDE, fit_to_square
 from .label import Print, draw_print, paint_label
 from .render import Mesh, render
 from .shapes import SHAPES, Shape
-from .solids import Solid, loft, travelled
 
 TEXELS = 2400  # of a wrapper, per metre
 LEVELS = 5  # sizes of its texture

@@ -13,9 +13,9 @@ import torch
 from ..media.frames import stepped
 from ..models.body.motion import BodyMotion
 from ..models.drawing.camera import Camera
-from ..preprocessors.condition_colours import draw_hands, hand_condition, inferno
+from ..preprocessors.condition_colours import draw_hands, hand_condition, held_depth_condition
 from ..preprocessors.pose.draw_pose import draw_pose
-from ..preprocessors.pose.dwpose import to_pose
+from ..preprocessors.pose.from_body import seen_pose
 from ..preprocessors.pose.keypoints import Pose
 from . import PORTRAIT
 from .exercise import EXERCISES
@@ -26,12 +26,6 @@ from .render import Mesh, Picture, render
 from .room import make_room
 
 PERSON, PRODUCT = 1, 2  # in `Scene.objects`
-# Scores of keypoints; DWPose takes what is above 0.3 for seen. What the product hides is guessed from the rest.
-SEEN, GUESSED, HIDDEN, OUTSIDE = 0.95, 0.4, 0.2, 0.05
-INSIDE = 0.2  # m: joints lie that far below clothes, or behind an arm that points at the camera, and are still found
-# The range of the object's depth, in distances of the product: a wall behind, something nearer in front, as in a filmed
-# clip. It puts a held product into inferno's orange.
-WALL, NEAREST = 3.0, 0.86
 
 
 @dataclass(frozen=True)
@@ -96,14 +90,7 @@ class Scene:
     @cached_property
     def object_depth(self) -> np.ndarray:
         """AnchorCrafter's depth condition [F, H, W, 3]: the visible product in inferno colours, near is bright."""
-        mask = torch.from_numpy(self.product_mask)
-        depth = torch.from_numpy(self.depth)
-        colours = torch.zeros(*mask.shape, 3, dtype=torch.uint8)
-        if mask.any():
-            nearness = depth[mask].median() / depth[mask]
-            level = (nearness - 1 / WALL) / (1 / NEAREST - 1 / WALL)
-            colours[mask] = inferno((255 * level).clamp(0, 255).byte())
-        return colours.numpy()
+        return held_depth_condition(torch.from_numpy(self.depth), torch.from_numpy(self.product_mask)).numpy()
 
     @cached_property
     def hand_mesh(self) -> np.ndarray:
@@ -126,7 +113,7 @@ def make_scene(
 ) -> Scene:
     """The scene of a seed, in pictures of `size` (width, height).
 
-    split: "train" or "test", which share neither people nor products. kind: one of `PRESENTATIONS` (with a product, in
+    split: "train" or "test", which share neither people nor products. kind: one of `GESTURES` (with a product, in
     a room seen by a still camera) or `EXERCISES` (whole body, moving camera); by chance of the former if not given.
     on_step(done, total) comes after every frame and may raise to cancel. person: the seed's own if not given; the room
     is the person's. Raises ValueError for an unknown split or kind.
@@ -166,14 +153,5 @@ def make_scene(
 
 def _pose(points: torch.Tensor, camera: Camera, picture: Picture) -> Pose:
     """Keypoints [133, 3] m as DWPose would find them."""
-    xy, z = camera.project(points.double()).numpy() + 0.5, points[:, 2].numpy()
-    column, row = np.floor(xy).astype(int).T
-    inside = (column >= 0) & (row >= 0) & (column < camera.size[0]) & (row < camera.size[1])
-    column, row = column.clip(0, camera.size[0] - 1), row.clip(0, camera.size[1] - 1)
-    shown, depth = picture.object[row, column], picture.depth[row, column]
-    score = np.select(
-        [~inside, (shown == PERSON) & (depth < z - INSIDE), (shown == PRODUCT) & (depth < z)],
-        [OUTSIDE, HIDDEN, GUESSED],
-        SEEN,
-    )
-    return to_pose(np.column_stack([xy / camera.size, score])[None])
+    depths = (np.where(picture.object == thing, picture.depth, 0) for thing in (PERSON, PRODUCT))
+    return seen_pose(points, camera, *depths)

@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..models.drawing.solids import Solid, closed, tube
 from .label import Colour, Print
-from .solids import Solid, tube
 
 SILVER, WHITE, DARK, CREAM = (198, 202, 208), (242, 240, 234), (58, 58, 66), (244, 236, 220)
 ROUND, SOFT, BOXY = 2.0, 4.0, 14.0  # exponents of superellipses
@@ -22,19 +22,13 @@ class Shape(NamedTuple):
     trim: list[tuple[Solid, Colour]]
 
 
-def _closed(rings: list[tuple[float, float, float, float]]) -> list[tuple[float, float, float, float]]:
-    """With flat ends, which have sharp edges."""
-    first, last = rings[0], rings[-1]
-    return [(first[0], 0, 0, first[3]), first, *rings, last, (last[0], 0, 0, last[3])]
-
-
 def _lid(rng: np.random.Generator, label: Print) -> Colour:
     return (WHITE, DARK, label.accent, SILVER)[rng.integers(4)]
 
 
 def _box(rng: np.random.Generator, label: Print) -> Shape:
     h, w, d = rng.uniform(0.14, 0.25), rng.uniform(0.055, 0.09), rng.uniform(0.022, 0.045)
-    rings = _closed([(0, w, d, BOXY), (0.18 * h, w, d, BOXY), (h, w, d, BOXY)])
+    rings = closed([(0, w, d, BOXY), (0.18 * h, w, d, BOXY), (h, w, d, BOXY)])
     bands = [(0, 3, label.accent)] if rng.random() < 0.5 else []
     return Shape(rings, (1.96 * w, 3 if bands else 2, 4), bands, [])
 
@@ -46,7 +40,7 @@ def _bottle(rng: np.random.Generator, label: Print) -> Shape:
     cap, glass = 0.12 * h, (label.base, CREAM, label.accent)[rng.integers(3)]
     t = np.linspace(0, np.pi / 2, 6)
     wide = [(cap + (0.1 + 0.2 * (1 - np.cos(a))) * h, neck + (r - neck) * np.sin(a), power) for a in t]
-    rings = _closed(
+    rings = closed(
         [(0, 1.25 * neck, 1.25 * neck, ROUND), (cap, 1.25 * neck, 1.25 * neck, ROUND), (cap, neck, neck, ROUND)]
         + [(cap, neck, neck, ROUND)]
         + [(y, x, x, p) for y, x, p in wide]
@@ -58,7 +52,7 @@ def _bottle(rng: np.random.Generator, label: Print) -> Shape:
 
 def _can(rng: np.random.Generator, label: Print) -> Shape:
     h, r = rng.uniform(0.14, 0.19), rng.uniform(0.04, 0.052)
-    rings = _closed(
+    rings = closed(
         [
             (0, 0.82 * r, 0.82 * r, ROUND),
             (0.06 * h, r, r, ROUND),
@@ -92,7 +86,7 @@ def _tube(rng: np.random.Generator, label: Print) -> Shape:
     body = [((1 - cap / h) * a * h + 0.012, w, max(0.0025, 0.95 * w * np.sin(a * np.pi / 2) ** 0.8), ROUND) for a in t]
     end = body[-1][0]
     lid = [(end, 0.8 * w, 0.8 * w, ROUND), (end, 0.8 * w, 0.8 * w, ROUND), (end + cap, 0.74 * w, 0.74 * w, ROUND)]
-    rings = _closed([(0, w, 0.0025, ROUND), *body, *lid])
+    rings = closed([(0, w, 0.0025, ROUND), *body, *lid])
     return Shape(rings, (1.9 * w, 4, 9), [(10, len(rings) - 1, _lid(rng, label)), (0, 3, label.accent)], [])
 
 
@@ -106,13 +100,13 @@ def _pouch(rng: np.random.Generator, label: Print) -> Shape:
         for a in t[1:-1]
     ]
     rings += [(h, w, 0.45 * d, 4.0)]
-    rings = _closed(rings)
+    rings = closed(rings)
     return Shape(rings, (1.75 * w, 4, len(rings) - 3), [(0, 3, label.accent)], [])
 
 
 def _bag(rng: np.random.Generator, label: Print) -> Shape:
     h, w, d = rng.uniform(0.15, 0.19), rng.uniform(0.06, 0.085), rng.uniform(0.024, 0.036)
-    rings = _closed([(0, 0.96 * w, 0.9 * d, BOXY), (h, w, d, BOXY)])
+    rings = closed([(0, 0.96 * w, 0.9 * d, BOXY), (h, w, d, BOXY)])
     t = np.linspace(0, np.pi, 16)
     arc = np.stack([-0.45 * w * np.cos(t), -0.055 * np.sin(t) ** 0.7, 0 * t], 1)
     handles = [(tube(arc + (0, 0.002, z), 0.003), label.accent) for z in (-0.8 * d, 0.8 * d)]
@@ -123,7 +117,7 @@ def _jar(rng: np.random.Generator, label: Print) -> Shape:
     h, r = rng.uniform(0.12, 0.16), rng.uniform(0.046, 0.058)
     power = (ROUND, SOFT)[rng.integers(2)]
     lid = 0.24 * h
-    rings = _closed(
+    rings = closed(
         [(0, 0.93 * r, 0.93 * r, ROUND), (0.02 * h, 0.97 * r, 0.97 * r, ROUND), (lid, 0.97 * r, 0.97 * r, ROUND)]
         + [
             (lid, 0.86 * r, 0.86 * r, ROUND),
@@ -140,7 +134,7 @@ def _spray(rng: np.random.Generator, label: Print) -> Shape:
     power = (ROUND, 3.0)[rng.integers(2)]
     collar, colour = 0.014, (WHITE, DARK, label.accent)[rng.integers(3)]
     wide = [(a, r * (0.34 + 0.66 * np.sin(a * np.pi / 2))) for a in np.linspace(0.15, 1, 5)]
-    rings = _closed(
+    rings = closed(
         [(0, 0.36 * r, 0.36 * r, ROUND), (collar, 0.4 * r, 0.4 * r, ROUND), (collar, 0.34 * r, 0.34 * r, ROUND)]
         + [(collar, 0.34 * r, 0.34 * r, ROUND)]
         + [(collar + 0.2 * h * a, x, x, power) for a, x in wide]

@@ -12,7 +12,7 @@ import torch
 from ..models.body.layout import JOINTS
 from ..models.body.skinning import blend, move
 from ..models.drawing.mesh import vertex_normals
-from .solids import Solid
+from ..models.drawing.solids import Solid
 
 Field = Callable[[torch.Tensor], torch.Tensor]  # [V,3] m → [V]
 BORDER = 0.0015  # m: half the width in which a painted border changes colour

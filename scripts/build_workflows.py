@@ -16,6 +16,7 @@ from crafters.cli.server import ComfyServer
 from crafters.host.comfyui import find_comfyui
 from crafters.host.weights import describe_size, needed_by
 from crafters.models.anchorcrafter.schedule import FAST
+from crafters.models.body.load import ANNY
 from workflow_graph import Graph, Node, Output
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -49,11 +50,7 @@ def anchorcrafter(graph: Graph, weights: Weights, *, one_clip: bool = False, fas
         hand = clip_frames(graph, "Hand Mesh", "hand_mesh.mp4", at_fps=driving["fps"])["frames"]
         graph.next_stack()
         depth = clip_frames(graph, "Object Depth", "object_depth.mp4", at_fps=driving["fps"])["frames"]
-    graph.group("Product", 0)
-    photos = {}
-    for side in ("left", "front", "right"):
-        photos[side] = graph.add("LoadImage", f"Product {side.title()}", image=f"product_{side}.png")
-        graph.next_stack()
+    photos = product_photos(graph)
 
     find = "what the hands hold" if one_clip else ""
     kept, pose, person_pose, placement = poses(graph, weights, person, driving, find)
@@ -68,13 +65,8 @@ def anchorcrafter(graph: Graph, weights: Weights, *, one_clip: bool = False, fas
     hand = graph.add("CraftersPlaceVideo", "Place Hand Mesh", images=hand, placement=placement)
     depth = graph.add("CraftersPlaceVideo", "Place Object Depth", images=depth, placement=placement)
     graph.group("Product tokens", 1)
-    views = graph.add(
-        "CraftersProductViews",
-        **{side: photo["IMAGE"] for side, photo in photos.items()},
-        **{f"{side}_mask": photo["MASK"] for side, photo in photos.items()},
-    )
-    dinov2 = graph.add("CraftersLoadDINOv2", name=weights.dinov2)
-    tokens = graph.add("CraftersEncodeProduct", product=views["product"], dinov2=dinov2["dinov2"])
+    views = product_views(graph, photos)
+    tokens = product_tokens(graph, weights, views)
 
     condition = encode(
         graph,
@@ -82,7 +74,7 @@ def anchorcrafter(graph: Graph, weights: Weights, *, one_clip: bool = False, fas
         weights.svd,
         person_pose,
         views["product"],
-        tokens["tokens"],
+        tokens,
         person=person["image"],
         pose=pose,
         hand=hand["images"],
@@ -97,6 +89,39 @@ def anchorcrafter_fast(graph: Graph, weights: Weights) -> None:
 
 def anchorcrafter_from_one_clip(graph: Graph, weights: Weights) -> None:
     anchorcrafter(graph, weights, one_clip=True)
+
+
+def anchorcrafter_directed(graph: Graph, weights: Weights) -> None:
+    """A person and a product, told what to do: no driving clip."""
+    graph.group("Person", 0)
+    photo = graph.add("LoadImage", "Person Photo", image="person.png")
+    graph.next_stack()
+    person = graph.add("CraftersFitPerson", image=photo["IMAGE"])
+    photos = product_photos(graph)
+    views = product_views(graph, photos)
+    graph.group("What the person does", 1)
+    files = {"detector": weights.detector, "pose": weights.pose}
+    detector = graph.add("CraftersLoadDWPose", **files)["detector"]
+    still = graph.add("CraftersExtractPose", "Person Pose", detector=detector, images=person["image"])["keypoints"]
+    body = graph.add("CraftersLoadBodyModel", body=ANNY)["body"]
+    graph.next_stack()
+    told = {"person": person["image"], "keypoints": still, "body": body, "product": views["product"]}
+    made = graph.add("CraftersPresentProduct", **told)
+    pose = graph.add("CraftersDrawPose", "Draw Pose", keypoints=made["keypoints"])["image"]
+    person_pose = graph.add("CraftersDrawPose", "Draw Person Pose", keypoints=still)["image"]
+    condition = encode(
+        graph,
+        weights.anchorcrafter,
+        weights.svd,
+        person_pose,
+        views["product"],
+        product_tokens(graph, weights, views),
+        person=person["image"],
+        pose=pose,
+        hand=made["hand_mesh"],
+        object_depth=made["object_depth"],
+    )
+    sample(graph, *condition, made["fps"])
 
 
 def mimicmotion(graph: Graph, weights: Weights) -> None:
@@ -287,6 +312,29 @@ def person_and_motion(graph: Graph) -> tuple[Node, Node]:
     return person, clip_frames(graph, "Driving Clip", "driving.mp4")
 
 
+def product_photos(graph: Graph) -> dict[str, Node]:
+    """The nodes that load them, by what they show."""
+    graph.group("Product", 0)
+    photos = {}
+    for side in ("left", "front", "right"):
+        photos[side] = graph.add("LoadImage", f"Product {side.title()}", image=f"product_{side}.png")
+        graph.next_stack()
+    return photos
+
+
+def product_views(graph: Graph, photos: dict[str, Node]) -> Node:
+    return graph.add(
+        "CraftersProductViews",
+        **{side: photo["IMAGE"] for side, photo in photos.items()},
+        **{f"{side}_mask": photo["MASK"] for side, photo in photos.items()},
+    )
+
+
+def product_tokens(graph: Graph, weights: Weights, views: Node) -> Output:
+    dinov2 = graph.add("CraftersLoadDINOv2", name=weights.dinov2)
+    return graph.add("CraftersEncodeProduct", product=views["product"], dinov2=dinov2["dinov2"])["tokens"]
+
+
 def clip_frames(graph: Graph, title: str, file: str, **rate: Output) -> Node:
     video = graph.add("LoadVideo", title, file=file)
     return graph.add("CraftersClipFrames", f"{title} Frames", video=video["VIDEO"], **rate)
@@ -385,6 +433,13 @@ GRAPHS: dict[str, tuple[Callable[[Graph, Weights], None], str]] = {
         "that product: hand meshes and object depth are made of the clip. Without weights they are fitted and drawn; "
         "Load SAM, Load HaMeR and Load Depth Network, connected, do it better. Keep Conditions writes them into "
         "ComfyUI's output folder, so that they are made once: give each clip a name of its own there.",
+    ),
+    "AnchorCrafter directed": (
+        anchorcrafter_directed,
+        "A photo of a person and three photos of a product become a video of that person presenting that product, "
+        "without a driving clip: say in Present Product what the person does with it, and how large it is. Its preview "
+        "shows hands, product and pose over the photo before anything is sampled. The body is Anny, which needs no "
+        "file.",
     ),
     "MimicMotion baseline": (
         mimicmotion,

@@ -31,6 +31,7 @@ SIZES = {
     "CraftersBodyMotionFromVideo": (320, 520),
     "CraftersRemovePerson": (320, 580),
     "CraftersProductViews": (320, 440),
+    "CraftersPresentProduct": (340, 1000),
 }
 COLOR = "#3f789e"
 WIDTH, GAP, TITLE, SLOT, WIDGET = 320, 30, 34, 20, 26

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 
 from .body import BodyModel, Skeleton, keypoint_regressor
+from .hand_faces import closed
 from .layout import BETAS, FINGERS, FIRST_FINGER, JAW, JOINTS, PARENTS, PELVIS_AT_REST, SIDES, WRIST, BodyModelError
 from .rotation import axis_angle_to_matrix, frame, matrix_to_axis_angle, slerp
 from .skinning import blend, joint_transforms, move
@@ -75,7 +76,7 @@ def anny_body() -> BodyModel:
     faces, parts = source.faces.long(), _parts(source)
     skeleton = Skeleton.regress(regressor, template, shape_dirs, PARENTS)
     hands = {
-        side: _closed(faces[parts[f"{side}_hand"] | _wrist(template[faces] - skeleton.joints[WRIST[side]], side)])
+        side: closed(faces[parts[f"{side}_hand"] | _wrist(template[faces] - skeleton.joints[WRIST[side]], side)])
         for side in SIDES
     }
     last = {side: [FIRST_FINGER[side] + 3 * finger + 2 for finger in FINGERS] for side in SIDES}
@@ -228,24 +229,3 @@ def _wrist(from_joint: torch.Tensor, side: str) -> torch.Tensor:
     """[F] bool: the faces, corners [F,3,3] m from the wrist's joint, around it up to `_WRIST` along the forearm."""
     out = 1.0 if side == "left" else -1.0
     return (from_joint[..., 0] * out > -_WRIST).all(1) & (from_joint.norm(dim=-1).amin(1) < 0.1)
-
-
-def _closed(faces: torch.Tensor) -> torch.Tensor:
-    """With a fan over the largest hole."""
-    loop = _boundary(faces)
-    fan = [(loop[0], b, a) for a, b in zip(loop[1:], loop[2:], strict=False)]
-    return torch.cat([faces, torch.tensor(fan)])
-
-
-def _boundary(faces: torch.Tensor) -> list[int]:
-    """The vertices around the longest hole of a mesh, in the order of its faces' edges."""
-    edges = torch.cat([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]]).tolist()
-    directed = {tuple(edge) for edge in edges}
-    following = {a: b for a, b in edges if (b, a) not in directed}
-    loops = []
-    while following:
-        loop = [next(iter(following))]
-        while (after := following.pop(loop[-1], None)) is not None:
-            loop.append(after)
-        loops.append(loop[:-1])
-    return max(loops, key=len)

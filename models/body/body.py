@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import torch
 import torch.nn.functional as F
 
-from .layout import FINGERS, FIRST_FINGER, JOINTS, SIDES, WRIST
+from .layout import FINGERS, FIRST_FINGER, JOINTS, SIDES, WRIST, BodyModelError
 from .rotation import axis_angle_to_matrix
 from .skinning import joint_transforms, posed_vertices
 
@@ -63,6 +63,14 @@ class BodyModel:
     keypoints: torch.Tensor | None = None
     hands: Mapping[str, torch.Tensor] = field(default_factory=dict)
     parts: Mapping[str, torch.Tensor] = field(default_factory=dict)
+
+    def known_keypoints(self) -> torch.Tensor:
+        """`keypoints`. Raises BodyModelError where they are not known."""
+        if self.keypoints is None:
+            raise BodyModelError(
+                f"The points of a body with {len(self.template)} vertices are not known: use SMPL-X or Anny."
+            )
+        return self.keypoints
 
     @torch.no_grad()
     def vertices(self, pose: torch.Tensor, betas: torch.Tensor, trans: torch.Tensor) -> torch.Tensor:

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 
 from ...files.bounded import MIB, read_npz
 from .body import BodyModel, Skeleton, keypoint_regressor
+from .hand_faces import hand_faces
 from .layout import JOINTS, SIDES, BodyModelError
 from .smpl_arrays import SHAPES, smpl_arrays
 
@@ -35,9 +36,12 @@ def read_smplx(path: Path) -> BodyModel:
         )
     array = read_npz(path, SHAPES, _MOST, BodyModelError, ": download it again")
     *model, parents = smpl_arrays(array, JOINTS, path.name, "SMPL-X")
-    template, shape_dirs, _, regressor, *_ = model
-    keypoints = _keypoints() if len(template) == _VERTICES else None
-    return BodyModel(*model, Skeleton.regress(regressor, template, shape_dirs, parents), keypoints)
+    template, shape_dirs, _, regressor, skinning, faces = model
+    skeleton = Skeleton.regress(regressor, template, shape_dirs, parents)
+    if len(template) != _VERTICES:
+        return BodyModel(*model, skeleton)
+    hands = {side: hand_faces(faces, skinning, side) for side in SIDES}
+    return BodyModel(*model, skeleton, _keypoints(), hands)
 
 
 def _keypoints() -> torch.Tensor:

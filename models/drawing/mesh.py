@@ -77,6 +77,15 @@ def visible_surface(vertices: torch.Tensor, faces: torch.Tensor, camera: Camera)
         yield Surface(pixel, spans.face[span], weights / weights.sum(-1, keepdim=True), depth)
 
 
+def visible_depth(vertices: torch.Tensor, faces: torch.Tensor, camera: Camera) -> torch.Tensor:
+    """z of a mesh where it is seen, m [H, W], 0 elsewhere; arguments as for `visible_surface`."""
+    width, height = camera.size
+    depth = torch.zeros(height * width)
+    for seen in visible_surface(vertices, faces, camera):
+        depth[seen.pixel] = seen.depth
+    return depth.view(height, width)
+
+
 def _check(vertices: torch.Tensor, faces: torch.Tensor, colours: torch.Tensor) -> None:
     for name, tensor in (("vertices", vertices), ("faces", faces), ("colours", colours)):
         if tensor.ndim != 2 or tensor.shape[1] != 3:

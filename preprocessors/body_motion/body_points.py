@@ -3,7 +3,7 @@
 import torch
 
 from ...models.body.body import BodyModel
-from ...models.body.layout import HEAD, JOINTS, BodyModelError
+from ...models.body.layout import HEAD, JOINTS
 from ...models.body.skinning import joint_transforms, move
 from .fit import BETWEEN, Points
 from .targets import KEYPOINTS
@@ -17,12 +17,8 @@ class BodyPoints:
     """
 
     def __init__(self, model: BodyModel) -> None:
-        if model.keypoints is None:
-            raise BodyModelError(
-                f"The points of a body with {len(model.template)} vertices are not known: use SMPL-X or Anny."
-            )
         self._skeleton = model.skeleton
-        points = model.keypoints[KEYPOINTS]
+        points = model.known_keypoints()[KEYPOINTS]
         used = points.any(0)
         points = points[:, used]
         skinning = torch.cat([model.skinning, torch.eye(JOINTS)])[used]

@@ -53,12 +53,12 @@ class PoseScenes:
         return self.folder / f"{self.split}-{seed:05d}-{self.frames}.npz"
 
     def _scene(self, seed: int) -> dict[str, np.ndarray]:
+        from ...models.staging.gestures import GESTURES
         from ...scenes import LANDSCAPE, PORTRAIT
         from ...scenes.exercise import EXERCISES
-        from ...scenes.presenting import PRESENTATIONS
         from ...scenes.scene import make_scene
 
-        kinds, size = (EXERCISES, LANDSCAPE) if seed % 3 == 2 else (PRESENTATIONS, PORTRAIT)
+        kinds, size = (EXERCISES, LANDSCAPE) if seed % 3 == 2 else (GESTURES, PORTRAIT)
         scene = make_scene(seed, self.split, size, self.frames, FPS, kinds[seed // 3 % len(kinds)])
         room = scene.background[0]
         differs = np.abs(scene.person_photo.astype(int) - room).max(axis=2) > 16

@@ -6,12 +6,12 @@ import torch
 from crafters.models.body.anny import anny_body
 from crafters.models.body.layout import JOINTS
 from crafters.models.drawing.mesh import render_mesh
+from crafters.models.staging.gestures import GESTURES
+from crafters.models.staging.grip import product_distance
+from crafters.models.staging.limbs import WRIST, globals_of
 from crafters.scenes.exercise import EXERCISES
-from crafters.scenes.grip import product_distance
-from crafters.scenes.limbs import WRIST, globals_of
 from crafters.scenes.motion import make_motion, photo_pose
 from crafters.scenes.person import make_person
-from crafters.scenes.presenting import PRESENTATIONS
 from crafters.scenes.surface import border_edges
 
 BOX, BOTTLE = (0.13, 0.20, 0.07), (0.075, 0.22, 0.075)
@@ -136,7 +136,7 @@ def test_vertices_are_quick(person):
     assert min(times) / 16 < 0.015
 
 
-@pytest.mark.parametrize("kind", PRESENTATIONS)
+@pytest.mark.parametrize("kind", GESTURES)
 @pytest.mark.parametrize("size", [BOX, BOTTLE])
 def test_hands_hold_the_product(kind, size, person):
     motion = make_motion(5, "train", person, size, 24, 15.0, kind)
@@ -145,7 +145,7 @@ def test_hands_hold_the_product(kind, size, person):
     assert motion.pose.shape == (24, JOINTS, 3) and motion.product.shape == (24, 4, 4) and motion.holding
     turn, place = motion.product[:, :3, :3], motion.product[:, :3, 3]
 
-    _, joints = globals_of(person, motion.pose, motion.trans)
+    _, joints = globals_of(person.figure, motion.pose, motion.trans)
     distance = product_distance(size)
     vertices, _ = person.hand_mesh(motion.pose, motion.trans)
     local = ((vertices.double() - place[:, None]) @ turn).float()
@@ -165,11 +165,11 @@ def test_hands_hold_the_product(kind, size, person):
     assert (xy.abs() < torch.tensor(PORTRAIT) / 2).all(), "the product stays in the picture"
 
 
-@pytest.mark.parametrize("kind", [*PRESENTATIONS, *EXERCISES])
+@pytest.mark.parametrize("kind", [*GESTURES, *EXERCISES])
 def test_motions_are_smooth(kind, person):
-    size = BOX if kind in PRESENTATIONS else None
+    size = BOX if kind in GESTURES else None
     motion = make_motion(2, "test", person, size, 45, 30.0, kind)
-    _, joints = globals_of(person, motion.pose, motion.trans)
+    _, joints = globals_of(person.figure, motion.pose, motion.trans)
     speed = joints.diff(dim=0).norm(dim=-1) * 30
     acceleration = joints.diff(dim=0, n=2).norm(dim=-1) * 30**2
     assert speed.max() > 0.01, "it moves"

@@ -6,15 +6,16 @@ import pytest
 import torch
 from crafters.models.drawing.camera import Camera
 from crafters.models.drawing.mesh import render_mesh
+from crafters.models.drawing.solids import loft, tube
+from crafters.preprocessors.pose.from_body import HIDDEN, OUTSIDE, SEEN
 from crafters.preprocessors.pose.keypoints import from_openpose, to_openpose
 from crafters.scenes.exercise import EXERCISES
 from crafters.scenes.label import draw_print
 from crafters.scenes.product import make_product, views
 from crafters.scenes.render import BACKGROUND, Mesh, render
 from crafters.scenes.room import make_room
-from crafters.scenes.scene import HIDDEN, OUTSIDE, PERSON, SEEN, make_scene
+from crafters.scenes.scene import PERSON, make_scene
 from crafters.scenes.shapes import SHAPES
-from crafters.scenes.solids import loft, tube
 
 CAMERA = Camera((100, 100), (50, 40), (100, 80))
 SIZE = (96, 128)

@@ -9,6 +9,7 @@ from crafters.models.body.layout import PELVIS_AT_REST
 from crafters.models.body.motion import BodyMotion, MotionError
 from crafters.models.body.motion_files import read_motion, save_motion
 from crafters.models.body.rotation import axis_angle_to_matrix
+from helpers.amass_file import amass
 from helpers.real_data import FOLDER
 
 FIELDS = ("pose", "trans", "betas", "focal", "principal")
@@ -202,19 +203,6 @@ def test_places_without_a_motion_are_refused(tmp_path):
 
 
 # --- AMASS
-
-
-def amass(tmp_path, values=156, frames=5, **more):
-    """Someone who walks towards −y, z up, at 120 frames per second."""
-    poses = np.zeros((frames, values))
-    poses[:, 0] = np.pi / 2
-    poses[:, -45:] = 0.25
-    trans = np.stack([np.zeros(frames), -0.1 * np.arange(frames), np.full(frames, 1.3)], axis=1)
-    arrays = {"poses": poses, "trans": trans, "betas": np.arange(16.0), "gender": "male", **more}
-    arrays.setdefault("mocap_framerate", 120.0)
-    path = tmp_path / "walk.npz"
-    np.savez(path, **{name: array for name, array in arrays.items() if array is not None})
-    return path
 
 
 def test_amass_walks_towards_the_default_camera(tmp_path):

@@ -40,6 +40,12 @@ def loft(rings: np.ndarray, around: int = 48) -> Solid:
     return Solid(flat[0], faces, flat[1], flat[2])
 
 
+def closed(rings: list[tuple[float, float, float, float]]) -> list[tuple[float, float, float, float]]:
+    """Rings as `loft` takes them, with flat ends, which have sharp edges."""
+    first, last = rings[0], rings[-1]
+    return [(first[0], 0, 0, first[3]), first, *rings, last, (last[0], 0, 0, last[3])]
+
+
 def travelled(path: np.ndarray) -> np.ndarray:
     """The way along `path` [P, D] to each of its points, [P]."""
     return np.concatenate([[0], np.linalg.norm(np.diff(path, axis=0), axis=1).cumsum()])

@@ -1,17 +1,25 @@
 """Arms that reach: two-bone inverse kinematics on SMPL-X's skeleton, in the frame of the camera (y down)."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 
-from ..models.body.layout import COLLAR, ELBOW, HEAD, NECK, SHOULDER, SPINES, WRIST
-from ..models.body.rotation import axis_angle_to_matrix, frame, matrix_to_axis_angle, matrix_to_quaternion
-from ..models.body.skinning import move
-from .person import Person
+from ..body.body import Skeleton
+from ..body.layout import COLLAR, ELBOW, HEAD, NECK, SHOULDER, SPINES, WRIST
+from ..body.rotation import axis_angle_to_matrix, frame, matrix_to_axis_angle, matrix_to_quaternion
+from ..body.skinning import move
 
 SIGN = {"left": 1.0, "right": -1.0}  # of x, at rest and, for somebody who faces the camera, in the picture
 REACH = 0.985  # of the arm's length: the elbow is never quite straight
+
+
+class Figure(NamedTuple):
+    """A body of one shape: its skeleton and the `joints` [55,3] m at rest."""
+
+    skeleton: Skeleton
+    joints: torch.Tensor
 
 
 @dataclass(frozen=True)
@@ -34,15 +42,15 @@ class Hand:
         return Hand(place + centre, along, palm)
 
 
-def reach(person: Person, pose: torch.Tensor, trans: torch.Tensor, side: str, hand: Hand, hint: torch.Tensor) -> None:
+def reach(figure: Figure, pose: torch.Tensor, trans: torch.Tensor, side: str, hand: Hand, hint: torch.Tensor) -> None:
     """Set shoulder, elbow and wrist in `pose` [F,55,3] so that the hand is where it should be; the rest is kept.
 
     `hint` [3]: where the elbow rather points. A place too far away is approached. Half of the forearm's twist is the
     elbow's, as the skin of a forearm twists over its length.
     """
-    joints = person.joints.to(pose)
+    joints = figure.joints.to(pose)
     shoulder, elbow, wrist = (joints[of[side]] for of in (SHOULDER, ELBOW, WRIST))
-    turn, at = globals_of(person, pose, trans)
+    turn, at = globals_of(figure, pose, trans)
     start, parent = at[:, SHOULDER[side]], turn[:, COLLAR[side]]
     upper, fore = (elbow - shoulder).norm(), (wrist - elbow).norm()
 
@@ -67,19 +75,19 @@ def reach(person: Person, pose: torch.Tensor, trans: torch.Tensor, side: str, ha
     pose[:, WRIST[side]] = matrix_to_axis_angle(fore_turn.mT @ goal)
 
 
-def look_at(person: Person, pose: torch.Tensor, trans: torch.Tensor, target: torch.Tensor, limit: float = 0.6) -> None:
+def look_at(figure: Figure, pose: torch.Tensor, trans: torch.Tensor, target: torch.Tensor, limit: float = 0.6) -> None:
     """Turn neck and head of `pose` towards `target` [F,3] by at most `limit` radians."""
-    turn, at = globals_of(person, pose, trans)
+    turn, at = globals_of(figure, pose, trans)
     x, y, z = (turn[:, SPINES[-1]].mT @ (target - at[:, HEAD])[..., None])[..., 0].unbind(-1)
     angles = torch.stack([torch.atan2(-y, (x**2 + z**2).sqrt()), torch.atan2(x, z), torch.zeros_like(x)], -1)
     angles = limit * torch.tanh(angles / limit)
     pose[:, NECK], pose[:, HEAD] = 0.4 * angles, 0.6 * angles
 
 
-def globals_of(person: Person, pose: torch.Tensor, trans: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def globals_of(figure: Figure, pose: torch.Tensor, trans: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Each joint's rotation from the rest pose [F,55,3,3] and place [F,55,3] m."""
-    joints = person.joints.to(pose)
-    transforms = person.skeleton.transforms(pose, joints)
+    joints = figure.joints.to(pose)
+    transforms = figure.skeleton.transforms(pose, joints)
     return transforms[..., :3, :3], move(transforms, joints) + trans[:, None]
 
 

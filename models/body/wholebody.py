@@ -1,13 +1,14 @@
-"""COCO-WholeBody's 133 keypoints on the Anny body."""
+"""COCO-WholeBody's 133 keypoints on a body."""
 
 from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
 
-from ..models.body.anny import anny_body
+from .body import BodyModel
+from .layout import EYES, HEAD, JAW
 
-# The left half of the 68 face points (the right half mirrors it), m on the mean body; the nearest skin is taken.
+# The left half of the 68 face points (the right half mirrors it), m on the mean Anny; the nearest skin is taken.
 _JAW = ((0.074, 0.325, 0.055), (0.072, 0.300, 0.058), (0.068, 0.276, 0.063), (0.061, 0.255, 0.072),
         (0.053, 0.238, 0.090), (0.043, 0.226, 0.106), (0.030, 0.219, 0.122), (0.015, 0.214, 0.134),
         (0.0, 0.213, 0.140))
@@ -23,16 +24,39 @@ _INNER_LIP = ((0.022, 0.2615, 0.142), (0.010, 0.263, 0.151), (0.0, 0.263, 0.152)
               (0.0, 0.2598, 0.152))
 
 
-@lru_cache(maxsize=1)
-def regressor() -> tuple[torch.Tensor, torch.Tensor]:
-    """[133,n], [n]: each keypoint as a mean of some of the body's vertices and, from number V on, its joints."""
-    body = anny_body()
-    skin = body.faces[body.parts["head"]].unique()
-    face = skin[torch.cdist(torch.tensor(_face()), body.template[skin]).argmin(1)]
-    points = body.keypoints
+# Its eyes: where they are, m, and how far apart. On another body the face lies by its own eyes.
+_EYES_AT, _EYES_APART = (0.0, 0.332, 0.126), 0.060
+
+
+@lru_cache(maxsize=2)
+def wholebody_regressor(body: BodyModel) -> tuple[torch.Tensor, torch.Tensor]:
+    """[133,n], [n]: each keypoint as a mean of some of the body's vertices and, from number V on, its joints.
+
+    Raises BodyModelError for a body whose points are not known.
+    """
+    points = body.known_keypoints()
+    face = torch.tensor(_face())
+    if "head" in body.parts:
+        skin = body.faces[body.parts["head"]].unique()
+    else:
+        eyes = body.skeleton.joints[list(EYES)]
+        zoom = (eyes[0] - eyes[1]).norm() / _EYES_APART
+        face = (face - torch.tensor(_EYES_AT)) * zoom + eyes.mean(0)
+        owner = body.skinning.argmax(1)
+        skin = torch.nonzero((owner == HEAD) | (owner == JAW))[:, 0]
+    face = skin[torch.cdist(face, body.template[skin]).argmin(1)]
     points = torch.cat([points[:23], F.one_hot(face, points.shape[1]).to(points), points[23:]])
     used = points.any(0)
     return points[:, used], torch.nonzero(used)[:, 0]
+
+
+def wholebody_points(body: BodyModel, vertices: torch.Tensor, joints: torch.Tensor) -> torch.Tensor:
+    """[F,133,3] m: body 17, feet 6, face 68, left hand 21, right hand 21, of the posed body's vertices [F,V,3] and
+    joints [F,55,3] m. Raises BodyModelError for a body whose points are not known."""
+    weights, used = wholebody_regressor(body)
+    count = len(body.template)
+    places = torch.cat([vertices[:, used[used < count]], joints[:, used[used >= count] - count].to(vertices)], dim=1)
+    return weights @ places
 
 
 def _face() -> list[tuple[float, float, float]]:

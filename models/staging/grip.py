@@ -4,10 +4,9 @@ from collections.abc import Callable
 
 import torch
 
-from ..models.body.layout import FIRST_FINGER, WRIST
-from ..models.body.rotation import axis_angle_to_matrix
-from .limbs import SIGN, Hand, orthonormal
-from .person import Person
+from ..body.layout import FIRST_FINGER, WRIST
+from ..body.rotation import axis_angle_to_matrix
+from .limbs import SIGN, Figure, Hand, orthonormal
 
 Distance = Callable[[torch.Tensor], torch.Tensor]  # [...,3] m in the product's frame → [...] m, below 0 inside
 PALM = 0.021  # m from the wrist's and knuckles' plane to the palm's skin
@@ -21,7 +20,7 @@ POINTING = {"index": (0.05, 0.05, 0.05), "other": (1.2, 1.4, 0.7), "thumb": (0.5
 RELAXED = (0.25, 0.30, 0.20)
 
 
-def side_hold(person: Person, size: tuple[float, float, float], side: str, raise_angle: float, height: float) -> Hand:
+def side_hold(figure: Figure, size: tuple[float, float, float], side: str, raise_angle: float, height: float) -> Hand:
     """A hand at one side of a product of `size` (w, h, d) m, in the product's frame: fingers go around its front.
 
     `raise_angle`: radians by which the fingers point upwards; `height` m below the product's centre.
@@ -40,34 +39,34 @@ def side_hold(person: Person, size: tuple[float, float, float], side: str, raise
         palm = torch.tensor([-sign, 0.0, 0.0])
         along = torch.stack([torch.tensor(0.0), -up, -ahead])
     knuckle = 0.85 if not is_round(size) else 0.8
-    return _placed(person, side, contact, along, palm, knuckle)
+    return _placed(figure, side, contact, along, palm, knuckle)
 
 
-def palm_hold(person: Person, size: tuple[float, float, float], side: str) -> Hand:
+def palm_hold(figure: Figure, size: tuple[float, float, float], side: str) -> Hand:
     """A hand under a product, palm up, fingers towards its front and the other side."""
     along = torch.tensor([-0.55 * SIGN[side], 0.0, -0.84])
     contact = torch.tensor([0.0, size[1] / 2, 0.0])
-    return _placed(person, side, contact, along, torch.tensor([0.0, -1.0, 0.0]), 0.78)
+    return _placed(figure, side, contact, along, torch.tensor([0.0, -1.0, 0.0]), 0.78)
 
 
-def point_at(person: Person, size: tuple[float, float, float], side: str, gap: torch.Tensor) -> Hand:
+def point_at(figure: Figure, size: tuple[float, float, float], side: str, gap: torch.Tensor) -> Hand:
     """A hand whose index finger ends `gap` [F] m before the product's side, in the product's frame."""
     sign, first = SIGN[side], FIRST_FINGER[side]
     along, palm = orthonormal(torch.tensor([-0.80 * sign, -0.25, -0.30]), torch.tensor([-0.2 * sign, 0.75, 0.55]))
     target = torch.tensor([sign * size[0] / 2, 0.1 * size[1], -size[2] / 2])
-    length = (person.joints[first + 2] - person.joints[WRIST[side]]).norm() + FINGERTIP
+    length = (figure.joints[first + 2] - figure.joints[WRIST[side]]).norm() + FINGERTIP
     place = target - (length + gap.float())[:, None] * along + gap.float()[:, None] * torch.tensor([sign, 0, 0])
     return Hand(place, along.expand_as(place), palm.expand_as(place))
 
 
-def close_fingers(person: Person, hand: Hand, side: str, distance: Distance) -> torch.Tensor:
+def close_fingers(figure: Figure, hand: Hand, side: str, distance: Distance) -> torch.Tensor:
     """[15,3] axis-angle of the hand's joints: each bends until its bone touches, from the knuckles on.
 
     `hand`, one frame of it, and `distance` are in the product's frame.
     """
     pose = torch.zeros(15, 3)
     turn = hand.rotation(side)[0].float()
-    rest = person.joints
+    rest = figure.joints
     first = FIRST_FINGER[side]
     for finger in range(5):
         joints = [first + 3 * finger + i for i in range(3)]
@@ -125,11 +124,11 @@ def is_round(size: tuple[float, float, float]) -> bool:
 
 
 def _placed(
-    person: Person, side: str, contact: torch.Tensor, along: torch.Tensor, palm: torch.Tensor, knuckle: float
+    figure: Figure, side: str, contact: torch.Tensor, along: torch.Tensor, palm: torch.Tensor, knuckle: float
 ) -> Hand:
     """A hand that touches `contact` with its palm, `knuckle` of the way from the wrist to the knuckles."""
     along, palm = orthonormal(along, palm)
-    length = float((person.joints[FIRST_FINGER[side] + 3] - person.joints[WRIST[side]]).norm())
+    length = float((figure.joints[FIRST_FINGER[side] + 3] - figure.joints[WRIST[side]]).norm())
     return Hand((contact - PALM * palm - knuckle * length * along)[None], along[None], palm[None])
 
 

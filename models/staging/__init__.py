@@ -1,0 +1,1 @@
+"""People who present products: arms that reach, hands that hold, gestures."""
