@@ -6,7 +6,8 @@ from itertools import pairwise
 from math import atan2, cos, hypot, pi, sin
 
 TITLE, SLOT, WIDGET = 30, 20, 24  # heights of a title bar (above a box's place), of a socket and of a widget
-GAP, ALLEY, MARGIN = 24, 52, 14  # between boxes of a stack, between stacks, between a wire and a box
+GAPS = 40, 64, 96, 128  # between boxes of a stack: the first that leaves every wire a way
+ALLEY, MARGIN, STEEP = 52, 14, 300  # between stacks; between a wire and a box; a climb that needs a bend
 TALL = 1620  # a stack is no higher
 
 Point = tuple[float, float]
@@ -14,12 +15,13 @@ Point = tuple[float, float]
 
 @dataclass(eq=False)
 class Box:
-    """What is placed; `room` stays free below it, for what it shows later. Sockets are counted from the top."""
+    """What is placed, without its title above; `room` stays free below it, for what it shows later."""
 
     width: int
     height: int
     room: int = 0
     column: int = 0
+    rim: int = 12  # as far inside it, its sockets lie
     x: int = 0
     y: int = 0
 
@@ -33,10 +35,7 @@ class Box:
 
     @property
     def bottom(self) -> int:
-        return self.y + self.height
-
-    def socket(self, slot: int, out: bool) -> Point:
-        return (self.right - 10 if out else self.x + 10), self.y + SLOT * (slot + 0.7)
+        return self.y + self.height + self.room
 
 
 @dataclass(eq=False)
@@ -50,27 +49,27 @@ class Wire:
     bends: list[Point] = field(default_factory=list)
 
 
-def arrange(boxes: list[Box], edges: set[tuple[int, int]], left: int = 0, top: int = 0) -> dict[int, list[int]]:
+def arrange(boxes: list[Box], edges: set[tuple[int, int]], gap: int) -> dict[int, list[int]]:
     """Place the boxes, whose links are `edges` (from, to, by number); the [left, top, right, bottom] of each column.
 
     Inside a column each box stands right of those that feed it; those of equal rank are stacked.
     """
-    extent = {}
+    extent, left = {}, 0
     for column in sorted({box.column for box in boxes}):
         inside = [number for number, box in enumerate(boxes) if box.column == column]
-        bottom, x = top, left
-        for stack in _stacks(boxes, inside, edges):
-            y, width = top + TITLE, max(box.width for box in stack)
+        bottom, x = 0, left
+        for stack in _stacks(boxes, inside, edges, gap):
+            y, width = TITLE, max(box.width for box in stack)
             for box in stack:
                 box.x, box.y, box.width = x, y, width
-                y += box.height + box.room + TITLE + GAP
-            bottom, x = max(bottom, y - TITLE - GAP), x + width + ALLEY
-        extent[column] = [left, top, x - ALLEY, bottom]
+                y = box.bottom + TITLE + gap
+            bottom, x = max(bottom, y - TITLE - gap), x + width + ALLEY
+        extent[column] = [left, 0, x - ALLEY, bottom]
         left = x
     return extent
 
 
-def _stacks(boxes: list[Box], inside: list[int], edges: set[tuple[int, int]]) -> list[list[Box]]:
+def _stacks(boxes: list[Box], inside: list[int], edges: set[tuple[int, int]], gap: int) -> list[list[Box]]:
     feeding = {number: [a for a, b in edges if b == number and a in inside] for number in inside}
     fed = {number: [b for a, b in edges if a == number and b in inside] for number in inside}
     rank: dict[int, int] = {}
@@ -89,12 +88,12 @@ def _stacks(boxes: list[Box], inside: list[int], edges: set[tuple[int, int]]) ->
         members = sorted((number for number in inside if rank[number] == place),
                          key=lambda number: not any(number == a for a, _ in edges))  # what feeds nothing stands last
         stack = [boxes[number] for number in members]
-        tall = sum(box.height + box.room + TITLE + GAP for box in stack)
+        tall = sum(box.height + box.room + TITLE + gap for box in stack)
         limit = tall / -(-tall // TALL)
         stacks.append([])
         filled = 0
         for box in stack:
-            height = box.height + box.room + TITLE + GAP
+            height = box.height + box.room + TITLE + gap
             if stacks[-1] and filled + height / 2 > limit:
                 stacks.append([])
                 filled = 0
@@ -103,46 +102,53 @@ def _stacks(boxes: list[Box], inside: list[int], edges: set[tuple[int, int]]) ->
     return [stack for stack in stacks if stack]
 
 
-def route(wires: list[Wire], boxes: list[Box]) -> None:
-    """Give bends to each wire that would cross a box: along a free lane above or below the boxes in its way."""
+def route(wires: list[Wire], boxes: list[Box]) -> int:
+    """Give bends to each wire that would cross a box: along a free lane above or below the boxes in its way.
+
+    Returns the number of wires that have no free way, and stay straight.
+    """
+    stuck = 0
     taken: list[tuple[Point, Point, Point]] = []  # of each lane in use, its ends and where its wires start
     for wire in sorted(wires, key=lambda wire: hypot(wire.end[0] - wire.start[0], wire.end[1] - wire.start[1])):
         for bends in _ways(wire, boxes):
-            lanes = [(bends[0], bends[-1], wire.start)] if bends else []
+            lanes = [(a, b, wire.start) for a, b in pairwise(bends) if a[1] == b[1]]
             if not any(_meet(lane, other) for lane in lanes for other in taken) and _clear(bends, boxes, wire):
                 wire.bends = bends
                 taken += lanes
                 break
         else:
-            raise ValueError(f"no way for a wire from {wire.start} to {wire.end} that crosses no box.")
+            stuck += 1
+    return stuck
 
 
 def _ways(wire: Wire, boxes: list[Box]) -> Iterator[list[Point]]:
-    """Bends to try, the plainest first: none, one between neighbouring stacks, two on a lane."""
+    """Bends to try, the plainest first: none, one between neighbouring stacks, a lane's, also with steep ways to it."""
     (x0, y0), (x1, y1) = wire.start, wire.end
     yield []
     yield from ([((x0 + x1) / 2, y0 + part * (y1 - y0))] for part in (0.5, 0.3, 0.7))
     sides = [side for box in boxes if box.right > x0 and box.x < x1
-             for side in ((box.top - MARGIN, -9), (box.bottom + MARGIN, 9))]
-    lanes = {y + step * away for y, away in sides for step in range(6)}
+             for side in ((box.top - MARGIN, -7), (box.bottom + MARGIN, 7))]
+    lanes = {y + step * away for y, away in sides for step in range(12)}
     turn = 10 + ALLEY / 2
     if x0 + turn < x1 - turn:
         for y in sorted(lanes, key=lambda y: (abs(y - y0) + abs(y - y1), y)):
-            yield [(x0 + turn, y), (x1 - turn, y)]
+            up = [(x0 + turn, (y0 + y) / 2)] if abs(y - y0) > STEEP else []
+            down = [(x1 - turn, (y1 + y) / 2)] if abs(y - y1) > STEEP else []
+            yield [*up, (x0 + turn, y), (x1 - turn, y), *down]
 
 
 def _meet(one: tuple[Point, Point, Point], other: tuple[Point, Point, Point]) -> bool:
     """Whether two lanes of different outputs lie on each other."""
     (a, b, start), (c, d, begin) = one, other
-    return start != begin and abs(a[1] - c[1]) < 8 and a[0] < d[0] + 20 and b[0] > c[0] - 20
+    return start != begin and abs(a[1] - c[1]) < 6 and a[0] < d[0] + 20 and b[0] > c[0] - 20
 
 
 def _clear(bends: list[Point], boxes: list[Box], wire: Wire) -> bool:
     """Whether the page's curves through these points keep clear of all boxes."""
     for x, y in _drawn([wire.start, *bends, wire.end]):
         for box in boxes:
-            own = box in (wire.origin, wire.target)
-            if box.x + 12 * own < x < box.right - 12 * own and box.top - MARGIN / 2 < y < box.bottom + MARGIN / 2:
+            rim = box.rim if box in (wire.origin, wire.target) else 0
+            if box.x + rim < x < box.right - rim and box.top - MARGIN / 2 < y < box.bottom + MARGIN / 2:
                 return False
     return True
 
@@ -164,3 +170,5 @@ def _drawn(path: list[Point], steps: int = 40) -> Iterator[Point]:
             t = step / steps
             parts = (1 - t) ** 3, 3 * t * (1 - t) ** 2, 3 * t * t * (1 - t), t**3
             yield tuple(sum(a * b for a, b in zip(parts, axis, strict=True)) for axis in (xs, ys))
+            if all(bent):  # the less it swings, the nearer to its lane
+                yield start[0] + t * (end[0] - start[0]), start[1] + t * (end[1] - start[1])

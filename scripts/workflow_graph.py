@@ -6,22 +6,23 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from crafters.host.weights import providing
-from graph_layout import ALLEY, GAP, SLOT, WIDGET, Box, Point, Wire, arrange, route
+from graph_layout import ALLEY, GAPS, SLOT, WIDGET, Box, Point, Wire, arrange, route
 
 WIDGETS = {"BOOLEAN", "COMBO", "COMFY_DYNAMICCOMBO_V3", "FLOAT", "INT", "STRING"}
 SEEDS = ("seed", "noise_seed")
-WIDTH = 240
+WIDTH = 236
+WIDE_SUBGRAPH = 260
 WIDE = {"LoadImage": 224, "LoadVideo": 224, "PreviewImage": 280, "SaveVideo": 300}
 # What these nodes show below their widgets needs room: a photo, a portrait clip, a preview while sampling.
-PREVIEW, PORTRAIT = 230, 400
+PREVIEW, PORTRAIT = 214, 391
 ROOM = {"LoadVideo": PORTRAIT} | dict.fromkeys(
     ("LoadImage", "PreviewImage", "KSampler", "CraftersAnchorSampler", "CraftersAniCrafterSampler",
      "CraftersPreviewAvatar"), PREVIEW)
 NEWER = 30  # by which the page's newer look (Nodes 2.0) makes a node taller, and 5 for each widget
 COLOR = "#3f789e"
 SCREEN, BARS, LEGIBLE = (1600, 1000), (70, 100), 0.58  # the page writes no text at a zoom below 0.572
-PAD, HEADING = 14, 46  # of a column's frame
-NOTE = 900, 26, 105  # a note's width, a line's height, and its letters
+PAD, HEADING = 12, 42  # of a column's frame
+NOTE = 1000, 128  # a note's width, and the letters of a line
 GENERIC = ("image", "images", "mask")  # outputs that are better called by what they are used for
 INSIDE, OUTSIDE = -10, -20  # the numbers of a subgraph's own ends
 
@@ -233,7 +234,7 @@ class _Canvas:
         if self._note:
             nodes.append(self._note_node(level["note"], len(nodes)))
         right = max(box.right for box in level["boxes"].values())
-        bottom = max(box.bottom + box.room for box in level["boxes"].values())
+        bottom = max(box.bottom for box in level["boxes"].values())
         links, reroutes = level["links"], level["reroutes"]
         scale = min((SCREEN[0] - BARS[0] - 20) / (right + PAD), (SCREEN[1] - BARS[1] - 20) / (bottom + HEADING), 1)
         scale = max(LEGIBLE, round(scale, 3))
@@ -292,26 +293,33 @@ class _Canvas:
                               "target_slot": index, "type": entry["type"]})
                 ends.append((at, slot, part, index))
         if inside:
-            boxes = {inside: _end_box([slot.name for slot in inside.slots], -1), **boxes}
-            leave = _end_box(inside.output_names, 1)
+            boxes = {inside: _end_box([slot.name for slot in inside.slots]), **boxes}
             for slot, output in enumerate(inside.outputs):
                 self._last_link += 1
                 links.append({"id": self._last_link, "origin_id": output.node.id, "origin_slot": output.slot,
                               "target_id": OUTSIDE, "target_slot": slot, "type": output.type})
                 ends.append((output.node, output.slot, None, slot))
-            boxes[None] = leave
+            boxes[None] = _end_box(inside.output_names)
+            boxes[inside].column, boxes[None].column = -1, 1
         order = list(boxes)
-        extent = arrange(list(boxes.values()), {(order.index(a), order.index(b)) for a, _, b, _ in ends})
-        wires = [Wire(boxes[a], boxes[b], _leaving(boxes[a], a, slot), _reaching(boxes[b], b, index, entries))
-                 for a, slot, b, index in ends]
-        if self._note and not inside:
-            boxes["note"] = self._note_box(extent)
-        route(wires, list(boxes.values()))
+        sockets = {}
+        for part, entry in entries:
+            sockets.setdefault(part, []).append(entry)
+        edges = {(order.index(a), order.index(b)) for a, _, b, _ in ends}
+        for gap in GAPS:
+            extent = arrange([boxes[part] for part in order], edges, gap)
+            if self._note and not inside:
+                boxes["note"] = self._note_box(extent)
+            wires = [Wire(boxes[a], boxes[b], _leaving(boxes[a], a, slot, inside),
+                          _reaching(boxes[b], b, index, sockets[b][index] if b else None))
+                     for a, slot, b, index in ends]
+            if not route(wires, list(boxes.values())):
+                break
         reroutes = self._reroutes(links, wires)
         outgoing: dict[tuple[int, int], list[int]] = {}
         for link in links:
             outgoing.setdefault((link["origin_id"], link["origin_slot"]), []).append(link["id"])
-        nodes = [_node(part, boxes[part], place, [entry for owner, entry in entries if owner is part], outgoing)
+        nodes = [_node(part, boxes[part], place, sockets.get(part, []), outgoing)
                  for place, part in enumerate(parts)]
         return {"nodes": nodes, "links": links, "reroutes": reroutes, "extent": extent, "boxes": boxes,
                 "note": boxes.get("note")}
@@ -355,7 +363,9 @@ class _Canvas:
         for link, wire in zip(links, wires, strict=True):
             before = None
             for point in wire.bends:
-                key = link["origin_id"], link["origin_slot"], point, before
+                # Wires of one output share where they enter a lane; a point that is left in two directions bends wrong.
+                shared = before is None and len(wire.bends) > 1
+                key = (link["origin_id"], link["origin_slot"], point) if shared else (link["id"], point)
                 if key not in made:
                     self._last_reroute += 1
                     made[key] = {"id": self._last_reroute, **({"parentId": before} if before else {}),
@@ -413,11 +423,12 @@ class _Canvas:
 
     def _note_box(self, extent: dict[int, list[int]]) -> Box:
         """The note's place, below the lowest of the columns right of the inputs."""
-        width, line, letters = NOTE
-        lines = sum(-(-len(re.sub(r"\(http[^)]*\)", "", text)) // letters) for text in self._note.splitlines())
+        width, letters = NOTE
+        texts = [re.sub(r"\(http[^)]*\)", "", text) for text in self._note.splitlines()]
+        height = 24 + 31 * len(texts) + 20 * sum(len(text) // letters for text in texts)
         columns = sorted(extent)[1:] or sorted(extent)
         left, bottom = extent[columns[0]][0] + ALLEY, max(extent[column][3] for column in columns)
-        return Box(width, 40 + line * lines, x=left, y=bottom + HEADING + PAD + GAP)
+        return Box(width, height, x=left, y=bottom + HEADING + PAD + GAPS[0])
 
     def _note_node(self, box: Box, order: int) -> dict:
         self._last_node += 1
@@ -443,7 +454,7 @@ class _Canvas:
         inputs = []
         for node, widget in shown:
             inside = next((subgraph for subgraph in self._subgraphs if node in subgraph.nodes), None)
-            label = next((slot.name for slot in inside.slots if (node, widget) in slot.targets)) if inside else widget
+            label = next(slot.name for slot in inside.slots if (node, widget) in slot.targets) if inside else widget
             inputs.append([str((inside or node).id), label])
         return {"inputs": inputs, "outputs": [str(result.id)]}
 
@@ -481,33 +492,45 @@ def _node(part: Node | Subgraph, box: Box, order: int, entries: list[dict], outg
 
 
 def _box(part: Node | Subgraph, column: int) -> Box:
-    """Of the size the page gives the node (its computeSize, and what it keeps free for the newer look)."""
+    """Of the height that the page gives the node, and with the room that it may need."""
+    rows, widgets = _rows(part), len(_widget_names(part))
+    own = ROOM.get(part.kind, 0) if isinstance(part, Node) else 0
+    width = WIDE.get(part.kind, WIDTH) if isinstance(part, Node) else WIDE_SUBGRAPH
+    height = SLOT * rows + (WIDGET * widgets + 8 if widgets else 0) + 6
+    return Box(width, height, max(own, NEWER + 5 * widgets), column)
+
+
+def _rows(part: Node | Subgraph) -> int:
+    """Of sockets, inputs left and outputs right."""
     if isinstance(part, Subgraph):
-        widgets = sum(slot.is_widget for slot in part.slots)
-        rows, width, room = max(len(part.slots) - widgets, len(part.outputs)), WIDTH + 20, 0
-    else:
-        widgets = len(_widget_values(part.info, part.inputs))
-        sockets = sum(not _is_widget(spec) for _, _, spec in input_specs(part.info))
-        rows, width, room = max(sockets, len(part.info["output"])), WIDE.get(part.kind, WIDTH), ROOM.get(part.kind, 0)
-    height = SLOT * max(rows, 1) + (WIDGET * widgets + 8 if widgets else 0) + 6
-    return Box(width, height, max(room, NEWER + 5 * widgets), column)
+        return max(sum(not slot.is_widget for slot in part.slots), len(part.outputs), 1)
+    return max(sum(not _is_widget(spec) for _, _, spec in input_specs(part.info)), len(part.info["output"]), 1)
 
 
-def _end_box(names: list[str], column: int) -> Box:
-    """The box that stands for a subgraph's inputs, or outputs, inside it."""
-    return Box(max(map(len, names), default=0) * 8 + 60, SLOT * (len(names) + 1) + 24, 0, column)
+def _widget_names(part: Node | Subgraph) -> list[str]:
+    if isinstance(part, Subgraph):
+        return [slot.name for slot in part.slots if slot.is_widget]
+    return [name for name, _ in _widgets(part.info, part.inputs)]
 
 
-def _leaving(box: Box, part: Node | Subgraph, slot: int) -> Point:
-    return box.socket(slot, out=True)
+def _end_box(names: list[str]) -> Box:
+    """A subgraph's own end inside it: its inputs, or its outputs."""
+    return Box(max(128, 7 * max(map(len, names), default=0) + 48), SLOT * len(names) + 48, rim=26)
 
 
-def _reaching(box: Box, part: Node | Subgraph | None, index: int, entries: list) -> Point:
-    """A linked widget's socket stands before the widget, below all others."""
-    own = [entry for owner, entry in entries if owner is part and part is not None]
-    if own and "widget" in own[index]:
-        return box.x + 10, box.bottom - WIDGET
-    return box.socket(index, out=False)
+def _leaving(box: Box, part: Node | Subgraph, slot: int, inside: Subgraph | None) -> Point:
+    if part is inside:
+        return box.right - 24, box.y + SLOT * slot + 24
+    return box.right - 9, box.y + SLOT * slot + 14
+
+
+def _reaching(box: Box, part: Node | Subgraph | None, slot: int, entry: dict | None) -> Point:
+    """A socket's place; a linked widget's is at the widget, below all others."""
+    if part is None:
+        return box.x + 24, box.y + SLOT * slot + 24
+    if "widget" in entry:
+        return box.x + 10, box.y + SLOT * _rows(part) + 16 + WIDGET * _widget_names(part).index(entry["name"])
+    return box.x + 10, box.y + SLOT * slot + 14
 
 
 def _models(node: Node) -> dict:
@@ -553,20 +576,23 @@ def _default(spec: list) -> object:
     return input_options(spec).get("default", first[0])
 
 
-def _widget_values(info: dict, inputs: dict) -> list:
-    """`widgets_values`: every widget in the schema's order, with what the frontend puts behind some of them."""
-    values = []
+def _widgets(info: dict, inputs: dict) -> Iterator[tuple[str, object]]:
+    """Every widget with its value in the schema's order, and what the frontend puts behind some of them."""
     for _, name, spec in input_specs(info):
         if not _is_widget(spec):
             continue
         value = inputs.get(name)
-        values.append(_default(spec) if isinstance(value, Output) else value)
+        yield name, _default(spec) if isinstance(value, Output) else value
         # The frontend puts this control behind any whole number of these names, too.
         if input_options(spec).get("control_after_generate", input_type(spec) == "INT" and name in SEEDS):
-            values.append("fixed")
+            yield "control_after_generate", "fixed"
         if input_options(spec).get("image_upload") or input_options(spec).get("video_upload"):
-            values.append("image")
-    return values
+            yield "upload", "image"
+
+
+def _widget_values(info: dict, inputs: dict) -> list:
+    """`widgets_values`, as the page saves them."""
+    return [value for _, value in _widgets(info, inputs)]
 
 
 def _pack(info: dict) -> dict:
