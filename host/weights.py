@@ -19,6 +19,11 @@ class WeightFile:
     name: str
     size: float
 
+    @property
+    def url(self) -> str:
+        """Where a browser downloads it."""
+        return f"https://huggingface.co/{self.repo}/resolve/main/{self.file}"
+
 
 @dataclass(frozen=True)
 class WeightSet:

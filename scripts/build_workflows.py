@@ -1,4 +1,4 @@
-"""Write workflows/NAME.json (the UI's format) and workflows/api/NAME.json (the API's): the one source of both.
+"""Write workflows/NAME.json (the UI's format), workflows/api/NAME.json (the API's) and subgraphs/: their one source.
 
     python scripts/build_workflows.py [--server URL]
 
@@ -14,12 +14,14 @@ from pathlib import Path
 
 from crafters.cli.server import ComfyServer
 from crafters.host.comfyui import find_comfyui
-from crafters.host.weights import describe_size, needed_by
+from crafters.host.weights import describe_size, needed_by, needed_by_hand
 from crafters.models.anchorcrafter.schedule import FAST
 from crafters.models.body.load import ANNY
 from workflow_graph import Graph, Node, Output
 
 ROOT = Path(__file__).resolve().parent.parent
+DRIVING = "Driving clip → conditions"
+HELP = "https://github.com/crafters-video/crafters/blob/main/docs/nodes.md"
 
 
 @dataclass(frozen=True)
@@ -44,43 +46,40 @@ class Weights:
 
 def anchorcrafter(graph: Graph, weights: Weights, *, one_clip: bool = False, fast: bool = False) -> None:
     """A person, a product and a driving clip; its hand-mesh and object-depth videos are given, or made of it."""
-    person, driving = person_and_motion(graph)
+    graph.group("Inputs", 0)
+    clip = graph.add("LoadVideo", "Driving Clip", file="driving.mp4")
     if not one_clip:
-        graph.next_stack()
-        hand = clip_frames(graph, "Hand Mesh", "hand_mesh.mp4", at_fps=driving["fps"])["frames"]
-        graph.next_stack()
-        depth = clip_frames(graph, "Object Depth", "object_depth.mp4", at_fps=driving["fps"])["frames"]
+        filmed = [graph.add("LoadVideo", title, file=f"{title.lower().replace(' ', '_')}.mp4")
+                  for title in ("Hand Mesh", "Object Depth")]
+    photo = graph.add("LoadImage", "Person Photo", image="person.png")
     photos = product_photos(graph)
 
-    find = "what the hands hold" if one_clip else ""
-    kept, pose, person_pose, placement = poses(graph, weights, person, driving, find)
+    detector, person, still, person_pose = person_stage(graph, weights, photo)
+    product, tokens = product_stage(graph, weights, photos)
+
+    graph.group(DRIVING, 1, fold=True)
+    driving = clip_frames(graph, "Driving Clip", clip).show("frames", "every")
     if one_clip:
-        graph.group("What the hands hold", 1)
+        kept = driving_pose(graph, detector, driving, "what the hands hold")
         shown, mask = {"images": driving["frames"]}, kept["product_mask"]
         depth = graph.add("CraftersObjectDepth", **shown, mask=mask)["depth"]
         shown |= {"keypoints": kept["keypoints"], "fps": driving["fps"]}
         hand = graph.add("CraftersHandMesh", **shown, product=mask)["images"]
-        kept = keep(graph, "Keep Depth and Hands", driving["fps"], object_depth=depth, hand=hand)
-        depth, hand = kept["object_depth"], kept["hand"]
+        made = keep(graph, "Keep Depth and Hands", driving["fps"], object_depth=depth, hand=hand)
+        hand, depth = made["hand"], made["object_depth"]
+    else:
+        kept = driving_pose(graph, detector, driving)
+        hand, depth = (clip_frames(graph, video.title, video, at_fps=driving["fps"])["frames"] for video in filmed)
+    pose, placement = placed_pose(graph, kept, still)
     hand = graph.add("CraftersPlaceVideo", "Place Hand Mesh", images=hand, placement=placement)
     depth = graph.add("CraftersPlaceVideo", "Place Object Depth", images=depth, placement=placement)
-    graph.group("Product tokens", 1)
-    views = product_views(graph, photos)
-    tokens = product_tokens(graph, weights, views)
 
-    condition = encode(
-        graph,
-        weights.anchorcrafter,
-        weights.svd,
-        person_pose,
-        views["product"],
-        tokens,
-        person=person["image"],
-        pose=pose,
-        hand=hand["images"],
-        object_depth=depth["images"],
-    )
-    sample(graph, *condition, driving["fps"], **(FAST if fast else {}))
+    shown = {"person": person, "pose": pose, "hand": hand["images"], "object_depth": depth["images"]}
+    condition = encode(graph, weights.anchorcrafter, weights.svd, person_pose, product, tokens, **shown)
+    video = sample(graph, *condition, driving["fps"], **(FAST if fast else {}))
+    if one_clip:
+        chosen = [(photo, "image"), *((photo, "image") for photo in photos.values()), (clip, "file")]
+        graph.app([*chosen, (driving, "frames")], video)
 
 
 def anchorcrafter_fast(graph: Graph, weights: Weights) -> None:
@@ -93,42 +92,32 @@ def anchorcrafter_from_one_clip(graph: Graph, weights: Weights) -> None:
 
 def anchorcrafter_directed(graph: Graph, weights: Weights) -> None:
     """A person and a product, told what to do: no driving clip."""
-    graph.group("Person", 0)
+    graph.group("Inputs", 0)
     photo = graph.add("LoadImage", "Person Photo", image="person.png")
-    graph.next_stack()
-    person = graph.add("CraftersFitPerson", image=photo["IMAGE"])
     photos = product_photos(graph)
-    views = product_views(graph, photos)
-    graph.group("What the person does", 1)
-    files = {"detector": weights.detector, "pose": weights.pose}
-    detector = graph.add("CraftersLoadDWPose", **files)["detector"]
-    still = graph.add("CraftersExtractPose", "Person Pose", detector=detector, images=person["image"])["keypoints"]
+    _, person, still, person_pose = person_stage(graph, weights, photo)
+    product, tokens = product_stage(graph, weights, photos)
+    graph.group("What the person does", 2)
     body = graph.add("CraftersLoadBodyModel", body=ANNY)["body"]
-    graph.next_stack()
-    told = {"person": person["image"], "keypoints": still, "body": body, "product": views["product"]}
-    made = graph.add("CraftersPresentProduct", **told)
+    made = graph.add("CraftersPresentProduct", person=person, keypoints=still, body=body, product=product)
     pose = graph.add("CraftersDrawPose", "Draw Pose", keypoints=made["keypoints"])["image"]
-    person_pose = graph.add("CraftersDrawPose", "Draw Person Pose", keypoints=still)["image"]
-    condition = encode(
-        graph,
-        weights.anchorcrafter,
-        weights.svd,
-        person_pose,
-        views["product"],
-        product_tokens(graph, weights, views),
-        person=person["image"],
-        pose=pose,
-        hand=made["hand_mesh"],
-        object_depth=made["object_depth"],
-    )
-    sample(graph, *condition, made["fps"])
+    shown = {"person": person, "pose": pose, "hand": made["hand_mesh"], "object_depth": made["object_depth"]}
+    condition = encode(graph, weights.anchorcrafter, weights.svd, person_pose, product, tokens, **shown)
+    video = sample(graph, *condition, made["fps"])
+    told = [(made, name) for name in ("gestures", "hand", "kind", "seconds")]
+    graph.app([(photo, "image"), *((photo, "image") for photo in photos.values()), *told], video)
 
 
 def mimicmotion(graph: Graph, weights: Weights) -> None:
     """A person and a driving clip alone: the system AnchorCrafter builds on."""
-    person, driving = person_and_motion(graph)
-    _, pose, person_pose, _ = poses(graph, weights, person, driving)
-    condition = encode(graph, weights.mimicmotion, weights.svd, person_pose, person=person["image"], pose=pose)
+    graph.group("Inputs", 0)
+    photo = graph.add("LoadImage", "Person Photo", image="person.png")
+    clip = graph.add("LoadVideo", "Driving Clip", file="driving.mp4")
+    detector, person, still, person_pose = person_stage(graph, weights, photo)
+    graph.group(DRIVING, 1, fold=True)
+    driving = clip_frames(graph, "Driving Clip", clip).show("frames", "every")
+    pose, _ = placed_pose(graph, driving_pose(graph, detector, driving), still)
+    condition = encode(graph, weights.mimicmotion, weights.svd, person_pose, person=person, pose=pose)
     sample(graph, *condition, driving["fps"], steps=25, guidance_min=2, guidance_max=2, window=16)  # as published
 
 
@@ -136,8 +125,9 @@ def anicrafter(
     graph: Graph, weights: Weights, *, window: int = 0, one_clip: bool = False, one_photo: bool = False
 ) -> None:
     """A character in a filmed scene, on ComfyUI's own Wan model and sampler."""
-    scene, clip_image, fps = moving_scene(graph, weights, one_clip, one_photo)
-    vae, clip_vision, positive, negative = wan_parts(graph, weights, clip_image)
+    inputs = scene_inputs(graph, weights, one_clip, one_photo)
+    scene = moving_scene(graph, weights, inputs)
+    vae, clip_vision, positive, negative = wan_parts(graph, weights, scene["clip_image"])
     conditioned = graph.add(
         "CraftersAniCrafterConditioning",
         positive=positive,
@@ -146,24 +136,24 @@ def anicrafter(
         scene=scene["scene"],
         clip_vision_output=clip_vision,
     )
-    graph.group("Wan with AniCrafter", 3)
-    model = graph.add("UNETLoader", "Load Wan 2.1 I2V 14B", unet_name=weights.wan)["MODEL"]
-    model = graph.add("ModelSamplingSD3", "Shift 5", model=model, shift=5.0)["MODEL"]
+    model = graph.add("UNETLoader", "Load Wan 2.1 I2V 14B", unet_name=weights.wan).show("unet_name")["MODEL"]
+    model = graph.add("ModelSamplingSD3", "Shift 5", model=model, shift=5.0).show("shift")["MODEL"]
     if window:
-        model = graph.add(
+        windows = graph.add(
             "WanContextWindowsManual",
             "Context Windows",
             model=model,
             context_length=window,
             context_overlap=16,
             retain_first_frame=True,  # the character's still
-        )["MODEL"]
+        )
+        model = windows.show("context_length", "context_overlap")["MODEL"]
     own = own_weights(graph, weights)
-    model = graph.add("CraftersAniCrafterApply", model=model, anicrafter=own, scene=scene["scene"])["model"]
-    graph.group("Video", 4)
+    applied = graph.add("CraftersAniCrafterApply", model=model, anicrafter=own, scene=scene["scene"])
+    graph.group("Sampling", 4)
     latent = graph.add(
         "KSampler",
-        model=model,
+        model=applied.show("strength")["model"],
         positive=conditioned["positive"],
         negative=conditioned["negative"],
         latent_image=conditioned["latent"],
@@ -173,7 +163,10 @@ def anicrafter(
         sampler_name="euler",
         scheduler="simple",
     )["LATENT"]
-    finish(graph, latent, vae, fps)
+    video = finish(graph, latent, vae, inputs.clip["fps"])
+    if one_clip:
+        chosen = [(inputs.photo, "image"), (inputs.video, "file"), (inputs.clip, "frames")]
+        graph.app(chosen, video)
 
 
 def anicrafter_long(graph: Graph, weights: Weights) -> None:
@@ -190,12 +183,12 @@ def anicrafter_replace_person(graph: Graph, weights: Weights) -> None:
 
 def anicrafter_self_contained(graph: Graph, weights: Weights) -> None:
     """The same with the pack's own engine, which needs none of ComfyUI's Wan."""
-    scene, clip_image, fps = moving_scene(graph, weights)
-    vae, clip_vision, positive, negative = wan_parts(graph, weights, clip_image)
-    graph.group("Wan with AniCrafter", 3)
+    inputs = scene_inputs(graph, weights)
+    scene = moving_scene(graph, weights, inputs)
+    vae, clip_vision, positive, negative = wan_parts(graph, weights, scene["clip_image"])
     own = own_weights(graph, weights)
-    wan = graph.add("CraftersLoadWan", transformer=weights.wan, anicrafter=own)["wan"]
-    graph.group("Video", 4)
+    wan = graph.add("CraftersLoadWan", transformer=weights.wan, anicrafter=own).show("transformer")["wan"]
+    graph.group("Sampling", 4)
     latent = graph.add(
         "CraftersAniCrafterSampler",
         wan=wan,
@@ -206,171 +199,187 @@ def anicrafter_self_contained(graph: Graph, weights: Weights) -> None:
         vae=vae,
         clip_vision_output=clip_vision,
     )["samples"]
-    finish(graph, latent, vae, fps)
+    finish(graph, latent, vae, inputs.clip["fps"])
 
 
 def own_weights(graph: Graph, weights: Weights) -> Output:
     files = {"weights": weights.anicrafter, "second_shard": weights.second_shard}
-    return graph.add("CraftersLoadAniCrafter", **files)["anicrafter"]
+    return graph.add("CraftersLoadAniCrafter", **files).show(*files)["anicrafter"]
 
 
-def moving_scene(
-    graph: Graph, weights: Weights, one_clip: bool = False, one_photo: bool = False
-) -> tuple[Node, Output, Output]:
-    """The avatar over the background, both given or made of one clip; the still as CLIP sees it; the clip's rate.
+@dataclass(frozen=True)
+class SceneInputs:
+    """The character and its stage: the nodes of its photo, of the filmed video and of its frames, and what they give.
 
-    The avatar is given, or made of the photo.
+    still: what Compose Scene takes of the character, by name.
     """
-    graph.group("Character", 0)
+
+    photo: Node
+    video: Node
+    clip: Node
+    avatar: Output
+    body: Output
+    motion: Output
+    background: Output
+    still: dict[str, Output]
+
+
+def scene_inputs(graph: Graph, weights: Weights, one_clip: bool = False, one_photo: bool = False) -> SceneInputs:
+    """Avatar, motion and background: each given, or made of the photo and of one clip."""
+    graph.group("Inputs", 0)
     photo = graph.add("LoadImage", "Character Photo", image="character.png")
+    title, file = ("Source", "source.mp4") if one_clip else ("Background", "background.mp4")
+    video = graph.add("LoadVideo", f"{title} Video", file=file)
+    if not one_photo:
+        avatar = graph.add("CraftersLoadAvatar", avatar="actor_gaussian.pth")["avatar"]
+    body = graph.add("CraftersLoadBodyModel", body=weights.body)["body"]
     still, detector = {"character": photo["IMAGE"]}, None
     if one_photo:
-        files = {"detector": weights.detector, "pose": weights.pose}
-        detector = graph.add("CraftersLoadDWPose", **files)["detector"]
+        graph.group("Preparation", 1)
+        graph.group("Character", 1, fold=True)
+        detector = load_dwpose(graph, weights)
         seen = graph.add("CraftersExtractPose", "Character Pose", detector=detector, images=photo["IMAGE"])
-        graph.next_stack()
         made = graph.add("CraftersPrepareCharacter", image=photo["IMAGE"], keypoints=seen["keypoints"])
         still["character_mask"] = made["mask"]
-        graph.next_stack()
-        body = graph.add("CraftersLoadBodyModel", body=weights.body)["body"]
-        avatar = graph.add("CraftersAvatarFromPhoto", character=made["character"], body=body)["avatar"]
-        graph.add("CraftersPreviewAvatar", avatar=avatar)
-        graph.next_stack()
-    else:
-        graph.next_stack()
-        avatar = graph.add("CraftersLoadAvatar", avatar="actor_gaussian.pth")["avatar"]
-        body = graph.add("CraftersLoadBodyModel", body=weights.body)["body"]
-    rig = graph.add("CraftersRigAvatar", avatar=avatar, body=body)["rig"]
-    graph.group("Motion and scene", 0)
+        cut = made["character"]
+        avatar = graph.add("CraftersAvatarFromPhoto", character=cut, body=body).show("gaussians")["avatar"]
+    rate = {"every": 1, "long_side": 0}
     if one_clip:
-        video = graph.add("LoadVideo", "Source Video", file="source.mp4")
-        clip = graph.add("CraftersClipFrames", "Source Frames", video=video["VIDEO"], every=1, long_side=0)
-        _, seen = driving_pose(graph, weights, clip, "person", detector)
-        graph.next_stack()
+        graph.group("Source clip → motion", 1, fold=True)
+        clip = graph.add("CraftersClipFrames", "Source Frames", video=video["VIDEO"], **rate).show("frames")
+        seen = driving_pose(graph, detector, clip, "person")
         shown = {"images": clip["frames"], "keypoints": seen["keypoints"], "fps": clip["fps"]}
         motion = graph.add("CraftersBodyMotionFromVideo", **shown, body=body)["motion"]
         background = graph.add("CraftersRemovePerson", images=clip["frames"], mask=seen["person_mask"])["images"]
-        graph.next_stack()
         kept = keep(graph, "Keep Motion and Background", clip["fps"], motion=motion, background=background)
         motion, background = kept["motion"], kept["background"]
     else:
-        video = graph.add("LoadVideo", "Background Video", file="background.mp4")
-        clip = graph.add("CraftersClipFrames", "Background Frames", video=video["VIDEO"], every=1, long_side=0)
+        graph.group("Preparation", 1)
+        clip = graph.add("CraftersClipFrames", "Background Frames", video=video["VIDEO"], **rate)
         background = clip["frames"]
-        graph.next_stack()
         # JSONs say no rate: they are the film's. An AMASS file has its own, and is retimed.
         rates = {"fps": clip["fps"], "film_fps": clip["fps"]}
         motion = graph.add("CraftersLoadMotion", motion="motion.npz", **rates)["motion"]
-    graph.group("Avatar in the scene", 1)
+    return SceneInputs(photo, video, clip, avatar, body, motion, background, still)
+
+
+def moving_scene(graph: Graph, weights: Weights, given: SceneInputs) -> Node:
+    """The avatar, moved, over the background."""
+    graph.group("AniCrafter scene", 2, fold=True)
+    rig = graph.add("CraftersRigAvatar", avatar=given.avatar, body=given.body).show("lhm")["rig"]
     size = {"width": 1280, "height": 720}
-    drawn = graph.add("CraftersRenderAvatar", avatar=avatar, rig=rig, motion=motion, **size, with_depth=False)
-    mesh = graph.add("CraftersRenderBodyMesh", body=body, motion=motion, **size)
+    moved = {"motion": given.motion, **size}
+    drawn = graph.add("CraftersRenderAvatar", avatar=given.avatar, rig=rig, **moved, with_depth=False)
+    mesh = graph.add("CraftersRenderBodyMesh", body=given.body, **moved)
     scene = graph.add(
         "CraftersComposeScene",
-        avatar=drawn["image"],
+        avatar=drawn.show(*size)["image"],
         alpha=drawn["alpha"],
-        background=background,
-        **still,
-        mesh=mesh["image"],
+        background=given.background,
+        **given.still,
+        mesh=mesh.show(*size)["image"],
         mesh_mask=mesh["mask"],
-    )
-    graph.next_stack()
+    ).show("length")
+    graph.group("Scene", 2)
+    if "character_mask" in given.still:
+        graph.add("CraftersPreviewAvatar", avatar=given.avatar)
+    graph.group("Condition", 3)
     graph.add("PreviewImage", "Preview Scene", images=scene["blend"])
-    return scene, scene["clip_image"], clip["fps"]
+    return scene
 
 
 def wan_parts(graph: Graph, weights: Weights, clip_image: Output) -> tuple[Output, Output, Output, Output]:
-    """VAE, the still's CLIP output, and both texts."""
-    graph.group("Condition", 2)
+    """VAE, the still's CLIP output, and both texts, in the stage of Wan, which stays open."""
+    graph.group("Wan with AniCrafter", 3, fold=True)
     if Path(weights.wan_clip).suffix != ".pth":  # in Wan's own layout, which the pack's loader reads
-        vae = graph.add("VAELoader", "Load Wan VAE", vae_name=weights.wan_vae)["VAE"]
-        clip = graph.add("CLIPVisionLoader", "Load CLIP Vision", clip_name=weights.wan_clip)["CLIP_VISION"]
+        vae = graph.add("VAELoader", "Load Wan VAE", vae_name=weights.wan_vae).show(vae="vae_name")["VAE"]
+        clip = graph.add("CLIPVisionLoader", "Load CLIP Vision", clip_name=weights.wan_clip)
+        clip = clip.show(clip_vision="clip_name")["CLIP_VISION"]
     else:
         loaded = graph.add("CraftersLoadWanEncoders", vae=weights.wan_vae, clip_vision=weights.wan_clip)
         vae, clip = loaded["vae"], loaded["clip_vision"]
     seen = graph.add("CLIPVisionEncode", clip_vision=clip, image=clip_image, crop="none")["CLIP_VISION_OUTPUT"]
     text = {}
     if weights.text:
-        text["clip"] = graph.add("CLIPLoader", "Load UMT5 (once)", clip_name=weights.text, type="wan")["CLIP"]
-    prompt = graph.add("CraftersAniCrafterPrompt", file=weights.prompt, **text)
+        loader = graph.add("CLIPLoader", "Load UMT5 (once)", clip_name=weights.text, type="wan")
+        text["clip"] = loader.show(text_encoder="clip_name")["CLIP"]
+    prompt = graph.add("CraftersAniCrafterPrompt", file=weights.prompt, **text).show(prompt="file")
     return vae, seen, prompt["positive"], prompt["negative"]
 
 
-def finish(graph: Graph, latent: Output, vae: Output, fps: Output) -> None:
+def finish(graph: Graph, latent: Output, vae: Output, fps: Output) -> Node:
+    graph.group("Latent → video", 5, fold=True)
     frames = graph.add("VAEDecode", samples=latent, vae=vae)["IMAGE"]
     frames = graph.add("CraftersAniCrafterTrim", images=frames)["images"]
+    return save(graph, frames, fps)
+
+
+def save(graph: Graph, frames: Output, fps: Output) -> Node:
     video = graph.add("CreateVideo", images=frames, fps=fps)
-    graph.add("SaveVideo", video=video["VIDEO"], filename_prefix=f"crafters/{graph.name}")
+    graph.group("Result", 5)
+    return graph.add("SaveVideo", video=video["VIDEO"], filename_prefix=f"crafters/{graph.name}")
 
 
-def person_and_motion(graph: Graph) -> tuple[Node, Node]:
-    graph.group("Person", 0)
-    photo = graph.add("LoadImage", "Person Photo", image="person.png")
-    graph.next_stack()
-    person = graph.add("CraftersFitPerson", image=photo["IMAGE"])
-    graph.group("Driving clip and what it shows", 0)
-    return person, clip_frames(graph, "Driving Clip", "driving.mp4")
+def load_dwpose(graph: Graph, weights: Weights) -> Output:
+    files = {"detector": weights.detector, "pose": weights.pose}
+    return graph.add("CraftersLoadDWPose", **files).show(*files)["detector"]
+
+
+def person_stage(graph: Graph, weights: Weights, photo: Node) -> tuple[Output, Output, Output, Output]:
+    """What finds people; the fitted photo; the person's keypoints, and these drawn."""
+    graph.group("Preparation", 1)
+    graph.group("Person", 1, fold=True)
+    person = graph.add("CraftersFitPerson", image=photo["IMAGE"]).show("short_side")["image"]
+    detector = load_dwpose(graph, weights)
+    still = graph.add("CraftersExtractPose", "Person Pose", detector=detector, images=person)["keypoints"]
+    drawn = graph.add("CraftersDrawPose", "Draw Person Pose", keypoints=still)["image"]
+    return detector, person, still, drawn
 
 
 def product_photos(graph: Graph) -> dict[str, Node]:
     """The nodes that load them, by what they show."""
-    graph.group("Product", 0)
-    photos = {}
-    for side in ("left", "front", "right"):
-        photos[side] = graph.add("LoadImage", f"Product {side.title()}", image=f"product_{side}.png")
-        graph.next_stack()
-    return photos
+    return {side: graph.add("LoadImage", f"Product {side.title()}", image=f"product_{side}.png")
+            for side in ("left", "front", "right")}
 
 
-def product_views(graph: Graph, photos: dict[str, Node]) -> Node:
-    return graph.add(
+def product_stage(graph: Graph, weights: Weights, photos: dict[str, Node]) -> tuple[Output, Output]:
+    """The product's views side by side, and as tokens."""
+    graph.group("Product", 1, fold=True)
+    views = graph.add(
         "CraftersProductViews",
         **{side: photo["IMAGE"] for side, photo in photos.items()},
         **{f"{side}_mask": photo["MASK"] for side, photo in photos.items()},
     )
+    product = views.show("masks_show")["product"]
+    dinov2 = graph.add("CraftersLoadDINOv2", name=weights.dinov2).show(dinov2="name")
+    tokens = graph.add("CraftersEncodeProduct", product=product, dinov2=dinov2["dinov2"])
+    return product, tokens["tokens"]
 
 
-def product_tokens(graph: Graph, weights: Weights, views: Node) -> Output:
-    dinov2 = graph.add("CraftersLoadDINOv2", name=weights.dinov2)
-    return graph.add("CraftersEncodeProduct", product=views["product"], dinov2=dinov2["dinov2"])["tokens"]
-
-
-def clip_frames(graph: Graph, title: str, file: str, **rate: Output) -> Node:
-    video = graph.add("LoadVideo", title, file=file)
+def clip_frames(graph: Graph, title: str, video: Node, **rate: Output) -> Node:
     return graph.add("CraftersClipFrames", f"{title} Frames", video=video["VIDEO"], **rate)
 
 
-def driving_pose(
-    graph: Graph, weights: Weights, clip: Node, find: str = "", detector: Output | None = None
-) -> tuple[Output, Node]:
-    """The detector, and the node that gives a clip's keypoints; with something to `find`, also its mask, kept."""
-    graph.group("Pose", 1)
+def driving_pose(graph: Graph, detector: Output, clip: Node, find: str = "") -> Node:
+    """The node that gives a clip's keypoints; with something to `find`, also its mask, kept."""
     frames = clip["frames"]
-    if detector is None:
-        detector = graph.add("CraftersLoadDWPose", detector=weights.detector, pose=weights.pose)["detector"]
     pose = graph.add("CraftersExtractPose", "Driving Pose", detector=detector, images=frames)
     if not find:
-        return detector, pose
+        return pose
     keypoints, mask = pose["keypoints"], "person_mask" if find == "person" else "product_mask"
     seen = graph.add("CraftersSegmentVideo", images=frames, find=find, keypoints=keypoints)["mask"]
-    return detector, keep(graph, "Keep Pose and Mask", clip["fps"], keypoints=keypoints, **{mask: seen})
+    return keep(graph, "Keep Pose and Mask", clip["fps"], keypoints=keypoints, **{mask: seen})
 
 
 def keep(graph: Graph, title: str, fps: Output, **made: Output) -> Node:
-    return graph.add("CraftersKeepConditions", title, fps=fps, **made)
+    return graph.add("CraftersKeepConditions", title, fps=fps, **made).show("clip")
 
 
-def poses(
-    graph: Graph, weights: Weights, person: Node, driving: Node, find: str = ""
-) -> tuple[Node, Output, Output, Output]:
-    """What gives the driving clip's keypoints; they, drawn on the person; the person's own, drawn; the placement."""
-    detector, moving = driving_pose(graph, weights, driving, find)
-    still = graph.add("CraftersExtractPose", "Person Pose", detector=detector, images=person["image"])
-    graph.next_stack()
-    placed = graph.add("CraftersPlacePose", driving=moving["keypoints"], reference=still["keypoints"])
+def placed_pose(graph: Graph, moving: Node, still: Output) -> tuple[Output, Output]:
+    """The driving clip's pose, drawn on the person, and where that is."""
+    placed = graph.add("CraftersPlacePose", driving=moving["keypoints"], reference=still)
     pose = graph.add("CraftersDrawPose", "Draw Driving Pose", keypoints=placed["keypoints"])
-    person_pose = graph.add("CraftersDrawPose", "Draw Person Pose", keypoints=still["keypoints"])
-    return moving, pose["image"], person_pose["image"], placed["placement"]
+    return pose["image"], placed["placement"]
 
 
 def encode(
@@ -383,63 +392,72 @@ def encode(
     **shown: Output,
 ) -> tuple[Output, Output, Output]:
     """Model, VAE and condition; `shown`, what both the condition and its sheet take."""
-    graph.group("Condition", 2)
-    model = graph.add("CraftersLoadAnchorCrafter", checkpoint=checkpoint)["model"]
-    loaded = graph.add("CraftersLoadSVDFolder", folder=svd)
+    graph.group("Condition", 3)
+    graph.group("AnchorCrafter condition", 3, fold=True)
+    model = graph.add("CraftersLoadAnchorCrafter", checkpoint=checkpoint).show("checkpoint")["model"]
+    loaded = graph.add("CraftersLoadSVDFolder", folder=svd).show(svd="folder")
     vae = loaded["vae"]
     networks = {"model": model, "vae": vae, "clip_vision": loaded["clip_vision"]}
     condition = graph.add("CraftersAnchorCondition", **networks, **shown, person_pose=person_pose, product=tokens)
     sheet = graph.add("CraftersConditionSheet", **shown, product=product)
+    graph.group("Sampling", 4)
     graph.add("PreviewImage", "Preview Conditions", images=sheet["image"])
-    return model, vae, condition["condition"]
+    return model, vae, condition.show("noise_augmentation")["condition"]
 
 
-def sample(graph: Graph, model: Output, vae: Output, condition: Output, fps: Output, **settings: float | str) -> None:
+def sample(graph: Graph, model: Output, vae: Output, condition: Output, fps: Output, **settings: float | str) -> Node:
     """Sampling, decoding and the saved video."""
-    graph.group("Video", 3)
     latent = graph.add("CraftersAnchorSampler", model=model, condition=condition, **settings)
+    graph.group("Latent → video", 5, fold=True)
     frames = graph.add("CraftersAnchorDecode", samples=latent["samples"], vae=vae)
-    video = graph.add("CreateVideo", images=frames["images"], fps=fps)
-    graph.add("SaveVideo", video=video["VIDEO"], filename_prefix=f"crafters/{graph.name}")
+    return save(graph, frames["images"], fps)
 
 
-def about_files(graph: Graph, inputs: str) -> str:
-    """The note on what to load and where the weights go, from the weights catalogue."""
-    lines = [f"# {graph.name}", inputs, "", "**Weights** (paths below ComfyUI's `models`)"]
-    for weights in needed_by(graph.api()):
-        terms = "accept its licence on the page first" if weights.gated else f"licence: {weights.licence}"
-        where = f"`crafters download {weights.name}` or [by hand]({weights.page})"
-        lines.append(f"- {weights.purpose}: {where}, {describe_size(weights.size)} ({terms})")
-        lines += [f"  - `{file.kind}/{file.name}`" for file in weights.files]
-    return "\n".join(lines)
+def about(graph: Graph, text: str) -> str:
+    """The note: what the graph does, where its weights come from, from the weights catalogue, and its help page.
+
+    Its lines are headings, because the page writes plain text of a note too small to read at a glance.
+    """
+    needed, by_hand = needed_by(graph.api()), needed_by_hand(graph.api())
+    lines = text.splitlines()
+    if needed:
+        names, size = " ".join(weights.name for weights in needed), sum(weights.size for weights in needed)
+        lines.append(f"Weights: crafters download {names} ({describe_size(size)}), or the page's own downloads.")
+    gates = [f"[{weights.purpose.partition(':')[0]}]({weights.page}), accept its licence"
+             for weights in needed if weights.gated]
+    gates += [f"[{weights.purpose.partition(',')[0]}]({weights.page}) into models/{weights.kind}/{weights.file}"
+              for weights in by_hand]
+    if gates:
+        lines.append(f"Register first: {'; '.join(gates)}.")
+    lines.append(f"Help: select a node and press its ?, or read [what each node does]({HELP}).")
+    return "\n".join([f"# {graph.name}", *(f"## {line}" for line in lines)])
 
 
+CHARACTER = "The character's avatar (LHM's *_gaussian.pth), its photo, a motion (SMPL-X JSONs or AMASS .npz) and a "\
+    "background video"
+# What each is made by, and its note's first lines.
 GRAPHS: dict[str, tuple[Callable[[Graph, Weights], None], str]] = {
     "AnchorCrafter": (
         anchorcrafter,
-        "A photo of a person, three photos of a product and a driving clip of somebody presenting a product, with its "
-        "hand-mesh and object-depth videos (same length), become a video of that person presenting that product.",
+        "A person's photo, a product's photos and a driving clip become a video of that person presenting it.\n"
+        "Hand Mesh and Object Depth: videos of the driving clip, as long as it is.",
     ),
     "AnchorCrafter fast": (
         anchorcrafter_fast,
-        "AnchorCrafter with a sixth of the work: 10 steps of Align Your Steps in the place of 30, guidance "
-        "in three of them. A photo of a person, three photos of a product and a driving clip of somebody presenting a "
-        "product, with its hand-mesh and object-depth videos (same length), become a video of that person presenting "
-        "that product.",
+        "AnchorCrafter with a sixth of the work: 10 steps of Align Your Steps for 30, guidance in three of them.\n"
+        "Hand Mesh and Object Depth: videos of the driving clip, as long as it is.",
     ),
     "AnchorCrafter from one clip": (
         anchorcrafter_from_one_clip,
-        "A photo of a person, three photos of a product and a driving clip become a video of that person presenting "
-        "that product: hand meshes and object depth are made of the clip. Without weights they are fitted and drawn; "
-        "Load SAM, Load HaMeR and Load Depth Network, connected, do it better. Keep Conditions writes them into "
-        "ComfyUI's output folder, so that they are made once: give each clip a name of its own there.",
+        "A person's photo, a product's photos and a driving clip become a video of that person presenting it.\n"
+        "Hands and depth are made of the clip, better with Load SAM, Load HaMeR and Load Depth Network connected; "
+        "they are kept under the name in clip: one for each driving clip.",
     ),
     "AnchorCrafter directed": (
         anchorcrafter_directed,
-        "A photo of a person and three photos of a product become a video of that person presenting that product, "
-        "without a driving clip: say in Present Product what the person does with it, and how large it is. Its preview "
-        "shows hands, product and pose over the photo before anything is sampled. The body is Anny, which needs no "
-        "file.",
+        "A person's photo and a product's photos become a video of that person presenting it, without a driving clip.\n"
+        "Say in Present Product what the person does, with which hand, and how large the product is; its preview shows "
+        "hands, product and pose over the photo before anything is sampled. The body is Anny, which needs no file.",
     ),
     "MimicMotion baseline": (
         mimicmotion,
@@ -447,53 +465,58 @@ GRAPHS: dict[str, tuple[Callable[[Graph, Weights], None], str]] = {
     ),
     "AniCrafter": (
         anicrafter,
-        "A character's avatar (LHM's *_gaussian.pth), its photo, a motion (SMPL-X JSONs or AMASS .npz in the input "
-        "folder) and a background video of as many frames become a video of the character moving in that scene. "
-        "SMPLX_NEUTRAL.npz is licence-gated: register at smpl-x.is.tue.mpg.de, put it into models/crafters/smplx. "
-        "For 4 steps instead of 50: put LoraLoaderModelOnly with the lightx2v I2V LoRA before Shift 5, steps 4, cfg 1.",
+        f"{CHARACTER} of as many frames become a video of it moving there.\n"
+        "For 4 steps instead of 50: LoraLoaderModelOnly with lightx2v's I2V LoRA before Shift 5; steps 4, cfg 1.",
     ),
     "AniCrafter from one photo": (
         anicrafter_from_one_photo,
-        "A photo of a character, a motion (SMPL-X JSONs or AMASS .npz in the input folder) and a background video of "
-        "as many frames become a video of the character moving in that scene. The avatar is projected: a stand-in that "
-        "needs no weights. LHM makes a better one: put Load LHM and Reconstruct Avatar in the place of Avatar from "
-        "Photo, and choose LHM's file in Rig Avatar. SMPLX_NEUTRAL.npz is licence-gated (smpl-x.is.tue.mpg.de, into "
-        "models/crafters/smplx); with Anny, which is always there, this graph works as well.",
+        "A character's photo, a motion (SMPL-X JSONs or AMASS .npz) and a video of as many frames: it moves there.\n"
+        "Reconstruct Avatar with Load LHM makes a better avatar than Avatar from Photo; Anny serves as body too.",
     ),
     "AniCrafter replace person": (
         anicrafter_replace_person,
-        "A photo of a character (whole, from the front) takes the place of the person in a video: avatar, motion and "
-        "background are made on the way. Without weights the avatar is the photo laid on a body, the motion fitted to "
-        "the pose, the hole filled from other frames; Load LHM with Reconstruct Avatar, Load Multi-HMR, Load SAM and "
-        "Load ProPainter, connected, do it better. Width and height of both Render nodes must have the video's shape. "
-        "Load Body Model's Anny needs no file. Keep Conditions writes motion and background into ComfyUI's output "
-        "folder, so that they are made once: give each clip a name of its own there.",
+        "A photo of a character, whole and from the front, takes the place of the person in a video.\n"
+        "Width and height: the video's shape. Clip names what is kept of the video: another name for each. "
+        "Better with Load LHM, Load Multi-HMR, Load SAM and Load ProPainter connected.",
     ),
     "AniCrafter long video": (
         anicrafter_long,
-        "A character's avatar (LHM's *_gaussian.pth), its photo, a motion (SMPL-X JSONs or AMASS .npz in the input "
-        "folder) and a background video of as many frames become a video of the character moving in that scene. "
-        "SMPLX_NEUTRAL.npz is licence-gated: register at smpl-x.is.tue.mpg.de, put it into models/crafters/smplx. "
-        "Any length: the sampler sees overlapping windows of 81 frames. Needs a ComfyUI of December 2025 or newer.",
+        f"{CHARACTER} of as many frames become a video of it moving there.\n"
+        "Any length: the sampler sees overlapping windows of 81 frames.",
     ),
     "AniCrafter self-contained": (
         anicrafter_self_contained,
-        "A character's avatar (LHM's *_gaussian.pth), its photo, a motion (SMPL-X JSONs or AMASS .npz in the input "
-        "folder) and a background video of as many frames become a video of the character moving in that scene. "
-        "SMPLX_NEUTRAL.npz is licence-gated: register at smpl-x.is.tue.mpg.de, put it into models/crafters/smplx. "
+        f"{CHARACTER} of as many frames become a video of it moving there.\n"
         "Wan runs in the pack's own engine (diffusers) with the published settings.",
     ),
+}
+# The stages that the page offers among its nodes, and the graph that each is taken from.
+BLUEPRINTS = {
+    "Person": "AnchorCrafter",
+    "Product": "AnchorCrafter",
+    DRIVING: "AnchorCrafter from one clip",
+    "AniCrafter scene": "AniCrafter",
+    "Wan with AniCrafter": "AniCrafter",
 }
 
 
 def build(object_info: dict, weights: Weights = Weights()) -> Iterator[Graph]:
     """Every shipped graph, against a server's node definitions."""
-    for name, (describe, inputs) in GRAPHS.items():
+    for name, (describe, text) in GRAPHS.items():
         graph = Graph(object_info, name)
         describe(graph, weights)
-        graph.group("About", -1)
-        graph.note(about_files(graph, inputs), size=(460, 620))
+        graph.note(about(graph, text))
         yield graph
+
+
+def files(object_info: dict) -> dict[str, dict]:
+    """All that is written, by its path."""
+    graphs = {graph.name: graph for graph in build(object_info)}
+    written = {f"subgraphs/{title.replace('→', 'to')}.json": graphs[name].blueprint(title)
+               for title, name in BLUEPRINTS.items()}
+    for name, graph in graphs.items():
+        written |= {f"workflows/{name}.json": graph.ui(), f"workflows/api/{name}.json": graph.api()}
+    return written
 
 
 def main() -> None:
@@ -512,9 +535,9 @@ def main() -> None:
 def write(url: str) -> None:
     with urllib.request.urlopen(f"{url}/object_info") as answer:
         object_info = json.load(answer)
-    for graph in build(object_info):
-        for path, content in ((f"{graph.name}.json", graph.ui()), (f"api/{graph.name}.json", graph.api())):
-            (ROOT / "workflows" / path).write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", "utf-8")
+    for path, content in files(object_info).items():
+        (ROOT / path).parent.mkdir(exist_ok=True)
+        (ROOT / path).write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", "utf-8")
 
 
 if __name__ == "__main__":

@@ -1,40 +1,30 @@
 """One description of a graph, written in both of ComfyUI's formats: the UI's JSON and the API's."""
 
+import re
 import uuid
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+
+from crafters.host.weights import providing
+from graph_layout import ALLEY, GAPS, SLOT, WIDGET, Box, Point, Wire, arrange, route
 
 WIDGETS = {"BOOLEAN", "COMBO", "COMFY_DYNAMICCOMBO_V3", "FLOAT", "INT", "STRING"}
 SEEDS = ("seed", "noise_seed")
-# Room for what these nodes show below their widgets (width, height of the whole node).
-SIZES = {
-    "LoadImage": (300, 330),
-    "LoadVideo": (300, 640),
-    "PreviewImage": (420, 320),
-    "SaveVideo": (420, 860),
-    "CraftersAnchorSampler": (320, 700),
-    "KSampler": (320, 600),
-    "CraftersAniCrafterSampler": (320, 860),
-    "CraftersLoadAvatar": (320, 480),
-    "CraftersLoadBodyModel": (320, 420),
-    "CraftersPrepareCharacter": (320, 560),
-    "CraftersAvatarFromPhoto": (320, 600),
-    "CraftersPreviewAvatar": (320, 560),
-    "CraftersLoadMotion": (320, 600),
-    "CraftersRenderAvatar": (320, 560),
-    "CraftersRenderBodyMesh": (320, 520),
-    "CraftersComposeScene": (320, 640),
-    "CraftersAniCrafterTrim": (320, 480),
-    "CraftersSegmentVideo": (320, 560),
-    "CraftersKeepConditions": (320, 560),
-    "CraftersObjectDepth": (320, 480),
-    "CraftersHandMesh": (320, 520),
-    "CraftersBodyMotionFromVideo": (320, 520),
-    "CraftersRemovePerson": (320, 580),
-    "CraftersProductViews": (320, 440),
-    "CraftersPresentProduct": (340, 1000),
-}
+WIDTH = 236
+WIDE_SUBGRAPH = 260
+WIDE = {"LoadImage": 224, "LoadVideo": 224, "PreviewImage": 280, "SaveVideo": 300}
+# What these nodes show below their widgets needs room: a photo, a portrait clip, a preview while sampling.
+PREVIEW, PORTRAIT = 214, 391
+ROOM = {"LoadVideo": PORTRAIT} | dict.fromkeys(
+    ("LoadImage", "PreviewImage", "KSampler", "CraftersAnchorSampler", "CraftersAniCrafterSampler",
+     "CraftersPreviewAvatar", "CraftersPresentProduct"), PREVIEW)
+NEWER = 30  # by which the page's newer look (Nodes 2.0) makes a node taller, and 5 for each widget
 COLOR = "#3f789e"
-WIDTH, GAP, TITLE, SLOT, WIDGET = 320, 30, 34, 20, 26
+SCREEN, BARS, LEGIBLE = (1600, 1000), (70, 100), 0.58  # the page writes no text at a zoom below 0.572
+PAD, HEADING = 12, 42  # of a column's frame
+NOTE = 1000, 128  # a note's width, and the letters of a line
+GENERIC = ("image", "images", "mask")  # outputs that are better called by what they are used for
+INSIDE, OUTSIDE = -10, -20  # the numbers of a subgraph's own ends
 
 
 @dataclass(frozen=True)
@@ -43,18 +33,21 @@ class Output:
     slot: int
     type: str
 
+    @property
+    def name(self) -> str:
+        return self.node.info["output_name"][self.slot]
 
-@dataclass
+
+@dataclass(eq=False)
 class Node:
-    """A placed node. `node["NAME"]` is the output of that name, to be given as another node's input."""
+    """A node of the graph. `node["NAME"]` is the output of that name, to be given as another node's input."""
 
     id: int
     kind: str
     title: str
-    size: tuple[int, int]
     info: dict = field(repr=False)
     inputs: dict = field(default_factory=dict)
-    pos: tuple[int, int] = (0, 0)
+    shown: dict[str, str] = field(default_factory=dict)
 
     def __getitem__(self, name: str) -> Output:
         names = self.info["output_name"]
@@ -63,18 +56,81 @@ class Node:
         slot = names.index(name)
         return Output(self, slot, self.info["output"][slot])
 
+    def show(self, *widgets: str, **labels: str) -> "Node":
+        """Let these widgets be set on the subgraph that the node is in; as `label="widget"`, under another name.
 
-@dataclass
+        Widgets of one subgraph shown under one name are one.
+        """
+        self.shown |= {name: name for name in widgets} | labels
+        return self
+
+
+@dataclass(eq=False)
 class Group:
+    """Nodes of one purpose: in a framed column of the canvas, or folded into a subgraph there."""
+
     title: str
     column: int
-    stacks: list[list[Node]]
+    fold: bool
+    nodes: list[Node] = field(default_factory=list)
+
+
+@dataclass
+class Slot:
+    """An input of a subgraph: what feeds it, if it is not a shown widget, and the (node, input) it leads to."""
+
+    name: str
+    type: str
+    origin: Output | None
+    targets: list[tuple[Node, str]]
+    is_widget: bool = False
+    value: object = None
+
+
+class Subgraph:
+    """A folded group as the canvas has it."""
+
+    def __init__(self, id: int, graph: str, group: Group, users: list[tuple[Node, str, Output]]):
+        self.id, self.group, self.title, self.nodes = id, group, group.title, group.nodes
+        self.identity = f"{graph}/{group.title}"
+        self.slots = self._slots()
+        self.outputs: list[Output] = []
+        self.output_names: list[str] = []
+        for _, name, output in users:
+            if output.node in self.nodes and output not in self.outputs:
+                self.outputs.append(output)
+                taken = output.name in (*self.output_names, *GENERIC) and name not in self.output_names
+                self.output_names.append(name if taken else output.name)
+
+    def _slots(self) -> list[Slot]:
+        fed: dict[object, Slot] = {}
+        for node in self.nodes:
+            specs = {name: spec for _, name, spec in input_specs(node.info)}
+            names = {widget: label for label, widget in node.shown.items()}
+            for name, spec in specs.items():
+                value = node.inputs.get(name)
+                if isinstance(value, Output) and value.node not in self.nodes:
+                    slot = fed.setdefault(value, Slot(name, value.type, value, []))
+                elif name in names:
+                    slot = fed.setdefault(names[name], Slot(names[name], input_type(spec), None, [], value=value))
+                    if slot.value != value:
+                        raise ValueError(f"{self.title}: the widgets shown as {names[name]} differ in their values.")
+                else:
+                    continue
+                slot.targets.append((node, name))
+                slot.is_widget |= _is_widget(spec)
+        slots = sorted(fed.values(), key=lambda slot: slot.is_widget)
+        for number, slot in enumerate(slots):
+            if slot.origin and slot.name in (other.name for other in slots[:number]):
+                slot.name = slot.origin.node.title.lower().replace(" ", "_")
+        return slots
 
 
 class Graph:
     """A graph under construction, against the node definitions of a server's /object_info.
 
-    Nodes are stacked in the open group, in the order they are added; groups of one column stand below each other.
+    Nodes belong to the open group. Columns go from left to right: what is put in, prepared, and so on to the result;
+    where a node stands in its column follows from its links.
     """
 
     def __init__(self, object_info: dict, name: str):
@@ -82,18 +138,24 @@ class Graph:
         self._info = object_info
         self._nodes: list[Node] = []
         self._groups: list[Group] = []
+        self._note = ""
+        self._app: tuple[list[tuple[Node, str]], Node] | None = None
 
-    def group(self, title: str, column: int) -> None:
-        """Open a titled box in a column of the canvas; what is added next stands in it."""
-        self._groups.append(Group(title, column, [[]]))
+    def group(self, title: str, column: int, fold: bool = False) -> None:
+        """Open a group in a column of the canvas; what is added next is in it. Groups of one title are one.
 
-    def next_stack(self) -> None:
-        """Go on at the top of the open group, to the right."""
-        self._groups[-1].stacks.append([])
+        fold: its nodes become a subgraph of that title.
+        """
+        known = next((group for group in self._groups if group.title == title), Group(title, column, fold))
+        self._groups = [*(group for group in self._groups if group is not known), known]
 
-    def note(self, text: str, size: tuple[int, int]) -> None:
-        """A Markdown note; it is part of the UI graph only."""
-        self._place(Node(len(self._nodes) + 1, "MarkdownNote", "Note", size, {}, {"text": text}))
+    def note(self, text: str) -> None:
+        """The Markdown note on the canvas; it is part of the UI graph only."""
+        self._note = text
+
+    def app(self, inputs: list[tuple[Node, str]], result: Node) -> None:
+        """What the page's app mode shows of the graph: these widgets, and what that node saves."""
+        self._app = inputs, result
 
     def add(self, kind: str, title: str = "", /, **inputs: object) -> Node:
         """A node of class `kind`; each input is a value or another node's output, or else has its default.
@@ -116,15 +178,10 @@ class Graph:
                 raise ValueError(f"{self.name}: {title} takes {input_type(spec)} as {name}, not {value.type}.")
             if value is not None:
                 values[name] = value
-        sockets = sum(not _is_widget(spec) for spec in specs.values())
-        rows = SLOT * max(sockets, len(info["output"])) + WIDGET * len(_widget_values(info, values)) + 16
-        node = Node(len(self._nodes) + 1, kind, title, SIZES.get(kind, (WIDTH, rows)), info, values)
-        self._place(node)
-        return node
-
-    def _place(self, node: Node) -> None:
+        node = Node(len(self._nodes) + 1, kind, title, info, values)
         self._nodes.append(node)
-        self._groups[-1].stacks[-1].append(node)
+        self._groups[-1].nodes.append(node)
+        return node
 
     def api(self) -> dict:
         """The API format: what POST /prompt takes."""
@@ -136,53 +193,151 @@ class Graph:
                 "_meta": {"title": node.title},
             }
             for node in self._nodes
-            if node.info
         }
 
     def ui(self) -> dict:
         """The UI format, laid out."""
-        groups = self._lay_out()
-        nodes, links = [], []
-        for order, node in enumerate(self._nodes):
-            nodes.append({
-                "id": node.id,
-                "type": node.kind,
-                "pos": list(node.pos),
-                "size": list(node.size),
-                "flags": {},
-                "order": order,
-                "mode": 0,
-                "inputs": self._ui_inputs(node, links),
-                "outputs": [
-                    {"name": name, "type": kind, "links": []}
-                    for name, kind in zip(node.info.get("output_name", []), node.info.get("output", []), strict=True)
-                ],
-                **({} if node.title == node.info.get("display_name") else {"title": node.title}),
-                "properties": {"Node name for S&R": node.kind, **_pack(node.info)} if node.info else {},
-                "widgets_values": _widget_values(node.info, node.inputs) if node.info else [node.inputs["text"]],
-                **({} if node.info else {"color": "#432", "bgcolor": "#653"}),
-            })
-        for link, origin, slot, *_ in links:
-            nodes[origin - 1]["outputs"][slot]["links"].append(link)
+        return _Canvas(self.name, self._groups, self._note, self._app).graph()
+
+    def blueprint(self, title: str) -> dict:
+        """The subgraph of that title alone, as the page offers it among the nodes."""
+        return _Canvas(self.name, self._groups, "", None).blueprint(title)
+
+
+class _Canvas:
+    """The UI's JSON of a graph under way: every level's nodes and links, with numbers that are unique in all."""
+
+    def __init__(self, name: str, groups: list[Group], note: str, app: tuple[list[tuple[Node, str]], Node] | None):
+        self._name, self._note, self._app = name, note, app
+        self._open = [group for group in groups if not group.fold]
+        self._groups = [group for group in groups if group.nodes]
+        nodes = [node for group in self._groups for node in group.nodes]
+        self._last_node = max(node.id for node in nodes)
+        self._last_link = self._last_reroute = 0
+        self._subgraphs = []
+        for group in filter(lambda group: group.fold, self._groups):
+            users = [(node, name, value) for node in sorted(nodes, key=lambda node: node.id) if node not in group.nodes
+                     for name, value in node.inputs.items() if isinstance(value, Output)]
+            self._last_node += 1
+            self._subgraphs.append(Subgraph(self._last_node, self._name, group, users))
+
+    def graph(self) -> dict:
+        columns = {}
+        for group in self._groups:
+            if group.fold:
+                columns |= {subgraph: group.column for subgraph in self._subgraphs if subgraph.group is group}
+            else:
+                columns |= dict.fromkeys(group.nodes, group.column)
+        level = self._level(columns)
+        nodes = level["nodes"]
+        frames = self._frames(level["extent"])
+        if self._note:
+            nodes.append(self._note_node(level["note"], len(nodes)))
+        right = max(box.right for box in level["boxes"].values())
+        bottom = max(box.bottom for box in level["boxes"].values())
+        links, reroutes = level["links"], level["reroutes"]
+        scale = min((SCREEN[0] - BARS[0] - 20) / (right + PAD), (SCREEN[1] - BARS[1] - 20) / (bottom + HEADING), 1)
+        scale = max(LEGIBLE, round(scale, 3))
+        extra = {"ds": {"scale": scale, "offset": [BARS[0] / scale + PAD, BARS[1] / scale + HEADING]}}
+        if reroutes:
+            extra["reroutes"] = reroutes
+            extra["linkExtensions"] = [{"id": link["id"], "parentId": link["parentId"]}
+                                       for link in links if "parentId" in link]
+        if self._app:
+            extra |= {"linearData": self._linear(), "linearMode": False}
+        definitions = [self._definition(subgraph) for subgraph in self._subgraphs]
         return {
-            "id": str(uuid.uuid5(uuid.NAMESPACE_URL, f"crafters/{self.name}")),
+            "id": _identity(self._name),
             "revision": 0,
-            "last_node_id": len(nodes),
-            "last_link_id": len(links),
+            "last_node_id": self._last_node,
+            "last_link_id": self._last_link,
             "nodes": nodes,
-            "links": links,
-            "groups": groups,
+            "links": [[link[key] for key in ("id", "origin_id", "origin_slot", "target_id", "target_slot", "type")]
+                      for link in links],
+            "groups": frames,
+            **({"definitions": {"subgraphs": definitions}} if definitions else {}),
             "config": {},
-            "extra": {"ds": {"scale": 0.5, "offset": [60, 120]}},
+            "extra": extra,
             "version": 0.4,
         }
 
-    def _ui_inputs(self, node: Node, links: list) -> list[dict]:
-        """The node's sockets, then those of linked widgets, as the frontend saves them; appends the links into them."""
-        entries = []
-        for category, name, spec in sorted(input_specs(node.info), key=lambda item: _is_widget(item[2])):
-            value = node.inputs.get(name)
-            linked = isinstance(value, Output)
+    def blueprint(self, title: str) -> dict:
+        (subgraph,) = (subgraph for subgraph in self._subgraphs if subgraph.title == title)
+        (host,) = self._level({subgraph: 0}, alone=True)["nodes"]
+        return {
+            "revision": 0,
+            "last_node_id": self._last_node,
+            "last_link_id": 0,
+            "nodes": [host],
+            "links": [],
+            "version": 0.4,
+            "definitions": {"subgraphs": [self._definition(subgraph) | {"category": "Crafters"}]},
+            "extra": {},
+        }
+
+    def _level(self, columns: dict, inside: Subgraph | None = None, alone: bool = False) -> dict:
+        """Nodes, links and reroutes of the graph or of one subgraph, given what stands in which column there."""
+        parts = list(columns)
+        boxes = {part: _box(part, column) for part, column in columns.items()}
+        entries, links, ends = [], [], []
+        for part in parts:
+            for index, (entry, origin) in enumerate(self._entries(part, inside)):
+                entries.append((part, entry))
+                if origin is None or alone:
+                    continue
+                at, slot = origin
+                self._last_link += 1
+                entry["link"] = self._last_link
+                source = INSIDE if at is inside else at.id
+                links.append({"id": self._last_link, "origin_id": source, "origin_slot": slot, "target_id": part.id,
+                              "target_slot": index, "type": entry["type"]})
+                ends.append((at, slot, part, index))
+        if inside:
+            boxes = {inside: _end_box([slot.name for slot in inside.slots]), **boxes}
+            for slot, output in enumerate(inside.outputs):
+                self._last_link += 1
+                links.append({"id": self._last_link, "origin_id": output.node.id, "origin_slot": output.slot,
+                              "target_id": OUTSIDE, "target_slot": slot, "type": output.type})
+                ends.append((output.node, output.slot, None, slot))
+            boxes[None] = _end_box(inside.output_names)
+            boxes[inside].column, boxes[None].column = -1, 1
+        order = list(boxes)
+        sockets = {}
+        for part, entry in entries:
+            sockets.setdefault(part, []).append(entry)
+        edges = {(order.index(a), order.index(b)) for a, _, b, _ in ends}
+        for gap in GAPS:
+            extent = arrange([boxes[part] for part in order], edges, gap)
+            if self._note and not inside:
+                boxes["note"] = self._note_box(extent)
+            wires = [Wire(boxes[a], boxes[b], _leaving(boxes[a], a, slot, inside),
+                          _reaching(boxes[b], b, index, sockets[b][index] if b else None))
+                     for a, slot, b, index in ends]
+            if not route(wires, list(boxes.values())):
+                break
+        reroutes = self._reroutes(links, wires)
+        outgoing: dict[tuple[int, int], list[int]] = {}
+        for link in links:
+            outgoing.setdefault((link["origin_id"], link["origin_slot"]), []).append(link["id"])
+        nodes = [_node(part, boxes[part], place, sockets.get(part, []), outgoing)
+                 for place, part in enumerate(parts)]
+        return {"nodes": nodes, "links": links, "reroutes": reroutes, "extent": extent, "boxes": boxes,
+                "note": boxes.get("note")}
+
+    def _entries(self, part: Node | Subgraph, inside: Subgraph | None) -> Iterator[tuple[dict, tuple | None]]:
+        """The sockets of a node, then those of its linked widgets, as the page saves them; each with its origin."""
+        if isinstance(part, Subgraph):
+            for slot in part.slots:
+                entry = {"name": slot.name, "type": slot.type, "link": None}
+                if slot.is_widget:
+                    entry["widget"] = {"name": slot.name}
+                yield entry, self._origin(slot.origin, inside) if slot.origin else None
+            return
+        for category, name, spec in sorted(input_specs(part.info), key=lambda item: _is_widget(item[2])):
+            value = part.inputs.get(name)
+            slots = inside.slots if inside else []
+            through = next((number for number, slot in enumerate(slots) if (part, name) in slot.targets), None)
+            linked = isinstance(value, Output) or through is not None
             if _is_widget(spec) and not linked:
                 continue
             entry = {"name": name, "type": input_type(spec), "link": None}
@@ -190,33 +345,203 @@ class Graph:
                 entry["shape"] = 7
             if _is_widget(spec):
                 entry["widget"] = {"name": name}
-            if linked:
-                entry["link"] = len(links) + 1
-                links.append([entry["link"], value.node.id, value.slot, node.id, len(entries), value.type])
-            entries.append(entry)
-        return entries
+            if through is not None:
+                yield entry, (inside, through)
+            else:
+                yield entry, self._origin(value, inside) if linked else None
 
-    def _lay_out(self) -> list[dict]:
-        """Give every node its place; returns the groups' boxes."""
-        boxes, left = [], 0
-        for column in sorted({group.column for group in self._groups}):
-            top = right = 0
-            for group in (group for group in self._groups if group.column == column):
-                x = left + GAP
-                bottom = top
-                for stack in filter(None, group.stacks):
-                    y = top + 2 * TITLE + GAP
-                    for node in stack:
-                        node.pos = (x, y)
-                        y += node.size[1] + TITLE + GAP
-                    x += max(node.size[0] for node in stack) + GAP
-                    bottom = max(bottom, y - TITLE)
-                bounding = [left, top, x - left, bottom - top]
-                boxes.append({"title": group.title, "bounding": bounding, "color": COLOR, "font_size": 24, "flags": {}})
-                top = bottom + 2 * GAP
-                right = max(right, x)
-            left = right + 2 * GAP
-        return [{"id": number, **box} for number, box in enumerate(boxes, 1)]
+    def _origin(self, output: Output, inside: Subgraph | None) -> tuple[Node | Subgraph, int]:
+        """Where a level sees an output: at the node itself, or at the subgraph that it is in."""
+        for subgraph in self._subgraphs:
+            if subgraph is not inside and output.node in subgraph.nodes:
+                return subgraph, subgraph.outputs.index(output)
+        return output.node, output.slot
+
+    def _reroutes(self, links: list[dict], wires: list[Wire]) -> list[dict]:
+        """The points that lead wires around nodes; a link names its last, and each the one before."""
+        made: dict[tuple, dict] = {}
+        for link, wire in zip(links, wires, strict=True):
+            before = None
+            for point in wire.bends:
+                # Wires of one output share where they enter a lane; a point that is left in two directions bends wrong.
+                shared = before is None and len(wire.bends) > 1
+                key = (link["origin_id"], link["origin_slot"], point) if shared else (link["id"], point)
+                if key not in made:
+                    self._last_reroute += 1
+                    made[key] = {"id": self._last_reroute, **({"parentId": before} if before else {}),
+                                 "pos": [round(at) for at in point], "linkIds": []}
+                made[key]["linkIds"].append(link["id"])
+                before = made[key]["id"]
+            if before:
+                link["parentId"] = before
+        return list(made.values())
+
+    def _definition(self, subgraph: Subgraph) -> dict:
+        level = self._level(dict.fromkeys(subgraph.nodes, 0), subgraph)
+        boxes = level["boxes"]
+        leaving, reaching = {}, {}
+        for link in level["links"]:
+            leaving.setdefault(link["origin_slot"] if link["origin_id"] == INSIDE else None, []).append(link["id"])
+            reaching.setdefault(link["target_slot"] if link["target_id"] == OUTSIDE else None, []).append(link["id"])
+        ends = {}
+        for key, number, part in (("inputNode", INSIDE, subgraph), ("outputNode", OUTSIDE, None)):
+            box = boxes[part]
+            ends[key] = {"id": number, "bounding": [box.x, box.y, box.width, box.height]}
+        return {
+            "id": _identity(subgraph.identity),
+            "version": 1,
+            "state": {"lastGroupId": 0, "lastNodeId": self._last_node, "lastLinkId": self._last_link,
+                      "lastRerouteId": self._last_reroute},
+            "revision": 0,
+            "config": {},
+            "name": subgraph.title,
+            **ends,
+            "inputs": [{"id": _identity(f"{subgraph.identity}/in/{slot.name}"), "name": slot.name, "type": slot.type,
+                        "linkIds": leaving.get(number, [])} for number, slot in enumerate(subgraph.slots)],
+            "outputs": [{"id": _identity(f"{subgraph.identity}/out/{name}"), "name": name, "type": output.type,
+                         "linkIds": reaching.get(number, [])}
+                        for number, (name, output) in enumerate(zip(subgraph.output_names, subgraph.outputs,
+                                                                    strict=True))],
+            "widgets": [],
+            "nodes": level["nodes"],
+            "groups": [],
+            "links": level["links"],
+            "reroutes": level["reroutes"],
+            "extra": {},
+        }
+
+    def _frames(self, extent: dict[int, list[int]]) -> list[dict]:
+        """A frame around each column that has nodes of open groups."""
+        frames = []
+        for column, (left, top, right, bottom) in extent.items():
+            titles = [group.title for group in self._open if group.column == column]
+            if titles:
+                box = [left - PAD, top - HEADING, right - left + 2 * PAD, bottom - top + HEADING + PAD]
+                frames.append({"id": len(frames) + 1, "title": ", ".join(titles), "bounding": box, "color": COLOR,
+                               "font_size": 24, "flags": {}})
+        return frames
+
+    def _note_box(self, extent: dict[int, list[int]]) -> Box:
+        """The note's place, below the lowest of the columns right of the inputs."""
+        width, letters = NOTE
+        texts = [re.sub(r"\(http[^)]*\)", "", text) for text in self._note.splitlines()]
+        height = 24 + 31 * len(texts) + 20 * sum(len(text) // letters for text in texts)
+        columns = sorted(extent)[1:] or sorted(extent)
+        left, bottom = extent[columns[0]][0] + ALLEY, max(extent[column][3] for column in columns)
+        return Box(width, height, x=left, y=bottom + HEADING + PAD + GAPS[0])
+
+    def _note_node(self, box: Box, order: int) -> dict:
+        self._last_node += 1
+        return {
+            "id": self._last_node,
+            "type": "MarkdownNote",
+            "pos": [box.x, box.y],
+            "size": [box.width, box.height],
+            "flags": {},
+            "order": order,
+            "mode": 0,
+            "inputs": [],
+            "outputs": [],
+            "title": "Note",
+            "properties": {},
+            "widgets_values": [self._note],
+            "color": "#432",
+            "bgcolor": "#653",
+        }
+
+    def _linear(self) -> dict:
+        shown, result = self._app
+        inputs = []
+        for node, widget in shown:
+            inside = next((subgraph for subgraph in self._subgraphs if node in subgraph.nodes), None)
+            label = next(slot.name for slot in inside.slots if (node, widget) in slot.targets) if inside else widget
+            inputs.append([str((inside or node).id), label])
+        return {"inputs": inputs, "outputs": [str(result.id)]}
+
+
+def _identity(name: str) -> str:
+    return str(uuid.uuid5(uuid.NAMESPACE_URL, f"crafters/{name}"))
+
+
+def _node(part: Node | Subgraph, box: Box, order: int, entries: list[dict], outgoing: dict) -> dict:
+    if isinstance(part, Subgraph):
+        named = zip(part.output_names, (output.type for output in part.outputs), strict=True)
+        kind, title = _identity(part.identity), {"title": part.title}
+        properties: dict = {"previewExposures": []}
+        values = [slot.value for slot in part.slots if slot.is_widget]
+    else:
+        named = zip(part.info["output_name"], part.info["output"], strict=True)
+        kind, title = part.kind, {} if part.title == part.info["display_name"] else {"title": part.title}
+        properties = {"Node name for S&R": part.kind, **_pack(part.info), **_models(part)}
+        values = _widget_values(part.info, part.inputs)
+    return {
+        "id": part.id,
+        "type": kind,
+        "pos": [box.x, box.y],
+        "size": [box.width, box.height],
+        "flags": {},
+        "order": order,
+        "mode": 0,
+        "inputs": entries,
+        "outputs": [{"name": name, "type": type_, "links": outgoing.get((part.id, slot), [])}
+                    for slot, (name, type_) in enumerate(named)],
+        **title,
+        "properties": properties,
+        "widgets_values": values,
+    }
+
+
+def _box(part: Node | Subgraph, column: int) -> Box:
+    """Of the height that the page gives the node, and with the room that it may need."""
+    rows, widgets = _rows(part), len(_widget_names(part))
+    own = ROOM.get(part.kind, 0) if isinstance(part, Node) else 0
+    width = WIDE.get(part.kind, WIDTH) if isinstance(part, Node) else WIDE_SUBGRAPH
+    height = SLOT * rows + (WIDGET * widgets + 8 if widgets else 0) + 6
+    return Box(width, height, max(own, NEWER + 5 * widgets), column)
+
+
+def _rows(part: Node | Subgraph) -> int:
+    """Of sockets, inputs left and outputs right."""
+    if isinstance(part, Subgraph):
+        return max(sum(not slot.is_widget for slot in part.slots), len(part.outputs), 1)
+    return max(sum(not _is_widget(spec) for _, _, spec in input_specs(part.info)), len(part.info["output"]), 1)
+
+
+def _widget_names(part: Node | Subgraph) -> list[str]:
+    if isinstance(part, Subgraph):
+        return [slot.name for slot in part.slots if slot.is_widget]
+    return [name for name, _ in _widgets(part.info, part.inputs)]
+
+
+def _end_box(names: list[str]) -> Box:
+    """A subgraph's own end inside it: its inputs, or its outputs."""
+    return Box(max(128, 7 * max(map(len, names), default=0) + 48), SLOT * len(names) + 48, rim=26)
+
+
+def _leaving(box: Box, part: Node | Subgraph, slot: int, inside: Subgraph | None) -> Point:
+    if part is inside:
+        return box.right - 24, box.y + SLOT * slot + 24
+    return box.right - 9, box.y + SLOT * slot + 14
+
+
+def _reaching(box: Box, part: Node | Subgraph | None, slot: int, entry: dict | None) -> Point:
+    """A socket's place; a linked widget's is at the widget, below all others."""
+    if part is None:
+        return box.x + 24, box.y + SLOT * slot + 24
+    if "widget" in entry:
+        return box.x + 10, box.y + SLOT * _rows(part) + 16 + WIDGET * _widget_names(part).index(entry["name"])
+    return box.x + 10, box.y + SLOT * slot + 14
+
+
+def _models(node: Node) -> dict:
+    """The published files that the node is set to load, for a page that lacks them."""
+    models = []
+    for value in node.inputs.values():
+        weights = providing(value) if isinstance(value, str) else None
+        for file in weights.files if weights else ():
+            if value in (file.name, file.name.rpartition("/")[0]):
+                models.append({"name": file.name, "url": file.url, "directory": file.kind})
+    return {"models": models} if models else {}
 
 
 def input_specs(info: dict) -> list[tuple[str, str, list]]:
@@ -251,20 +576,23 @@ def _default(spec: list) -> object:
     return input_options(spec).get("default", first[0])
 
 
-def _widget_values(info: dict, inputs: dict) -> list:
-    """`widgets_values`: every widget in the schema's order, with what the frontend puts behind some of them."""
-    values = []
+def _widgets(info: dict, inputs: dict) -> Iterator[tuple[str, object]]:
+    """Every widget with its value in the schema's order, and what the frontend puts behind some of them."""
     for _, name, spec in input_specs(info):
         if not _is_widget(spec):
             continue
         value = inputs.get(name)
-        values.append(_default(spec) if isinstance(value, Output) else value)
+        yield name, _default(spec) if isinstance(value, Output) else value
         # The frontend puts this control behind any whole number of these names, too.
         if input_options(spec).get("control_after_generate", input_type(spec) == "INT" and name in SEEDS):
-            values.append("fixed")
+            yield "control_after_generate", "fixed"
         if input_options(spec).get("image_upload") or input_options(spec).get("video_upload"):
-            values.append("image")
-    return values
+            yield "upload", "image"
+
+
+def _widget_values(info: dict, inputs: dict) -> list:
+    """`widgets_values`, as the page saves them."""
+    return [value for _, value in _widgets(info, inputs)]
 
 
 def _pack(info: dict) -> dict:

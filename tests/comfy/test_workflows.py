@@ -3,13 +3,22 @@
 import json
 from dataclasses import asdict
 
+import numpy as np
 import pytest
-from build_workflows import Weights, build
+from build_workflows import BLUEPRINTS, HELP, Weights, files
+from crafters.host.weights import CATALOGUE, needed_by, needed_by_hand
+from crafters.media.clip import write_video
+from helpers.browser import OFFERED, find_chromium, open_page
 from helpers.comfy_harness import ROOT
+from PIL import Image
 from workflow_graph import choices, input_options, input_specs, input_type
 
 pytestmark = pytest.mark.comfy
 NAMES = sorted(file.stem for file in (ROOT / "workflows").glob("*.json"))
+
+
+def read(path: str) -> dict:
+    return json.loads((ROOT / "workflows" / path).read_text("utf-8"))
 
 
 @pytest.fixture(params=NAMES)
@@ -17,16 +26,12 @@ def name(request):
     return request.param
 
 
-def read(path: str) -> dict:
-    return json.loads((ROOT / "workflows" / path).read_text("utf-8"))
-
-
 def test_files_are_those_the_script_writes(comfy):
-    built = {graph.name: graph for graph in build(comfy.get("/object_info"))}
-    assert sorted(built) == NAMES == sorted(file.stem for file in (ROOT / "workflows" / "api").glob("*.json"))
-    for name, graph in built.items():
-        assert graph.ui() == read(f"{name}.json"), "run scripts/build_workflows.py"
-        assert graph.api() == read(f"api/{name}.json"), "run scripts/build_workflows.py"
+    written = files(comfy.get("/object_info"))
+    there = [file for folder in ("workflows", "workflows/api", "subgraphs") for file in (ROOT / folder).glob("*.json")]
+    assert sorted(map(str, there)) == sorted(str(ROOT / path) for path in written)
+    for path, content in written.items():
+        assert content == json.loads((ROOT / path).read_text("utf-8")), "run scripts/build_workflows.py"
 
 
 def test_values_are_legal(comfy, name):
@@ -73,17 +78,151 @@ def test_values_are_no_absolute_paths(name):
         assert not any(sign in text for sign in ('"/', ":\\\\", '"~', "file://"))
 
 
-def test_page_opens_the_graph_as_shipped(page, name):
+def every_node(graph: dict) -> list[dict]:
+    """The nodes of a graph and of its subgraphs."""
+    return [*graph["nodes"], *(node for inner in graph["definitions"]["subgraphs"] for node in inner["nodes"])]
+
+
+def test_loaders_say_where_their_files_are_published(name):
+    """As the page's dialog for missing models reads it: each published file that a node is set to load."""
+    told = set()
+    for node in every_node(read(f"{name}.json")):
+        values = set(node["widgets_values"]) if "Node name for S&R" in node["properties"] else set()
+        files = [file for weights in CATALOGUE for file in weights.files
+                 if values & {file.name, file.name.rpartition("/")[0]} - {""}]
+        models = [{"name": file.name, "url": f"https://huggingface.co/{file.repo}/resolve/main/{file.file}",
+                   "directory": file.kind} for file in files]
+        assert node["properties"].get("models", []) == models, node["type"]
+        told |= {file.name for file in files}
+    assert told == {file.name for weights in needed_by(read(f"api/{name}.json")) for file in weights.files}
+
+
+def test_gated_files_are_named_in_the_note_with_the_page_to_register_at(name):
+    (note,) = (node["widgets_values"][0] for node in read(f"{name}.json")["nodes"] if node["type"] == "MarkdownNote")
+    prompt = read(f"api/{name}.json")
+    gates = [weights.page for weights in needed_by(prompt) if weights.gated]
+    gates += [weights.page for weights in needed_by_hand(prompt)]
+    assert gates and [page for page in gates if f"]({page})" not in note] == []
+    assert HELP in note
+
+
+@pytest.fixture(scope="module")
+def shown(comfy):
+    """The server, with a photo and a portrait clip of each name that the graphs are saved with."""
+    frames = np.full((8, 160, 90, 3), 128, np.uint8)
+    for name in NAMES:
+        for node in read(f"api/{name}.json").values():
+            for file in (comfy.base / "input" / str(node["inputs"].get(key)) for key in ("image", "file")):
+                if file.suffix == ".png":
+                    Image.fromarray(frames[0]).save(file)
+                elif file.suffix == ".mp4":
+                    write_video(file, frames, 8)
+    return comfy
+
+
+@pytest.fixture(scope="module", params=["canvas", "Nodes 2.0"])
+def opened(request, shown):
+    """The page, as it is by default and with the newer look."""
+    chromium = find_chromium() or pytest.skip("no Chromium: install it, or set CHROMIUM to one")
+    with open_page(shown.url, chromium, nodes2=request.param != "canvas") as page:
+        page.nodes2 = request.param != "canvas"
+        yield page
+        assert not page.errors
+
+
+def test_page_opens_the_graph_as_shipped(opened, name):
     """Dropped on the page: no node is missing, and the page's own conversion gives the API twin."""
     shipped = read(f"{name}.json")
-    page.drop(ROOT / "workflows" / f"{name}.json")
-    assert page.missing_nodes() == []
-    assert page.prompt() == read(f"api/{name}.json")
-    opened = page.graph()
-    assert {node["id"]: widgets(node) for node in opened["nodes"]} == {n["id"]: widgets(n) for n in shipped["nodes"]}
-    assert opened["links"] == shipped["links"]
-    assert page.overlaps() == []
+    opened.drop(ROOT / "workflows" / f"{name}.json")
+    assert opened.missing_nodes() == []
+    assert opened.prompt() == read(f"api/{name}.json")
+    graph = opened.graph()
+    assert {node["id"]: widgets(node) for node in graph["nodes"]} == {n["id"]: widgets(n) for n in shipped["nodes"]}
+    assert graph["links"] == shipped["links"]
 
 
 def widgets(node: dict) -> tuple:
-    return node["type"], node.get("title"), node["widgets_values"]
+    return node["type"], node.get("title"), node.get("widgets_values", [])
+
+
+def test_graph_reads_at_a_glance(opened, name):
+    """As dropped, all titles are on the screen and written; nothing lies on anything, in no subgraph either."""
+    opened.drop(ROOT / "workflows" / f"{name}.json")
+    opened.page.wait_for_timeout(1500)  # pictures and players come
+    assert opened.writes_text()
+    assert opened.titles_outside() == []
+    opened.page.screenshot(path=pictures() / f"{name} {'nodes 2.0' if opened.nodes2 else 'canvas'}.png")
+    assert opened.fit() >= 0.45
+    assert_clear(opened)
+    for title in opened.subgraphs():
+        opened.enter(title)
+        assert opened.writes_text(), title
+        assert_clear(opened)
+    opened.enter()
+
+
+def assert_clear(page) -> None:
+    assert page.overlaps() == []
+    if not page.nodes2:
+        assert page.crossed() == []
+        assert page.ill_sized() == []
+
+
+def pictures():
+    folder = ROOT / "test-artifacts"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+def test_wire_across_a_node_and_an_empty_body_are_noticed(page):
+    """What the test above relies on."""
+    page.drop(ROOT / "workflows" / "AniCrafter.json")
+    page.page.evaluate("""() => {
+        const [sampler, save] = ["KSampler", "Save Video"].map(t => app.graph.nodes.find(n => n.title === t));
+        save.pos = [sampler.pos[0] + 60, sampler.pos[1] + 700];
+        save.size[1] += 200;
+    }""")
+    page.fit()
+    assert "KSampler" in page.crossed()
+    assert [node["title"] for node in page.ill_sized()] == ["Save Video"]
+    page.page.evaluate("""() => {
+        const [sampler, save] = ["KSampler", "Save Video"].map(t => app.graph.nodes.find(n => n.title === t));
+        save.pos = [sampler.pos[0] + 60, sampler.pos[1] + 60];
+    }""")
+    assert page.overlaps() == [("KSampler", "Save Video")]
+
+
+def test_note_fills_its_box(page, name):
+    page.drop(ROOT / "workflows" / f"{name}.json")
+    lines, box, text = page.page.evaluate("""() => {
+        const { element } = app.graph.nodes.find(node => node.type === "MarkdownNote").widgets[0];
+        const lines = [...element.querySelectorAll("h1, h2")];
+        const [first, last] = [lines[0], lines.at(-1)].map(line => line.getBoundingClientRect());
+        return [lines.length, element.getBoundingClientRect().height, last.bottom - first.top];
+    }""")
+    assert 4 <= lines <= 6  # with the heading
+    assert 0.75 * box < text <= box
+
+
+def test_page_offers_the_stages_among_its_nodes(comfy, page):
+    offered = {entry["name"]: id_ for id_, entry in comfy.get("/global_subgraphs").items()
+               if entry["info"]["node_pack"] == "custom_nodes.crafters"}
+    assert offered.keys() == {title.replace("→", "to") for title in BLUEPRINTS}
+    for name in offered:
+        page.drop(ROOT / "subgraphs" / f"{name}.json")
+        assert page.missing_nodes() == [] and len(page.subgraphs()) == 1
+    assert {f"SubgraphBlueprint.{name}" for name in offered} <= set(page.page.evaluate(OFFERED))
+
+
+APPS = [name for name in NAMES if "linearData" in read(f"{name}.json")["extra"]]
+
+
+@pytest.mark.parametrize("app", APPS)
+def test_app_mode_asks_for_the_inputs_alone(page, app):
+    linear = read(f"{app}.json")["extra"]["linearData"]
+    page.drop(ROOT / "workflows" / f"{app}.json")
+    page.page.evaluate("() => app.extensionManager.command.execute('Comfy.ToggleLinear')")
+    page.page.wait_for_timeout(1500)
+    page.page.screenshot(path=pictures() / f"{app} app.png")
+    assert page.graph()["extra"]["linearData"]["outputs"] == linear["outputs"]
+    assert len(page.graph()["extra"]["linearData"]["inputs"]) == len(linear["inputs"])
