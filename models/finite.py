@@ -2,6 +2,7 @@
 
 import torch
 
+AT_ONCE = 8  # frames
 SAMPLED = (
     "The sampler's latents are not finite numbers: a weight file is damaged, or the number type overflows. Choose bf16 "
     "or fp32 in place of fp16 (in ComfyUI also --bf16-unet), or fetch the weights again."
@@ -18,5 +19,5 @@ PICTURES = (
 
 def check_finite(numbers: torch.Tensor, otherwise: str) -> None:
     """Raises ValueError with the sentence `otherwise` where `numbers` hold NaN or infinity."""
-    if not torch.isfinite(numbers).all():
+    if not all(torch.isfinite(some).all() for some in numbers.split(AT_ONCE)):
         raise ValueError(otherwise)

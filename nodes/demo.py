@@ -4,6 +4,7 @@ from comfy_api.latest import io
 
 from ..host.memory import to_output
 from ..host.progress import Progress
+from ..media.frames import to_image
 from ..models.staging.gestures import GESTURES
 from ..scenes.exercise import EXERCISES
 from .types import Avatar, BodyModel, BodyMotion, PoseKeypoint
@@ -14,7 +15,8 @@ ANY = "any"
 
 def _image(pictures):
     """IMAGE [F, H, W, 3] of uint8 pictures [(F,) H, W, 3]."""
-    return to_output(pictures.reshape(-1, *pictures.shape[-3:])) / 255
+    pictures = pictures.reshape(-1, *pictures.shape[-3:])
+    return to_output(to_image(pictures, len(pictures)))
 
 
 def _inputs(kinds: tuple[str, ...], what: str, width: int, height: int) -> list:

@@ -131,7 +131,8 @@ class CraftersSegmentVideo(io.ComfyNode):
         overlay = tinted(images, together)
         told = "\n".join(f"Object {number}: {report}" for number, report in reports.items())
         singles = [to_output(mask) for mask in masks.values()]
-        return io.NodeOutput(to_output(together), singles, to_output(overlay), told, ui=stills(overlay))
+        whole = singles[0] if len(singles) == 1 else to_output(together)
+        return io.NodeOutput(whole, singles, to_output(overlay), told, ui=stills(overlay))
 
 
 NODES = [CraftersLoadSegmenter, CraftersSegmentPrompt, CraftersSegmentVideo]

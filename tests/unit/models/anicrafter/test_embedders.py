@@ -1,6 +1,6 @@
 import pytest
 import torch
-from crafters.models.anicrafter.conditions import Scene
+from crafters.models.anicrafter.conditions import Scene, compose_scene
 from crafters.models.anicrafter.embedders import TILE, Embedders, embed
 from crafters.models.loaded import Loaded
 from helpers.small_wan import anicrafter_shapes, random_state
@@ -33,6 +33,14 @@ def test_names_and_shapes_are_the_published_ones():
         own = {name: tuple(tensor.shape) for name, tensor in Embedders(5120).state_dict().items()}
     assert own == {name: tuple(shape) for name, shape in anicrafter_shapes(5120, 0).items()}
     assert sum(torch.Size(shape).numel() for shape in own.values()) == 2 * 369_184
+
+
+def test_a_scene_that_copies_no_clip_gives_the_same_tokens():
+    blend, mesh, mask = (getattr(make_scene(8, 32, 48), name) for name in ("blend", "mesh", "free"))
+    scene, _ = compose_scene(blend[:1], blend, mask, blend, mesh, mask)
+    whole_scene = Scene(scene.blend, scene.mesh[:], scene.free[:])
+    embedders = make_embedders()
+    assert torch.equal(*(embed(embedders, shown, (1, 1, 2)) for shown in (scene, whole_scene)))
 
 
 @pytest.mark.slow
