@@ -92,10 +92,15 @@ def input_folders(suffix: str) -> list[str]:
     return sorted(folder.name for folder in root.glob("*/") if next(folder.glob(f"*{suffix}"), None))
 
 
+def input_folder() -> Path:
+    """ComfyUI's input folder."""
+    return Path(_comfyui().get_input_directory())
+
+
 def input_path(name: str) -> Path:
     """The path of a name from `input_names` or `input_folders`. Raises FileNotFoundError."""
     try:
-        found = Path(_comfyui().get_input_directory()) / _relative(name)
+        found = input_folder() / _relative(name)
         if found.exists():
             return found.resolve()
     except (ValueError, OSError):  # a name that no file can have

@@ -2,6 +2,7 @@
 
 from comfy_api.latest import io
 
+from ..host import folders, notes
 from ..host.memory import to_output
 from ..host.progress import Progress
 from ..media.frames import to_image
@@ -142,4 +143,33 @@ class CraftersDemoMotionScene(io.ComfyNode):
         )
 
 
-NODES = [CraftersDemoScene, CraftersDemoMotionScene]
+class CraftersExampleInputs(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="CraftersExampleInputs",
+            display_name="Example Inputs",
+            category=CATEGORY,
+            search_aliases=["load example", "test input", "sample data", "demo files"],
+            description="Writes a made-up person, product, character, motion and clips into ComfyUI's input folder, "
+            "under the names that the shipped workflows load: each can then be run without choosing a file.",
+            inputs=[
+                io.Int.Input("seed", default=1, min=0, max=2**31 - 1,
+                             tooltip="Decides who and what is drawn. Files that are there stay as they are."),
+            ],
+            outputs=[io.String.Output("written", display_name="written",
+                                      tooltip="Names of the files written, one a line.")],
+            is_output_node=True,
+            not_idempotent=True,  # the files may be gone since the last run
+        )
+
+    @classmethod
+    def execute(cls, seed):
+        from ..scenes.examples import write_examples
+
+        written = write_examples(folders.input_folder(), seed, Progress("Example Inputs"))
+        notes.show(f"{len(written)} files written. Press R, then open a workflow.")
+        return io.NodeOutput("\n".join(written))
+
+
+NODES = [CraftersDemoScene, CraftersDemoMotionScene, CraftersExampleInputs]

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Sets up .venv (torch, the pack, its test tools), a ComfyUI to test and demonstrate in, and the pack's place in it.
-# `setup.sh browser` also sees to a Chromium for the browser tests. Finished steps are reused; a half-done one is redone.
+# `setup.sh browser` also sees to a Chromium and a newer page of ComfyUI's for the browser tests. Finished steps are reused; a half-done one is redone.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 python=.venv/bin/python
@@ -45,11 +45,19 @@ place_pack() {
     git ls-files -z | tar c --null -T - | tar x -C $place
 }
 
+get_frontend() {  # beside the one that ComfyUI pins
+    say "fetching $FRONTEND"
+    rm -rf "$1.part"
+    $python -m pip install --quiet --disable-pip-version-check --no-deps --target "$1.part" "$FRONTEND" &&
+        mv "$1.part" "$1"
+}
+
 have_chromium() {
     [ -n "${CHROMIUM:-}" ] || command -v chromium chromium-browser google-chrome >/dev/null
 }
 
 : "${PYTHON:=python3}" "${TORCH:=torch==2.13.0}" "${TORCH_EXTRAS:=torchvision==0.28.0 torchaudio==2.11.0}"
+: "${FRONTEND:=comfyui-frontend-package==1.58.1}"  # the newest when last looked
 [ -x $python ] && $python -m pip --version >/dev/null 2>&1 || make_venv
 step install "$TORCH $(cat requirements.txt pyproject.toml | cksum)" install
 if comfyui=$($python scripts/get_comfyui.py); then
@@ -58,6 +66,10 @@ if comfyui=$($python scripts/get_comfyui.py); then
 else
     [ $? = 2 ] && exit 1
     say "going on without a ComfyUI: tests that need one are skipped, the demo runs without it."
+fi
+frontend=.comfyui/frontend-${FRONTEND##*==}
+if [ "${1:-}" = browser ] && [ -n "$comfyui" ] && [ ! -d "$frontend" ]; then
+    get_frontend "$frontend" || say "it could not be fetched: tests with it are skipped."
 fi
 if [ "${1:-}" = browser ] && ! have_chromium; then
     if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then

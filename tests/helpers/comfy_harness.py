@@ -110,15 +110,17 @@ class Comfy:
 
 @contextmanager
 def start_comfy(
-    comfy_dir: Path, base: Path, pack: str = "crafters", models: Path | None = None
+    comfy_dir: Path, base: Path, pack: str = "crafters", models: Path | None = None, frontend: Path | None = None
 ) -> Iterator[Comfy]:
     """ComfyUI with the base directory `base` and the pack, under the folder name `pack`, as its only custom nodes.
 
-    models: a folder of them beside the base directory's own.
+    models: a folder of them beside the base directory's own. frontend: a page in the place of the one that it pins.
     """
     (base / "custom_nodes").mkdir(parents=True, exist_ok=True)
     if not (base / "custom_nodes" / pack).exists():  # the base directory may outlive its server
         os.symlink(ROOT, base / "custom_nodes" / pack, target_is_directory=True)
-    # Previews are off unless a user asks for them.
-    with ComfyServer(comfy_dir, base, ["--preview-method", "latent2rgb"], models) as server:
+    args = ["--preview-method", "latent2rgb"]  # previews are off unless a user asks for them
+    if frontend:
+        args += ["--front-end-root", str(frontend)]
+    with ComfyServer(comfy_dir, base, args, models) as server:
         yield Comfy(server.url, base, server.log)
