@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 WIDGETS = {"BOOLEAN", "COMBO", "COMFY_DYNAMICCOMBO_V3", "FLOAT", "INT", "STRING"}
 SEEDS = ("seed", "noise_seed")
+GROWING = "COMFY_AUTOGROW_V3"
 # Room for what these nodes show below their widgets (width, height of the whole node).
 SIZES = {
     "LoadImage": (300, 330),
@@ -182,8 +183,8 @@ class Graph:
         for category, name, spec in sorted(input_specs(node.info), key=lambda item: _is_widget(item[2])):
             value = node.inputs.get(name)
             linked = isinstance(value, Output)
-            if _is_widget(spec) and not linked:
-                continue
+            if _is_widget(spec) and not linked or input_type(spec) == GROWING:
+                continue  # the page draws a growing input's free socket itself
             entry = {"name": name, "type": input_type(spec), "link": None}
             if category == "optional":
                 entry["shape"] = 7
