@@ -7,7 +7,7 @@ from ..host.memory import DTYPE_CHOICES, Managed, compute_device, network_dtype,
 from ..host.progress import Previewer, Progress
 from ..models.anchorcrafter.schedule import PUBLISHED, SCHEDULES
 from ..preprocessors.condition_sheet import condition_sheet
-from .choices import files, model
+from .choices import files, holding, model
 from .types import AnchorCondition, AnchorModel, Product, ProductTokens
 
 CATEGORY = "Crafters/AnchorCrafter"
@@ -15,7 +15,13 @@ CHECKPOINT_FOLDERS = ("diffusion_models", folders.OWN)
 
 
 def _checkpoints() -> list[str]:
-    return folders.likeliest_first("anchorcrafter", *CHECKPOINT_FOLDERS)
+    return holding(folders.likeliest_first("anchorcrafter", *CHECKPOINT_FOLDERS), CHECKPOINT_FOLDERS, "pose_net.")
+
+
+def _svd_folders() -> list[str]:
+    parts = "vae", "image_encoder"
+    return [name for name in folders.folder_names("diffusers")
+            if all((folders.path(name, "diffusers") / part).is_dir() for part in parts)]
 
 
 def _dtype_input(which: str):
@@ -67,7 +73,7 @@ class CraftersLoadSVDFolder(io.ComfyNode):
             description="VAE and CLIP image encoder of Stable Video Diffusion from its diffusers folder in "
             "models/diffusers. With the single file svd_xt_1_1.safetensors use Image Only Checkpoint Loader instead.",
             inputs=[
-                io.Combo.Input("folder", options=folders.folder_names("diffusers"),
+                io.Combo.Input("folder", options=_svd_folders(),
                                tooltip="Folder with the sub-folders vae and image_encoder."),
                 _dtype_input("their"),
             ],

@@ -6,7 +6,7 @@ from ..host import folders, notes
 from ..host.memory import DTYPE_CHOICES, Managed, network_dtype, to_output
 from ..media.photo import mask_of
 from ..preprocessors.product.views import product_views
-from .choices import files, model
+from .choices import files, holding, model, of_type
 from .previews import stills
 from .types import DINOv2Model, Product, ProductTokens
 
@@ -86,6 +86,11 @@ class CraftersProductViews(io.ComfyNode):
         return io.NodeOutput(product, to_output(product.views), ui=stills(product.views))
 
 
+def _dinov2() -> list[str]:
+    single = holding(folders.names(*DINOV2_FOLDERS), DINOV2_FOLDERS, "embeddings.patch_embeddings.projection.weight")
+    return of_type(folders.folder_names(*DINOV2_FOLDERS), DINOV2_FOLDERS, {"dinov2"}) + single
+
+
 class CraftersLoadDINOv2(io.ComfyNode):
     @classmethod
     def define_schema(cls):
@@ -97,7 +102,7 @@ class CraftersLoadDINOv2(io.ComfyNode):
             description="The image network that reads the product photos: facebook/dinov2-large, as a folder or a "
             "single file in models/clip_vision or models/crafters.",
             inputs=[
-                io.Combo.Input("name", options=folders.folder_names(*DINOV2_FOLDERS) + folders.names(*DINOV2_FOLDERS),
+                io.Combo.Input("name", options=_dinov2(),
                                tooltip="Folder (config.json and model.safetensors) or file. AnchorCrafter's released "
                                "weights need DINOv2-large."),
                 io.Combo.Input("dtype", options=DTYPE_CHOICES, default="auto", optional=True, advanced=True,

@@ -15,12 +15,12 @@ SIZES = {
     "CraftersAnchorSampler": (320, 700),
     "KSampler": (320, 600),
     "CraftersAniCrafterSampler": (320, 860),
-    "CraftersLoadAvatar": (320, 480),
+    "CraftersLoadAvatar": (320, 510),
     "CraftersLoadBodyModel": (320, 420),
     "CraftersPrepareCharacter": (320, 560),
     "CraftersAvatarFromPhoto": (320, 600),
     "CraftersPreviewAvatar": (320, 560),
-    "CraftersLoadMotion": (320, 600),
+    "CraftersLoadMotion": (320, 660),
     "CraftersRenderAvatar": (320, 560),
     "CraftersRenderBodyMesh": (320, 520),
     "CraftersComposeScene": (320, 640),
@@ -31,10 +31,18 @@ SIZES = {
     "CraftersHandMesh": (320, 520),
     "CraftersBodyMotionFromVideo": (320, 520),
     "CraftersRemovePerson": (320, 580),
-    "CraftersProductViews": (320, 440),
+    "CraftersProductViews": (320, 480),
+}
+# Nodes that say in a line or two what they hold.
+NOTED = {
+    "CraftersLoadDWPose", "CraftersLoadDINOv2", "CraftersLoadAnchorCrafter", "CraftersLoadSVDFolder",
+    "CraftersAnchorCondition", "CraftersLoadAniCrafter", "CraftersAniCrafterApply", "CraftersAniCrafterConditioning",
+    "CraftersAniCrafterPrompt", "CraftersLoadWan", "CraftersLoadWanEncoders", "CraftersLoadLHM",
+    "CraftersLoadSegmenter", "CraftersLoadDepth", "CraftersLoadProPainter", "CraftersLoadHaMeR",
+    "CraftersLoadMultiHMR",
 }
 COLOR = "#3f789e"
-WIDTH, GAP, TITLE, SLOT, WIDGET = 320, 30, 34, 20, 26
+WIDTH, GAP, TITLE, SLOT, WIDGET, NOTE = 320, 30, 34, 20, 26, 60
 
 
 @dataclass(frozen=True)
@@ -118,6 +126,7 @@ class Graph:
                 values[name] = value
         sockets = sum(not _is_widget(spec) for spec in specs.values())
         rows = SLOT * max(sockets, len(info["output"])) + WIDGET * len(_widget_values(info, values)) + 16
+        rows += NOTE * (kind in NOTED)
         node = Node(len(self._nodes) + 1, kind, title, SIZES.get(kind, (WIDTH, rows)), info, values)
         self._place(node)
         return node
