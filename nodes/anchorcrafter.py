@@ -7,7 +7,7 @@ from ..host.memory import DTYPE_CHOICES, Managed, compute_device, network_dtype,
 from ..host.progress import Previewer, Progress
 from ..models.anchorcrafter.schedule import PUBLISHED, SCHEDULES
 from ..preprocessors.condition_sheet import condition_sheet
-from .choices import files, model
+from .choices import files, holding, model
 from .types import AnchorCondition, AnchorModel, Product, ProductTokens
 
 CATEGORY = "Crafters/AnchorCrafter"
@@ -15,7 +15,17 @@ CHECKPOINT_FOLDERS = ("diffusion_models", folders.OWN)
 
 
 def _checkpoints() -> list[str]:
-    return folders.likeliest_first("anchorcrafter", *CHECKPOINT_FOLDERS)
+    return holding(folders.likeliest_first("anchorcrafter", *CHECKPOINT_FOLDERS), CHECKPOINT_FOLDERS, "pose_net.")
+
+
+def _svd_folders() -> list[str]:
+    parts = "vae", "image_encoder"
+    return [name for name in folders.folder_names("diffusers")
+            if all((folders.path(name, "diffusers") / part).is_dir() for part in parts)]
+
+
+def _svd_files() -> list[str]:
+    return holding(folders.likeliest_first("svd", "checkpoints"), ("checkpoints",), "open_clip.model.visual.")
 
 
 def _dtype_input(which: str):
@@ -69,8 +79,7 @@ class CraftersLoadSVDFolder(io.ComfyNode):
             "svd_xt_1_1.safetensors in models/checkpoints, or from its diffusers folder in models/diffusers.",
             inputs=[
                 io.Combo.Input("folder", display_name="file or folder",
-                               options=[*folders.folder_names("diffusers"),
-                                        *folders.likeliest_first("svd", "checkpoints")],
+                               options=[*_svd_folders(), *_svd_files()],
                                tooltip="svd_xt_1_1.safetensors, or a folder with the sub-folders vae and "
                                "image_encoder."),
                 _dtype_input("the VAE's weights, from a folder also of CLIP's"),
@@ -81,7 +90,7 @@ class CraftersLoadSVDFolder(io.ComfyNode):
             ],
         )
 
-    validate_inputs = files(folder=model("diffusers"))
+    validate_inputs = files(folder=model("diffusers", "checkpoints"))
 
     @classmethod
     def execute(cls, folder, dtype="auto"):

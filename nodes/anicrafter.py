@@ -9,12 +9,13 @@ from ..host.memory import Managed, to_output
 from ..host.progress import Progress
 from ..models.checkpoint import DTYPES
 from ..models.finite import PICTURES, check_finite
-from .choices import files, model
+from .choices import files, holding, model
 from .previews import stills
 from .types import AniCrafterWeights, Scene
 
 CATEGORY = "Crafters/AniCrafter"
 WEIGHT_FOLDERS = (folders.OWN, "model_patches", "loras", "diffusion_models")
+MARKS = ("blend_embedding.", "smplx_embedding.", "dit.blocks.")  # of its tensors; the last in the published shards
 
 
 class CraftersComposeScene(io.ComfyNode):
@@ -83,7 +84,8 @@ class CraftersLoadAniCrafter(io.ComfyNode):
             description="AniCrafter's two embedders and its LoRA: one file made by `crafters convert anicrafter`, or "
             "the two published shards (model-00010-of-00011 and model-00011-of-00011).",
             inputs=[
-                io.Combo.Input("weights", options=likely, tooltip="The converted file, or the first shard."),
+                io.Combo.Input("weights", options=holding(likely, WEIGHT_FOLDERS, *MARKS),
+                               tooltip="The converted file, or the first shard."),
                 io.Combo.Input("second_shard", options=["none", *likely], default="none", optional=True,
                                tooltip="The second shard; none with a converted file."),
             ],

@@ -1,15 +1,26 @@
 """Widgets of files: they list what can fit, and take any file that is there."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
+from ..files.heads import mentions, model_type
 from ..host import folders
 
 
 def model(*kinds: str) -> Callable[[str], Path]:
     """Finds a model by its name in the folders of these kinds."""
     return lambda name: folders.path(name, *kinds)
+
+
+def holding(names: list[str], kinds: tuple[str, ...], *marks: str) -> list[str]:
+    """Those of `names` whose tensors, by a look at the file's head, may be of these marks."""
+    return [name for name in names if mentions(folders.path(name, *kinds), marks)]
+
+
+def of_type(names: list[str], kinds: tuple[str, ...], types: Collection[str]) -> list[str]:
+    """Those folders of `names` whose configuration says one of these types, or none."""
+    return [name for name in names if model_type(folders.path(name, *kinds)) in {None, *types}]
 
 
 def files(**finders: Callable[[str], Path]) -> classmethod:

@@ -6,7 +6,7 @@ from ..host import folders, notes
 from ..host.memory import DTYPE_CHOICES, Managed, network_dtype, to_output
 from ..host.progress import Progress
 from ..media.frames import to_image
-from .choices import files, model
+from .choices import files, model, of_type
 from .previews import stills
 from .product import CATEGORY
 from .types import DepthNetwork, Product
@@ -15,6 +15,8 @@ from .types import DepthNetwork, Product
 class CraftersLoadDepth(io.ComfyNode):
     @classmethod
     def define_schema(cls):
+        from ..preprocessors.product.object_depth import KINDS
+
         return io.Schema(
             node_id="CraftersLoadDepth",
             display_name="Load Depth Network",
@@ -23,7 +25,8 @@ class CraftersLoadDepth(io.ComfyNode):
             description="Depth Anything V2 or DPT for Object Depth, from a folder in models/crafters that holds "
             "config.json and model.safetensors, such as depth-anything/Depth-Anything-V2-Small-hf.",
             inputs=[
-                io.Combo.Input("name", options=folders.folder_names(folders.OWN), tooltip="The folder as on the hub."),
+                io.Combo.Input("name", options=of_type(folders.folder_names(folders.OWN), (folders.OWN,), KINDS),
+                               tooltip="The folder as on the hub."),
                 io.Combo.Input("dtype", options=DTYPE_CHOICES, default="fp32", optional=True, advanced=True,
                                tooltip="Number type of its weights. fp32 is exact; fp16 and bf16 halve the memory."),
             ],

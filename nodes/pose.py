@@ -81,7 +81,7 @@ class CraftersExtractPose(io.ComfyNode):
             ],
             outputs=[
                 PoseKeypoint.Output("keypoints", display_name="keypoints",
-                                    tooltip="OpenPose JSON with each point's confidence: for this pack's nodes."),
+                                    tooltip="OpenPose JSON with each point's confidence."),
                 PoseKeypoint.Output("keypoints_seen", display_name="keypoints_seen",
                                     tooltip="The same with score 1 where a point is seen and 0 where not: for other "
                                     "packs, such as controlnet_aux, which drop what scores less."),

@@ -6,11 +6,12 @@ from ..host import folders, notes
 from ..host.memory import DTYPE_CHOICES, Managed, network_dtype, to_output
 from ..media.photo import mask_of
 from ..preprocessors.product.views import product_views
-from .choices import files, model
+from .choices import files, holding, model, of_type
 from .previews import stills
 from .types import DINOv2Model, Product, ProductTokens
 
 CATEGORY = "Crafters/Product"
+PHOTOS = 16  # further ones, each by itself
 DINOV2_FOLDERS = ("clip_vision", folders.OWN)
 
 
@@ -24,6 +25,10 @@ class CraftersProductViews(io.ComfyNode):
             which = name.removesuffix("_mask")
             return io.Mask.Input(name, optional=True,
                                  tooltip=f"Mask of `{which}`; what it shows is set by masks_show.")
+
+        def several(name, one, tooltip):
+            template = io.Autogrow.TemplatePrefix(one, one.id, min=0, max=PHOTOS)
+            return io.Autogrow.Input(name, template, optional=True, tooltip=tooltip)
 
         return io.Schema(
             node_id="CraftersProductViews",
@@ -40,6 +45,10 @@ class CraftersProductViews(io.ComfyNode):
                 io.Combo.Input("masks_show", options=["background", "product"], default="background", optional=True,
                                tooltip="background: masks are 1 around the product, as Load Image gives for a "
                                "transparent photo. product: masks are 1 on the product, as segmentation gives."),
+                several("photos", io.Image.Input("photo"),
+                        "Further photos, each of its own size; a free socket follows the last. The most different "
+                        "ones fill missing sides, as those of `more` do."),
+                several("masks", io.Mask.Input("mask"), "Masks of `photos`: mask0 is photo0's, and so on."),
             ],
             outputs=[
                 Product.Output("product", display_name="product"),
@@ -49,23 +58,37 @@ class CraftersProductViews(io.ComfyNode):
 
     @classmethod
     def execute(cls, front, left=None, right=None, more=None, front_mask=None, left_mask=None, right_mask=None,
-                more_mask=None, masks_show="background"):
-        def first(image, mask):
+                more_mask=None, masks_show="background", photos=None, masks=None):
+        def first(image, mask, which):
             if image is None:
                 return None, None
-            mask = mask_of("product", mask, masks_show, "the mask")
+            mask = mask_of("product", mask, masks_show, which)
             return image[0, ..., :3].cpu(), None if mask is None else mask[0].cpu()
 
-        photos = {"front": (front, front_mask), "left": (left, left_mask), "right": (right, right_mask)}
-        arguments = {}
-        for name, pair in photos.items():
-            arguments[name], arguments[f"{name}_mask"] = first(*pair)
+        arguments, masks = {}, dict(masks or {})
+        sides = {"front": (front, front_mask), "left": (left, left_mask), "right": (right, right_mask)}
+        for name, pair in sides.items():
+            arguments[name], arguments[f"{name}_mask"] = first(*pair, f"{name}_mask")
+        further, further_masks = [], []
         if more is not None:
-            arguments["more"] = [photo[..., :3].cpu() for photo in more]
+            further += more[..., :3].cpu()
             mask = mask_of("product", more_mask, masks_show, "more_mask")
-            arguments["more_masks"] = None if mask is None else [m.cpu() for m in mask]
+            further_masks += [None] * len(more) if mask is None else mask.cpu()
+        for name, photo in (photos or {}).items():
+            which = name.replace("photo", "mask")
+            image, mask = first(photo, masks.pop(which, None), which)
+            further.append(image)
+            further_masks.append(mask)
+        if masks:
+            raise ValueError(f"{' and '.join(masks)} has no photo of its number: connect that, or take the mask away.")
+        arguments |= {"more": further, "more_masks": further_masks}
         product = product_views(**arguments)
         return io.NodeOutput(product, to_output(product.views), ui=stills(product.views))
+
+
+def _dinov2() -> list[str]:
+    single = holding(folders.names(*DINOV2_FOLDERS), DINOV2_FOLDERS, "embeddings.patch_embeddings.projection.weight")
+    return of_type(folders.folder_names(*DINOV2_FOLDERS), DINOV2_FOLDERS, {"dinov2"}) + single
 
 
 class CraftersLoadDINOv2(io.ComfyNode):
@@ -79,7 +102,7 @@ class CraftersLoadDINOv2(io.ComfyNode):
             description="The image network that reads the product photos: facebook/dinov2-large, as a folder or a "
             "single file in models/clip_vision or models/crafters.",
             inputs=[
-                io.Combo.Input("name", options=folders.folder_names(*DINOV2_FOLDERS) + folders.names(*DINOV2_FOLDERS),
+                io.Combo.Input("name", options=_dinov2(),
                                tooltip="Folder (config.json and model.safetensors) or file. AnchorCrafter's released "
                                "weights need DINOv2-large."),
                 io.Combo.Input("dtype", options=DTYPE_CHOICES, default="auto", optional=True, advanced=True,

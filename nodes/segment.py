@@ -8,7 +8,7 @@ from ..host.progress import Progress
 from ..preprocessors.pose.follow import follow_person
 from ..preprocessors.pose.keypoints import from_openpose
 from ..preprocessors.segment.prompts import FINDERS, Prompt, painted, read_box, read_points
-from .choices import files, model
+from .choices import files, model, of_type
 from .previews import stills
 from .types import PoseKeypoint, Segmenter, SegmentPrompts
 
@@ -19,6 +19,8 @@ PROMPTED = "what the prompt shows"
 class CraftersLoadSegmenter(io.ComfyNode):
     @classmethod
     def define_schema(cls):
+        from ..preprocessors.segment.sam import KINDS
+
         return io.Schema(
             node_id="CraftersLoadSegmenter",
             display_name="Load SAM",
@@ -27,7 +29,7 @@ class CraftersLoadSegmenter(io.ComfyNode):
             description="SAM 2, SAM 2.1, SAM 3 or EdgeTAM for Segment Video, from a folder in models/crafters that "
             "holds config.json and model.safetensors, such as facebook/sam2.1-hiera-small.",
             inputs=[
-                io.Combo.Input("name", options=folders.folder_names(folders.OWN),
+                io.Combo.Input("name", options=of_type(folders.folder_names(folders.OWN), (folders.OWN,), KINDS),
                                tooltip="The folder as it is on the hub. Small is quick; large has the best edges."),
                 io.Combo.Input("dtype", options=DTYPE_CHOICES, default="fp32", optional=True, advanced=True,
                                tooltip="Number type of its weights. fp32 is exact; fp16 and bf16 halve the memory."),

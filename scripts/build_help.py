@@ -18,7 +18,7 @@ from pathlib import Path
 import yaml
 from crafters.cli.server import ComfyServer
 from crafters.host.comfyui import find_comfyui
-from workflow_graph import input_options, input_specs
+from workflow_graph import GROWING, input_options, input_specs
 
 ROOT = Path(__file__).resolve().parent.parent
 HELP = ROOT / "scripts" / "help"
@@ -166,6 +166,8 @@ def _parse(line: str) -> tuple[str, str, bool, dict]:
 
 def _type(words: Words, kind: str, optional: bool, options: dict) -> str:
     """The type of an input, and which values it takes, the default in bold."""
+    if kind == GROWING:
+        return words("(any number)")
     default, low, high = (options.get(key) for key in ("default", "min", "max"))
     if choices := options.get("options"):
         values = COMMA[words.language].join(f"**{each}**" if each == default else each for each in choices)

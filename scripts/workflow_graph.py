@@ -10,6 +10,7 @@ from graph_layout import ALLEY, GAPS, SLOT, WIDGET, Box, Point, Wire, arrange, r
 
 WIDGETS = {"BOOLEAN", "COMBO", "COMFY_DYNAMICCOMBO_V3", "FLOAT", "INT", "STRING"}
 SEEDS = ("seed", "noise_seed")
+GROWING = "COMFY_AUTOGROW_V3"
 WIDTH = 236
 WIDE_SUBGRAPH = 260
 WIDE = {"LoadImage": 224, "LoadVideo": 224, "PreviewImage": 280, "SaveVideo": 300}
@@ -18,6 +19,13 @@ PREVIEW, PORTRAIT = 214, 391
 ROOM = {"LoadVideo": PORTRAIT} | dict.fromkeys(
     ("LoadImage", "PreviewImage", "KSampler", "CraftersAnchorSampler", "CraftersAniCrafterSampler",
      "CraftersPreviewAvatar", "CraftersPresentProduct"), PREVIEW)
+# Upload buttons, and nodes that say in a line or two what they hold.
+ROOM |= {"CraftersLoadAvatar": WIDGET, "CraftersLoadMotion": 2 * WIDGET} | dict.fromkeys(
+    ("CraftersLoadDWPose", "CraftersLoadDINOv2", "CraftersLoadAnchorCrafter", "CraftersLoadSVDFolder",
+     "CraftersAnchorCondition", "CraftersLoadAniCrafter", "CraftersAniCrafterApply", "CraftersAniCrafterConditioning",
+     "CraftersAniCrafterPrompt", "CraftersLoadWan", "CraftersLoadWanEncoders", "CraftersLoadLHM",
+     "CraftersLoadSegmenter", "CraftersLoadDepth", "CraftersLoadProPainter", "CraftersLoadHaMeR",
+     "CraftersLoadMultiHMR"), 60)
 NEWER = 30  # by which the page's newer look (Nodes 2.0) makes a node taller, and 5 for each widget
 COLOR = "#3f789e"
 SCREEN, BARS, LEGIBLE = (1600, 1000), (70, 100), 0.58  # the page writes no text at a zoom below 0.572
@@ -338,8 +346,8 @@ class _Canvas:
             slots = inside.slots if inside else []
             through = next((number for number, slot in enumerate(slots) if (part, name) in slot.targets), None)
             linked = isinstance(value, Output) or through is not None
-            if _is_widget(spec) and not linked:
-                continue
+            if _is_widget(spec) and not linked or input_type(spec) == GROWING:
+                continue  # the page draws a growing input's free socket itself
             entry = {"name": name, "type": input_type(spec), "link": None}
             if category == "optional":
                 entry["shape"] = 7

@@ -4,7 +4,7 @@ import { app } from "../../scripts/app.js";
 
 async function send(file, subfolder) {
   const body = new FormData();
-  body.append("image", file); // the server's word for any file
+  body.append("image", file, file.name); // "image" is the server's word for any file; of a folder, the bare name
   if (subfolder) body.append("subfolder", subfolder);
   const answer = await api.fetchApi("/upload/image", { method: "POST", body });
   if (answer.status !== 200) throw new Error(`${file.name} was not taken (${answer.status} ${answer.statusText})`);
