@@ -118,7 +118,8 @@ class Subgraph:
                 else:
                     continue
                 slot.targets.append((node, name))
-                slot.is_widget |= _is_widget(spec)
+                if _is_widget(spec):
+                    slot.is_widget, slot.value = True, _default(spec) if slot.origin else value
         slots = sorted(fed.values(), key=lambda slot: slot.is_widget)
         for number, slot in enumerate(slots):
             if slot.origin and slot.name in (other.name for other in slots[:number]):
