@@ -490,13 +490,16 @@ GRAPHS: dict[str, tuple[Callable[[Graph, Weights], None], str]] = {
         "Wan runs in the pack's own engine (diffusers) with the published settings.",
     ),
 }
-# The stages that the page offers among its nodes, and the graph that each is taken from.
+# The stages that the page offers among its nodes: the graph that each is taken from, and what it does.
 BLUEPRINTS = {
-    "Person": "AnchorCrafter",
-    "Product": "AnchorCrafter",
-    DRIVING: "AnchorCrafter from one clip",
-    "AniCrafter scene": "AniCrafter",
-    "Wan with AniCrafter": "AniCrafter",
+    "Person": ("AnchorCrafter", "Fits a person's photo and finds the person's pose."),
+    "Product": ("AnchorCrafter", "Makes one picture of a product's views, and DINOv2's tokens of it."),
+    DRIVING: (
+        "AnchorCrafter from one clip",
+        "Makes pose, hand mesh and object depth of a clip of somebody presenting a product, placed on another person.",
+    ),
+    "AniCrafter scene": ("AniCrafter", "Moves an avatar and draws it over a background video."),
+    "Wan with AniCrafter": ("AniCrafter", "Wan 2.1 I2V with AniCrafter's weights and condition, ready for a sampler."),
 }
 
 
@@ -512,8 +515,8 @@ def build(object_info: dict, weights: Weights = Weights()) -> Iterator[Graph]:
 def files(object_info: dict) -> dict[str, dict]:
     """All that is written, by its path."""
     graphs = {graph.name: graph for graph in build(object_info)}
-    written = {f"subgraphs/{title.replace('→', 'to')}.json": graphs[name].blueprint(title)
-               for title, name in BLUEPRINTS.items()}
+    written = {f"subgraphs/{title.replace('→', 'to')}.json": graphs[name].blueprint(title, does)
+               for title, (name, does) in BLUEPRINTS.items()}
     for name, graph in graphs.items():
         written |= {f"workflows/{name}.json": graph.ui(), f"workflows/api/{name}.json": graph.api()}
     return written

@@ -88,17 +88,11 @@ def _stacks(boxes: list[Box], inside: list[int], edges: set[tuple[int, int]], ga
         members = sorted((number for number in inside if rank[number] == place),
                          key=lambda number: not any(number == a for a, _ in edges))  # what feeds nothing stands last
         stack = [boxes[number] for number in members]
-        tall = sum(box.height + box.room + TITLE + gap for box in stack)
-        limit = tall / -(-tall // TALL)
-        stacks.append([])
-        filled = 0
-        for box in stack:
-            height = box.height + box.room + TITLE + gap
-            if stacks[-1] and filled + height / 2 > limit:
-                stacks.append([])
-                filled = 0
-            stacks[-1].append(box)
-            filled += height
+        heights = [box.height + box.room + TITLE + gap for box in stack]
+        parts = -(-sum(heights) // TALL)
+        middles = [sum(heights[:number]) + height / 2 for number, height in enumerate(heights)]
+        stacks += [[box for box, middle in zip(stack, middles, strict=True) if middle * parts // sum(heights) == part]
+                   for part in range(parts)]
     return [stack for stack in stacks if stack]
 
 

@@ -126,7 +126,8 @@ class Subgraph:
                 else:
                     continue
                 slot.targets.append((node, name))
-                slot.is_widget |= _is_widget(spec)
+                if _is_widget(spec):
+                    slot.is_widget, slot.value = True, _default(spec) if slot.origin else value
         slots = sorted(fed.values(), key=lambda slot: slot.is_widget)
         for number, slot in enumerate(slots):
             if slot.origin and slot.name in (other.name for other in slots[:number]):
@@ -156,6 +157,9 @@ class Graph:
         """
         known = next((group for group in self._groups if group.title == title), Group(title, column, fold))
         self._groups = [*(group for group in self._groups if group is not known), known]
+
+    def next_stack(self) -> None:
+        """Nothing: how nodes are stacked follows from their links. It is here for graphs that were written before."""
 
     def note(self, text: str) -> None:
         """The Markdown note on the canvas; it is part of the UI graph only."""
@@ -207,9 +211,9 @@ class Graph:
         """The UI format, laid out."""
         return _Canvas(self.name, self._groups, self._note, self._app).graph()
 
-    def blueprint(self, title: str) -> dict:
+    def blueprint(self, title: str, description: str) -> dict:
         """The subgraph of that title alone, as the page offers it among the nodes."""
-        return _Canvas(self.name, self._groups, "", None).blueprint(title)
+        return _Canvas(self.name, self._groups, "", None).blueprint(title, description)
 
 
 class _Canvas:
@@ -269,9 +273,10 @@ class _Canvas:
             "version": 0.4,
         }
 
-    def blueprint(self, title: str) -> dict:
+    def blueprint(self, title: str, description: str) -> dict:
         (subgraph,) = (subgraph for subgraph in self._subgraphs if subgraph.title == title)
         (host,) = self._level({subgraph: 0}, alone=True)["nodes"]
+        definition = self._definition(subgraph)
         return {
             "revision": 0,
             "last_node_id": self._last_node,
@@ -279,7 +284,7 @@ class _Canvas:
             "nodes": [host],
             "links": [],
             "version": 0.4,
-            "definitions": {"subgraphs": [self._definition(subgraph) | {"category": "Crafters"}]},
+            "definitions": {"subgraphs": [definition | {"category": "Crafters", "description": description}]},
             "extra": {},
         }
 
@@ -474,7 +479,7 @@ def _identity(name: str) -> str:
 def _node(part: Node | Subgraph, box: Box, order: int, entries: list[dict], outgoing: dict) -> dict:
     if isinstance(part, Subgraph):
         named = zip(part.output_names, (output.type for output in part.outputs), strict=True)
-        kind, title = _identity(part.identity), {"title": part.title}
+        kind, title = _identity(part.identity), {}
         properties: dict = {"previewExposures": []}
         values = [slot.value for slot in part.slots if slot.is_widget]
     else:

@@ -61,15 +61,17 @@ def film(path, times):
         container.mux(stream.encode())
 
 
-NOTES = """() => app.graph.nodes.find(n => n.title === "Clip Frames").widgets
+NOTES = """title => app.graph.nodes.find(n => n.title === title).widgets
     .filter(w => w.name === "$$node-text-preview").map(w => w.value)"""
 
 
-def test_what_may_be_wrong_stands_under_the_node_until_it_runs_again(page, comfy, tmp_path):
+@pytest.mark.parametrize("node", ["Clip Frames", "Make"])
+def test_what_may_be_wrong_stands_under_the_node_until_it_runs_again(page, comfy, tmp_path, node):
+    """Under the node itself, or under the subgraph that it is in."""
     film(comfy.base / "input" / "uneven.mp4", [0, 40, 80, 800, 840, 880, 920])
     film(comfy.base / "input" / "even.mp4", range(0, 280, 40))
     graph = Graph(comfy.get("/object_info"), "notes")
-    graph.group("Make", 0)
+    graph.group("Make", 0, fold=node == "Make")
     clip = graph.add("CraftersClipFrames", video=graph.add("LoadVideo", file="uneven.mp4")["VIDEO"], every=1)
     graph.group("Show", 1)
     graph.add("PreviewImage", images=clip["frames"])
@@ -77,12 +79,12 @@ def test_what_may_be_wrong_stands_under_the_node_until_it_runs_again(page, comfy
     file.write_text(json.dumps(graph.ui()), "utf-8")
     page.drop(file)
     assert page.run()[0] == "execution_success"
-    (told,) = page.page.evaluate(NOTES)
-    assert "uneven" in told
+    (told,) = page.page.evaluate(NOTES, node)
+    assert "uneven" in told and told.startswith("Clip Frames: ") == (node == "Make")
     page.screenshot(PICTURES / "notes.png")
     page.set_widget("Load Video", "file", "even.mp4")
     assert page.run()[0] == "execution_success"
-    assert page.page.evaluate(NOTES) == []
+    assert page.page.evaluate(NOTES, node) == []
 
 
 NETWORKS = {
