@@ -28,7 +28,7 @@ SAYS = {"AnchorCrafter": "this person presents that product", "AniCrafter": "thi
 # Graphs that begin from the same inputs.
 ALIKE = {
     "AnchorCrafter": ("AnchorCrafter", "AnchorCrafter fast"),
-    "AniCrafter": ("AniCrafter", "AniCrafter long video", "AniCrafter self-contained"),
+    "AniCrafter": ("AniCrafter", "AniCrafter fast", "AniCrafter long video", "AniCrafter self-contained"),
 }
 
 
