@@ -51,6 +51,11 @@ def vae_dtype(choice: str = "auto") -> torch.dtype:
     return torch.bfloat16 if choice == "auto" and dtype == torch.float16 else dtype
 
 
+def free_memory(device: torch.device) -> int:
+    """Bytes that ComfyUI could still give out on a device."""
+    return _management().get_free_memory(device)
+
+
 def to_output(tensor: torch.Tensor | np.ndarray) -> torch.Tensor:
     """A node's result on the device where ComfyUI wants results, float32."""
     host = _management()

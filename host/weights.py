@@ -142,6 +142,20 @@ CATALOGUE = (
         ),
     ),
     WeightSet(
+        "lightx2v",
+        "LoRA on Wan for 4 steps without guidance, distilled by LightX2V",
+        "Apache-2.0",
+        (
+            WeightFile(
+                "lightx2v/Wan2.1-I2V-14B-480P-StepDistill-CfgDistill-Lightx2v",
+                "loras/Wan21_I2V_14B_lightx2v_cfg_step_distill_lora_rank64.safetensors",
+                "loras",
+                "Wan21_I2V_14B_lightx2v_cfg_step_distill_lora_rank64.safetensors",
+                739e6,
+            ),
+        ),
+    ),
+    WeightSet(
         "umt5",
         "Wan's text encoder, needed once: `crafters cache-prompt` keeps the prompt in a small file",
         "Apache-2.0",

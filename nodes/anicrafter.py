@@ -1,11 +1,12 @@
 """AniCrafter on ComfyUI's own Wan model: the scene, the weights, the patch, and what goes round its sampler."""
 
 import copy
+from weakref import WeakKeyDictionary
 
 from comfy_api.latest import io
 
 from ..host import folders, notes
-from ..host.memory import Managed, to_output
+from ..host.memory import Managed, free_memory, to_output
 from ..host.progress import Progress
 from ..models.checkpoint import DTYPES
 from ..models.finite import PICTURES, check_finite
@@ -145,7 +146,8 @@ class CraftersAniCrafterApply(io.ComfyNode):
         tokens = scene_tokens(anicrafter, scene, dtype)
         if lora_strength:
             model = patch.apply_lora(model, anicrafter, lora_strength, load_lora_for_models)
-        patched = patch.apply(model, tokens, strength, start_percent, end_percent, rounded_timesteps)
+        part = strength, start_percent, end_percent, rounded_timesteps
+        patched = patch.apply(model, tokens, *part, free_memory)
         notes.show(f"{_told(scene)}, followed at {strength:g}; LoRA at {lora_strength:g}.")
         return io.NodeOutput(patched)
 
@@ -155,13 +157,20 @@ def _told(scene) -> str:
     return f"{frames} frames of {width}×{height}, the still among them"
 
 
+# What the tokens of a scene were made with, and they, as long as there is the scene: another strength needs no others.
+_tokens = WeakKeyDictionary()
+
+
 def scene_tokens(anicrafter, scene, dtype: str):
-    """What both embedders see in the scene, as `embed` answers it."""
+    """What both embedders see in the scene, as `embed` answers it; made once for a scene, weights and dtype."""
     from ..models.anicrafter.embedders import embed
 
-    # A copy: the loaded weights are other nodes' too and keep their own precision.
-    embedders = copy.deepcopy(anicrafter.embedders).to(DTYPES[dtype])
-    return embed(Managed(embedders), scene, on_step=Progress("AniCrafter embedders"))
+    made_with = anicrafter.identity, dtype
+    if _tokens.get(scene, (None,))[0] != made_with:
+        # A copy: the loaded weights are other nodes' too and keep their own precision.
+        embedders = copy.deepcopy(anicrafter.embedders).to(DTYPES[dtype])
+        _tokens[scene] = made_with, embed(Managed(embedders), scene, on_step=Progress("AniCrafter embedders"))
+    return _tokens[scene][1]
 
 
 class CraftersAniCrafterConditioning(io.ComfyNode):

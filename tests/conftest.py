@@ -56,6 +56,14 @@ def mimicmotion(comfy):
     return write_mimicmotion(comfy.models("crafters")).name
 
 
+@pytest.fixture(scope="session")
+def steps_lora(comfy):
+    """The name of a small LoRA on Wan among `comfy`'s models."""
+    from helpers.small_wan import write_steps_lora
+
+    return write_steps_lora(comfy.models("loras")).name
+
+
 @pytest.fixture
 def page(comfy):
     """A `helpers.browser.Page`: ComfyUI's own page, open in Chromium; without one, tests that need it are skipped."""

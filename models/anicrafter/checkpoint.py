@@ -3,8 +3,9 @@
 import json
 import logging
 import re
+import uuid
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -32,11 +33,12 @@ Pair = tuple[torch.Tensor, torch.Tensor]
 @dataclass(frozen=True)
 class AniCrafter:
     """embedders: both stacks. lora: by Wan's module name (`blocks.0.self_attn.q`), A [r, in] and B [out, r]; a weight
-    becomes W + B·A; what alpha, where a file has one, says of the rank is in B.
+    becomes W + B·A; what alpha, where a file has one, says of the rank is in B. identity: of this very object.
     """
 
     embedders: Embedders
     lora: dict[str, Pair]
+    identity: uuid.UUID = field(default_factory=uuid.uuid4)
 
     @property
     def blocks(self) -> int:

@@ -6,6 +6,7 @@ positive; `sigmas` and, inside context windows, `context_window` lie in `transfo
 """
 
 import logging
+import uuid
 from collections.abc import Callable
 from typing import Any
 
@@ -21,29 +22,53 @@ SLOT = ("double_block", 0)
 class AddTokens:
     """A replacement of block 0 that adds `tokens` [1, C, f, h, w] to its input, then goes on to `then` or the block.
 
-    Within a context window the tokens of its frames are taken. They stay where they are, in main memory, and what is
-    needed is sent at every call: a fraction of the call's time, and no memory of the GPU that grows with the clip.
-    Copies of the model share it and its tensor.
+    Within a context window the tokens of its frames are taken. While there is `room(image)` for them beside the pass,
+    they stay on the device, as they are added, until `forget` is called after the sampling; else they stay in main
+    memory and what is needed is sent at every call, which takes no memory that grows with the clip. Copies of the model
+    share it and its tensor.
     """
 
-    def __init__(self, tokens: torch.Tensor, strength: float, sigmas: tuple[float, float], then: Callable | None):
-        self.tokens, self.strength, self.sigmas, self.then = tokens, strength, sigmas, then
+    def __init__(
+        self,
+        tokens: torch.Tensor,
+        strength: float,
+        sigmas: tuple[float, float],
+        then: Callable | None,
+        room: Callable[[torch.Tensor], int] = lambda image: 0,
+    ):
+        self.tokens, self.strength, self.sigmas, self.then, self.room = tokens, strength, sigmas, then, room
+        self._kept: dict[tuple[torch.device, torch.dtype], torch.Tensor | None] = {}  # None: no room
 
     def __call__(self, args: dict, extra: dict) -> dict:
         image, options = args["img"], args["transformer_options"]
         last, first = self.sigmas
         if self.strength and last <= float(options["sigmas"].max()) <= first:
-            tokens = _window(self.tokens, 2, options).flatten(2).transpose(1, 2)  # [1, L, C]
-            parts = options["cond_or_uncond"]
+            tokens, parts = self._sent(image, options), options["cond_or_uncond"]
             if image.shape[1] != tokens.shape[1]:
                 raise ValueError(
                     f"The latent has {image.shape[1]} tokens but the AniCrafter condition {tokens.shape[1]}: both must "
                     "be made for the same size and number of frames."
                 )
-            tokens = tokens.to(image) * self.strength
-            rows = [r + tokens if part == 0 else r for r, part in zip(image.chunk(len(parts)), parts, strict=True)]
-            args = {**args, "img": torch.cat(rows)}
+            for rows, part in zip(image.chunk(len(parts)), parts, strict=True):
+                if part == 0:
+                    rows.add_(tokens)  # in place: the input is this call's own, and as large as the clip
         return self.then(args, extra) if self.then else extra["original_block"](args)
+
+    def _sent(self, image: torch.Tensor, options: dict) -> torch.Tensor:
+        """What is added to the image, [1, L, C], on its device and in its dtype."""
+        where = image.device, image.dtype
+        if where not in self._kept:
+            fits = self.room(image) >= self.tokens.numel() * image.dtype.itemsize
+            self._kept[where] = self.tokens.to(image) * self.strength if fits else None
+        if (kept := self._kept[where]) is None:
+            tokens = _window(self.tokens, 2, options).to(image) * self.strength
+        else:
+            tokens = _window(kept, 2, options)
+        return tokens.flatten(2).transpose(1, 2)
+
+    def forget(self) -> None:
+        """Leave the device's memory to others."""
+        self._kept = {}
 
     def __deepcopy__(self, memo: dict) -> "AddTokens":
         return self  # older hosts copy all patches whenever a model is cloned
@@ -56,11 +81,13 @@ def apply(
     start_percent: float = 0.0,
     end_percent: float = 1.0,
     rounded_timesteps: bool = True,
+    free_memory: Callable[[torch.device], int] = lambda device: 0,
 ) -> Any:
     """A clone of ComfyUI's MODEL that adds `tokens` (`embedders.embed`, [1, C, f, h, w]) on the positive pass.
 
     start_percent, end_percent: the part of sampling in which they are added; a shift node belongs before this one.
     rounded_timesteps: round what the model is told of the noise level to bf16, as the published system does.
+    free_memory: bytes free on a device; where the tokens fit beside what the host reckons for a pass, they stay there.
     Another patch on the same slot goes on working. Lets context windows cut the image latents on hosts that do not.
 
     Raises ValueError when the model is not Wan 2.1 I2V of the tokens' width.
@@ -73,7 +100,22 @@ def apply(
     sampling = model.get_model_object("model_sampling")
     active = float(sampling.percent_to_sigma(end_percent)), float(sampling.percent_to_sigma(start_percent))
     replaced = model.model_options["transformer_options"].get("patches_replace", {}).get("dit", {})
-    model.set_model_patch_replace(AddTokens(tokens, strength, active, replaced.get(SLOT)), "dit", *SLOT)
+    base = model.model
+
+    def room(image: torch.Tensor) -> int:
+        latent = [len(image), 16, image.shape[1], 2, 2]  # of as many values as the call's
+        return free_memory(image.device) - int(base.memory_required(latent))
+
+    add = AddTokens(tokens, strength, active, replaced.get(SLOT), room)
+
+    def forget_after(executor: Callable, *args, **options) -> torch.Tensor:
+        try:
+            return executor(*args, **options)
+        finally:
+            add.forget()
+
+    model.set_model_patch_replace(add, "dit", *SLOT)
+    model.add_wrapper_with_key("outer_sample", KEY, forget_after)
     model.add_wrapper_with_key("outer_sample", KEY, _look_at_windows)
     model.add_wrapper_with_key("calc_cond_batch", KEY, _cut_to_window)
     if rounded_timesteps:
@@ -83,6 +125,9 @@ def apply(
 
 def apply_lora(model: Any, weights: AniCrafter, strength: float, load_lora_for_models: Callable) -> Any:
     """A clone of ComfyUI's MODEL with the LoRA on it, by the host's own loader (`comfy.sd.load_lora_for_models`).
+
+    Called again with the same model, weights and strength, it answers a clone that the host takes for the same weights,
+    so that those it has patched already are sampled with as they are.
 
     Raises CheckpointError when the model is another Wan, or the host does not take every pair.
     """
@@ -94,6 +139,8 @@ def apply_lora(model: Any, weights: AniCrafter, strength: float, load_lora_for_m
     taken = sum(len(patches) > before.get(key, 0) for key, patches in patched.patches.items())
     if taken != len(weights.lora):
         raise CheckpointError(f"ComfyUI took {taken} of the {len(weights.lora)} LoRA pairs of AniCrafter.")
+    # The host patches all weights anew where this differs from that of the weights it has loaded.
+    patched.patches_uuid = uuid.uuid5(model.patches_uuid, f"{weights.identity} {strength}")
     return patched
 
 

@@ -1,7 +1,7 @@
 """Pictures of an avatar and of the body mesh: clips as AniCrafter is shown them, and stills to look at."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import torch
@@ -12,12 +12,14 @@ from ..body.rotation import quaternion_product, quaternion_to_matrix
 from ..drawing.camera import NEAR_GAUSSIANS, Camera
 from ..drawing.mesh import render_mesh
 from ..drawing.rasterize import rasterize
-from .animate import animate
+from ..threads import on_threads
+from .animate import Posed, animate
 from .gaussians import Avatar
 from .rig import Rig
 
 STRETCH = 0.05  # the published clips are stretched by 0.4 % (1360×768 shown at 1280×720)
 FILLED = 0.9  # of a still's side, by the person
+AT_ONCE = 8  # frames on a CPU: each takes up to half a GB at 4K
 CHEST = 9  # the joint that tells where a body is, which reaches about NEAR_GAUSSIANS around it
 UPSIDE_DOWN = (0.0, 1.0, 0.0, 0.0)  # wxyz, half a turn about x: from y up, facing +z, to the camera's y down, z away
 
@@ -57,18 +59,27 @@ def render_avatar(
     size = frames, height, width
     depth = torch.zeros(size) if with_depth else torch.zeros(()).expand(size)
     clip = AvatarClip(torch.zeros(*size, 3), torch.zeros(size), depth)
-    for part, posed in animate(avatar, rig, motion, device):
-        for row, xyz, rotation in zip(range(part.start, part.stop), posed.xyz, posed.rotation, strict=True):
-            frame, camera = motion.frames[row], Camera.of(motion, row)
-            render = rasterize(xyz, posed.rgb, posed.opacity, posed.scale, rotation, camera, backend)
-            clip.image[frame] = render.rgb.movedim(0, -1).cpu()
-            clip.alpha[frame] = render.alpha[0].cpu()
-            if with_depth:
-                clip.depth[frame] = (render.depth[0] / render.alpha[0].clamp(min=1e-6)).cpu()
-            if on_step:
-                on_step(row + 1, len(motion))
-            if on_frame:
-                on_frame(clip.image[frame])
+
+    def poses() -> Iterator[tuple[int, Posed]]:
+        for part, posed in animate(avatar, rig, motion, device):
+            for row, xyz, rotation in zip(range(part.start, part.stop), posed.xyz, posed.rotation, strict=True):
+                yield row, posed._replace(xyz=xyz, rotation=rotation)
+
+    def draw(row_and_pose: tuple[int, Posed]) -> int:
+        row, posed = row_and_pose
+        frame, camera = motion.frames[row], Camera.of(motion, row)
+        render = rasterize(posed.xyz, posed.rgb, posed.opacity, posed.scale, posed.rotation, camera, backend)
+        clip.image[frame] = render.rgb.movedim(0, -1).cpu()
+        clip.alpha[frame] = render.alpha[0].cpu()
+        if with_depth:
+            clip.depth[frame] = (render.depth[0] / render.alpha[0].clamp(min=1e-6)).cpu()
+        return row
+
+    for row in on_threads(draw, poses(), AT_ONCE if torch.device(device).type == "cpu" else 1):
+        if on_step:
+            on_step(row + 1, len(motion))
+        if on_frame:
+            on_frame(clip.image[motion.frames[row]])
     return clip
 
 
@@ -95,11 +106,15 @@ def render_turntable(
     distance = radius + focal * max(2 * radius / width, tall / height) / FILLED
     camera = Camera.centred(focal, width, height)
     images = torch.empty(frames, height, width, 3)
-    for frame in range(frames):
+
+    def draw(frame: int) -> int:
         half = math.pi * frame / frames  # of the angle about y
         turn = quaternion_product(torch.tensor(UPSIDE_DOWN), torch.tensor([math.cos(half), 0.0, math.sin(half), 0.0]))
         seen = centred @ quaternion_to_matrix(turn).T + torch.tensor([0.0, 0.0, distance])
         images[frame] = _on_white(avatar, seen, turn, camera)
+        return frame
+
+    for frame in on_threads(draw, range(frames), AT_ONCE):
         if on_step:
             on_step(frame + 1, frames)
     return images
@@ -151,15 +166,19 @@ def render_body(
     mask = torch.zeros(frames, height, width)
     grey = torch.zeros_like(mask)
     image = grey[..., None].expand(-1, -1, -1, 3)
-    for row, frame in enumerate(motion.frames):
-        one = slice(row, row + 1)
+
+    def draw(row: int) -> int:
+        one, frame = slice(row, row + 1), motion.frames[row]
         vertices = body.vertices(motion.pose[one], motion.betas[one], motion.trans[one])[0]
         render = render_mesh(vertices, body.faces, Camera.of(motion, row))
         grey[frame], mask[frame] = render.image[0], render.mask[0].float()
+        return row
+
+    for row in on_threads(draw, range(len(motion)), AT_ONCE):
         if on_step:
             on_step(row + 1, len(motion))
         if on_frame:
-            on_frame(image[frame])
+            on_frame(image[motion.frames[row]])
     if not mask.any():
         raise ValueError("The body is in no frame of this motion: move it to where its camera looks (Edit Motion).")
     return image, mask

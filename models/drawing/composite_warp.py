@@ -4,6 +4,9 @@ Warp comes with Anny. A thread draws one row of one tile and looks at those pixe
 α is at least ALPHA_MIN between the roots of a quadratic. The numbers are those of the torch code to 1e-6.
 """
 
+from contextlib import nullcontext
+from threading import Lock
+
 import torch
 import warp as wp
 
@@ -13,6 +16,8 @@ wp.config.log_level = wp.LOG_WARNING
 wp.init()
 # A name of its own: ComfyUI imports the pack under its folder's path, and Warp would make that a file's name.
 _MODULE = wp.get_module("crafters_composite")
+# Frames are drawn on several threads. The first compiles, the others wait.
+_compiling, _compiled = Lock(), set()
 
 
 @wp.kernel(enable_backward=False, module=_MODULE)
@@ -78,9 +83,10 @@ def composite_tiles(
     least, skipped, most, transmittance = alphas
     arrays = table, (least / table[:, 5]).log(), lists.gaussian, lists.place, lists.column, lists.row
     device = wp.device_from_torch(table.device)
-    stream = wp.ScopedStream(wp.stream_from_torch(table.device)) if table.is_cuda else wp.ScopedDevice(device)
-    with stream:
+    stream = wp.ScopedStream(wp.stream_from_torch(table.device)) if table.is_cuda else nullcontext()
+    with stream, nullcontext() if table.device in _compiled else _compiling:
         wp.launch(
             _row_of_tile, (len(lists.column), TILE_SIDE), device=device,
             inputs=[*arrays, lists.start, lists.length, most, skipped, transmittance, SLACK, picture],
         )
+    _compiled.add(table.device)

@@ -1,6 +1,7 @@
 """AniCrafter on ComfyUI's own Wan model, sampled as KSampler does; run by `test_anicrafter_patch.py`."""
 
 import copy
+from dataclasses import replace
 
 import comfy.cli_args
 
@@ -16,6 +17,7 @@ import comfy.sd  # noqa: E402
 import comfy.supported_models  # noqa: E402
 import pytest  # noqa: E402
 import torch  # noqa: E402
+from comfy_extras.nodes_easycache import EasyCacheNode, LazyCacheNode  # noqa: E402
 from comfy_extras.nodes_model_advanced import ModelSamplingSD3  # noqa: E402
 from comfy_extras.nodes_torch_compile import TorchCompileModel  # noqa: E402
 from crafters.models.anicrafter import encoders, patch  # noqa: E402
@@ -27,6 +29,7 @@ from crafters.models.anicrafter.wan import WanCondition, denoise  # noqa: E402
 from crafters.models.checkpoint import CheckpointError  # noqa: E402
 from crafters.models.clip_vision import ClipVisionOutput  # noqa: E402
 from crafters.models.loaded import Loaded  # noqa: E402
+from crafters.nodes.anicrafter import CraftersAniCrafterApply  # noqa: E402
 from helpers.long_clip import jumps, ramp  # noqa: E402
 from helpers.parity_case import find_cases  # noqa: E402
 from helpers.small_wan import anicrafter_shapes, random_state, wan_shapes  # noqa: E402
@@ -148,7 +151,7 @@ def test_tokens_act_on_the_positive_pass_only(host, condition):
 
 
 def test_rows_of_any_order_and_batch(host):
-    rows = torch.arange(6.0).view(6, 1, 1).expand(6, 4, 8)
+    before = torch.arange(6.0).view(6, 1, 1).expand(6, 4, 8)
     tokens = torch.full((1, 8, 1, 2, 2), 100.0)
     add = patch.AddTokens(tokens, 0.5, (0.0, 1.0), None)
     options = {"sigmas": torch.tensor([0.7])}
@@ -159,9 +162,11 @@ def test_rows_of_any_order_and_batch(host):
         ([1], ()),
         ([1, 0, 0], (2, 3, 4, 5)),
     ):
+        rows = before.clone()
         seen = add({"img": rows, "transformer_options": {**options, "cond_or_uncond": parts}}, {"original_block": dict})
-        expected = rows + torch.tensor([50.0 if row in positive else 0.0 for row in range(6)]).view(6, 1, 1)
+        expected = before + torch.tensor([50.0 if row in positive else 0.0 for row in range(6)]).view(6, 1, 1)
         assert torch.equal(seen["img"], expected)
+        assert seen["img"] is rows  # no copy of what is as large as the clip
 
 
 def test_a_batch_equals_its_rows(host, condition):
@@ -224,6 +229,135 @@ def test_other_loras_before_and_after(host, condition, weights):
     before, after = ksample(with_ours(with_other(host)), condition), ksample(with_other(with_ours(host)), condition)
     close(before, after)
     assert (after - ksample(with_ours(host), condition)).abs().max() > 0.01
+
+
+def by_host(model, weights, strength=1.0):
+    return patch.apply_lora(model, weights, strength, comfy.sd.load_lora_for_models)
+
+
+def test_a_new_scene_or_strength_patches_no_weight_anew(host, condition, make_condition, weights, monkeypatch):
+    """The host merges LoRAs into its weights when a model with other patches is sampled."""
+    merged, merge = [], comfy.lora.calculate_weight
+    monkeypatch.setattr(comfy.lora, "calculate_weight", lambda *args, **kw: merged.append(1) or merge(*args, **kw))
+
+    def run(condition, model=host, lora=1.0, **options):
+        merged.clear()
+        return ksample(plain_apply(by_host(model, weights, lora), condition, **options), condition)
+
+    first = run(condition)
+    assert len(merged) == len(weights.lora)
+    weak, other = run(condition, strength=0.5), run(replace(condition, tokens=condition.tokens.flip(2)))
+    run(make_condition(4), end_percent=0.5)
+    assert merged == [] and not torch.equal(weak, first) and not torch.equal(other, first)
+    half = run(condition, lora=0.5)
+    assert len(merged) == len(weights.lora) and not torch.equal(half, first)
+    assert torch.equal(run(condition), first) and len(merged) == len(weights.lora)
+    twice = run(condition, model=by_host(host, weights))
+    assert len(merged) == len(weights.lora) and not torch.equal(twice, first)
+
+
+@pytest.mark.parametrize("length", [0, 5])
+def test_tokens_are_kept_while_sampling_where_there_is_room(host, make_condition, length):
+    condition, asked, held = make_condition(10), [], []
+
+    def run(free):
+        model = plain_apply(host, condition, strength=0.7, free_memory=lambda device: asked.append(device) or free)
+        if length:
+            model.model_options["context_handler"] = windows(length, True)
+        block = host.model.diffusion_model.blocks[0]
+        hook = block.register_forward_pre_hook(lambda *args: held.append(added(model)._kept.copy()))
+        result = ksample(model, condition)
+        hook.remove()
+        assert added(model)._kept == {}  # nothing is held afterwards
+        return result
+
+    kept = run(1 << 50)
+    places = [(where, value is not None) for call in held for where, value in call.items()]
+    assert set(places) == {((torch.device("cpu"), torch.float32), True)} and len(places) == len(held)
+    assert len(asked) == 1
+    held.clear()
+    asked.clear()
+    sent = run(1 << 20)  # less than the host reckons for a pass
+    assert asked == [torch.device("cpu")] and all(value is None for call in held for value in call.values())
+    assert torch.equal(kept, sent)
+
+
+def test_embedders_see_a_scene_once(host, weights, monkeypatch):
+    from crafters.models.anicrafter import embedders
+    from crafters.models.anicrafter.conditions import Scene
+
+    calls = []
+    monkeypatch.setattr(embedders, "embed", lambda *args, **kw: calls.append(args[1]) or embed(*args, **kw))
+    scenes = [Scene(torch.rand(5, 32, 32, 3), torch.rand(5, 32, 32, 3), torch.ones(5, 32, 32)) for _ in range(2)]
+
+    def tokens(scene, own=weights, **options):
+        return added(CraftersAniCrafterApply.execute(host, own, scene, 1.0, **options).args[0]).tokens
+
+    first = tokens(scenes[0])
+    assert tokens(scenes[0], end_percent=0.5) is first and len(calls) == 1
+    assert not torch.equal(tokens(scenes[1]), first) and tokens(scenes[0]) is first and len(calls) == 2
+    assert tokens(scenes[0], dtype="bf16") is not first and len(calls) == 3
+    zero = copy.deepcopy(weights.embedders)
+    torch.nn.init.zeros_(zero.blend_embedding[12].weight)
+    assert not torch.equal(tokens(scenes[0], AniCrafter(zero, weights.lora)), first) and len(calls) == 4
+
+
+def passes(model, run):
+    """What a run answers, and how often the network was run through in it."""
+    calls = []
+    hook = model.model.diffusion_model.blocks[-1].register_forward_hook(lambda *args: calls.append(1))
+    try:
+        return run(), len(calls)
+    finally:
+        hook.remove()
+
+
+def few_steps(weights):
+    """A second LoRA, as one for few steps is: of another rank, under kohya's words. And both as one."""
+    generator = torch.Generator().manual_seed(5)
+    pairs = {
+        name: (torch.randn(6, a.shape[1], generator=generator) / 16, torch.randn(len(b), 6, generator=generator) / 16)
+        for name, (a, b) in weights.lora.items()
+    }
+    state = {
+        f"diffusion_model.{name}.lora_{side}.weight": tensor
+        for name, pair in pairs.items() for side, tensor in zip(("down", "up"), pair, strict=True)
+    }
+    both = {
+        name: (torch.cat([a, pairs[name][0]]), torch.cat([b, pairs[name][1]], 1))
+        for name, (a, b) in weights.lora.items()
+    }
+    return state, AniCrafter(weights.embedders, both)
+
+
+def test_a_lora_for_few_steps_adds_up_with_ours(host, condition, weights):
+    state, both = few_steps(weights)
+    fewer = comfy.sd.load_lora_for_models(host, None, state, 1.0, 0)[0]
+    found = ksample(plain_apply(by_host(fewer, weights), condition), condition, steps=4, cfg=1.0)
+    close(found, ksample(plain_apply(by_host(host, both), condition), condition, steps=4, cfg=1.0))
+    for less in (fewer, by_host(host, weights)):
+        assert (found - ksample(plain_apply(less, condition), condition, steps=4, cfg=1.0)).abs().max() > 0.01
+
+
+@pytest.mark.parametrize("node", [EasyCacheNode, LazyCacheNode])
+def test_a_cache_node_leaves_passes_out(host, condition, weights, node):
+    """With both LoRAs and guidance 1 a step is one pass; with a cache there are fewer."""
+    state, _ = few_steps(weights)
+    fewer = comfy.sd.load_lora_for_models(host, None, state, 1.0, 0)[0]
+    model = patch.apply(by_host(fewer, weights), condition.tokens)
+    without = patch.apply(by_host(fewer, weights), condition.tokens, strength=0.0)
+
+    def run(model, steps=4):
+        return passes(model, lambda: ksample(model, condition, steps=steps, cfg=1.0))
+
+    def cached(model, threshold):  # random networks change much from step to step
+        return node.execute(model, threshold, 0.15, 0.95, False).args[0]
+
+    plain, most = run(model)
+    never, every = run(cached(model, 0.0))
+    assert (most, every) == (4, 4) and torch.equal(never, plain)
+    (some, fewest), (other, _) = run(cached(model, 3.0), 8), run(cached(without, 3.0), 8)
+    assert fewest < 8 and some.isfinite().all() and (some - other).abs().max() > 0.1
 
 
 def test_model_is_told_the_rounded_time(host, condition):

@@ -18,11 +18,11 @@ from PIL import Image
 from safetensors.torch import save_file
 
 pytestmark = pytest.mark.comfy
-WORKFLOWS = ["AniCrafter", "AniCrafter long video", "AniCrafter self-contained"]
+WORKFLOWS = ["AniCrafter", "AniCrafter long video", "AniCrafter self-contained", "AniCrafter fast"]
 
 
 @pytest.fixture(scope="module")
-def actor(comfy):
+def actor(comfy, steps_lora):
     """A function from a workflow's name, a number of frames and a size to its prompt on a made-up person."""
     made = {}
 
@@ -36,6 +36,7 @@ def actor(comfy):
             "CraftersRenderAvatar": {"width": width, "height": height},
             "CraftersRenderBodyMesh": {"width": width, "height": height},
             "WanContextWindowsManual": {"context_length": 17, "context_overlap": 5},
+            "LoraLoaderModelOnly": {"lora_name": steps_lora},
             # The demo has no self-contained sampler.
             "CraftersLoadWan": {"transformer": SMALL["UNETLoader"]["unet_name"]},
             "CraftersAniCrafterSampler": {"steps": 2, "cfg": 1.0},
@@ -56,7 +57,9 @@ def have_shape(pictures, aspect):
     return all(abs(width / height - aspect) < 0.01 for width, height in sizes)
 
 
-@pytest.mark.parametrize(("workflow", "frames"), [(WORKFLOWS[0], 8), (WORKFLOWS[1], 32), (WORKFLOWS[2], 8)])
+@pytest.mark.parametrize(
+    ("workflow", "frames"), [(WORKFLOWS[0], 8), (WORKFLOWS[1], 32), (WORKFLOWS[2], 8), (WORKFLOWS[3], 8)]
+)
 def test_workflow_makes_a_video(comfy, actor, workflow, frames):
     said = comfy.complaints()
     video = video_of(comfy, actor(workflow, frames))

@@ -117,9 +117,10 @@ def inputs(graph: Graph, folder: Path, presenter: dict[str, Path]) -> dict[str, 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", GRAPHS)
-def test_shipped_graph_runs(page, comfy, presenter, mimicmotion, tmp_path, name):
+def test_shipped_graph_runs(page, comfy, presenter, mimicmotion, steps_lora, tmp_path, name):
     """The shipped graph with small networks and inputs chosen, pressed Run on, makes a video."""
-    graphs = build(comfy.get("/object_info"), Weights(**NETWORKS, mimicmotion=mimicmotion))
+    networks = Weights(**NETWORKS, mimicmotion=mimicmotion, steps_lora=steps_lora)
+    graphs = build(comfy.get("/object_info"), networks)
     graph = next(graph for graph in graphs if graph.name == name)
     files = inputs(graph, comfy.base / "input" / name, presenter)
     width, height = LANDSCAPE if "Source Video" in files else (160, 96)

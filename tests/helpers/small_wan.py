@@ -1,6 +1,7 @@
 """A small Wan 2.1 I2V and AniCrafter weights for it, in the released layouts, random from a seed."""
 
 import torch
+from safetensors.torch import save_file
 
 TARGETS = ("self_attn.q", "self_attn.k", "self_attn.v", "self_attn.o", "cross_attn.q", "cross_attn.k", "cross_attn.v",
            "cross_attn.o", "ffn.0", "ffn.2")
@@ -68,3 +69,12 @@ def random_state(shapes, seed=0):
             x = 0.1 * x + name.endswith(("weight",))
         state[name] = x
     return state
+
+
+def write_steps_lora(folder):
+    """A LoRA for the demo's Wan, in the place of one that is distilled for few steps."""
+    path = folder / "steps_lora.safetensors"
+    shapes = {"lora_down": (4, 256), "lora_up": (512, 4)}
+    state = {f"diffusion_model.blocks.0.ffn.0.{side}.weight": shape for side, shape in shapes.items()}
+    save_file({name: 0.1 * tensor for name, tensor in random_state(state).items()}, path)
+    return path
