@@ -15,7 +15,7 @@ def model(*kinds: str) -> Callable[[str], Path]:
 
 def holding(names: list[str], kinds: tuple[str, ...], *marks: str) -> list[str]:
     """Those of `names` whose tensors, by a look at the file's head, may be of these marks."""
-    return [name for name in names if mentions(folders.path(name, *kinds), marks)]
+    return [name for name in names if folders.exists(name, *kinds) and mentions(folders.path(name, *kinds), marks)]
 
 
 def of_type(names: list[str], kinds: tuple[str, ...], types: Collection[str]) -> list[str]:

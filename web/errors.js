@@ -16,8 +16,9 @@ function refused() {
   const nodes = Object.entries(app.extensionManager.lastNodeErrors ?? {});
   if (!nodes.length || !nodes.every(([, node]) => node.class_type.startsWith("Crafters"))) return null;
   const told = nodes.flatMap(([id, node]) => node.errors.map((error) => {
-    const own = error.type === "custom_validation_failed"; // as "INPUT - SENTENCE"
-    return titled(id, own ? error.details.replace(/^\w+ - /, "") : `${error.message}: ${error.details}`);
+    if (error.type === "custom_validation_failed") return titled(id, error.details.replace(/^\w+ - /, "")); // INPUT - …
+    if (error.type === "required_input_missing") return titled(id, `${error.details} is missing: connect or choose it.`);
+    return titled(id, `${error.message}: ${error.details}`);
   }));
   return [...new Set(told)].join(" ");
 }

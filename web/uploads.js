@@ -38,8 +38,8 @@ function button(node, widget, label, picker, suffix) {
     }
     picker.value = ""; // the same file may be chosen again
   };
-  const own = node.addWidget("button", label, null, () => picker.click());
-  own.serialize = false;
+  const own = node.addWidget("button", label, null, () => picker.click(), { serialize: false }); // not in what is run
+  own.serialize = false; // nor in what is saved
 }
 
 app.registerExtension({

@@ -92,6 +92,15 @@ def test_a_missing_model(page, graph, tmp_path):
     assert panel[-1].startswith(told_of) and panel[-1].endswith(fetch)  # below the page's own list of missing models
 
 
+def test_a_missing_input(page, graph, tmp_path):
+    show(graph, graph.add("CraftersFitPerson", image=plain(graph))["image"])
+    open_graph(page, graph, tmp_path)
+    page.page.evaluate("() => app.graph.nodes.find(n => n.type === 'CraftersFitPerson').disconnectInput(0)")
+    press_run(page)
+    said, panel = told(page, "missing input")
+    assert panel == ["Fit Person Photo: image is missing: connect or choose it."] and said
+
+
 def test_a_clip_shorter_than_the_motion(page, graph, tmp_path):
     show(graph, scene(graph, 9, background=5)["blend"])
     open_graph(page, graph, tmp_path)

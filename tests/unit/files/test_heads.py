@@ -1,6 +1,7 @@
 import json
 import os
 
+import numpy as np
 import torch
 from crafters.files.heads import mentions, model_type
 from safetensors.torch import save_file
@@ -22,6 +23,19 @@ def test_what_cannot_be_seen_quickly_is_left_in(tmp_path):
     (tmp_path / "short.pth").write_bytes(b"PK\x03\x04 no archive")
     for name in ("old.pth", "empty.safetensors", "huge.safetensors", "short.pth", "gone.pth"):
         assert mentions(tmp_path / name, ["pose_net."])
+
+
+def test_no_damage_stops_a_list(tmp_path):
+    random = np.random.default_rng(1)
+    torch.save({"pose_net.conv.weight": torch.zeros(2, 2)}, tmp_path / "whole.pth")
+    whole = np.fromfile(tmp_path / "whole.pth", np.uint8)
+    for number in range(500):
+        damaged = whole.copy()
+        damaged[random.integers(0, len(whole), 40)] = random.integers(0, 256, 40)
+        damaged[: int(random.integers(1, len(whole)))].tofile(tmp_path / f"{number}a.pth")
+        damaged.tofile(tmp_path / f"{number}b.pth")
+        for part in "ab":
+            assert mentions(tmp_path / f"{number}{part}.pth", ["pose_net."]) in (True, False)
 
 
 def test_a_file_that_was_replaced_is_looked_at_again(tmp_path):
