@@ -412,8 +412,7 @@ def about(graph: Graph, text: str) -> str:
     return "\n".join([f"# {graph.name}", *(f"## {line}" for line in lines)])
 
 
-CHARACTER = "The character's avatar (LHM's *_gaussian.pth), its photo, a motion (SMPL-X JSONs or AMASS .npz) and a "\
-    "background video"
+CHARACTER = "A character's avatar (LHM's *_gaussian.pth), photo and motion (SMPL-X JSONs, AMASS .npz) move in a video."
 # What each is made by, and its note's first lines.
 GRAPHS: dict[str, tuple[Callable[[Graph, Weights], None], str]] = {
     "AnchorCrafter": (
@@ -429,8 +428,7 @@ GRAPHS: dict[str, tuple[Callable[[Graph, Weights], None], str]] = {
     "AnchorCrafter from one clip": (
         anchorcrafter_from_one_clip,
         "A person's photo, a product's photos and a driving clip become a video of that person presenting it.\n"
-        "Hands and depth are made of the clip, better with Load SAM, Load HaMeR and Load Depth Network connected; "
-        "they are kept under the name in clip: one for each driving clip.",
+        "Load SAM, Load HaMeR and Load Depth Network make better conditions. Clip names what is kept: one for each.",
     ),
     "MimicMotion baseline": (
         mimicmotion,
@@ -438,7 +436,7 @@ GRAPHS: dict[str, tuple[Callable[[Graph, Weights], None], str]] = {
     ),
     "AniCrafter": (
         anicrafter,
-        f"{CHARACTER} of as many frames become a video of it moving there.\n"
+        f"{CHARACTER}\n"
         "For 4 steps instead of 50: LoraLoaderModelOnly with lightx2v's I2V LoRA before Shift 5; steps 4, cfg 1.",
     ),
     "AniCrafter from one photo": (
@@ -449,17 +447,16 @@ GRAPHS: dict[str, tuple[Callable[[Graph, Weights], None], str]] = {
     "AniCrafter replace person": (
         anicrafter_replace_person,
         "A photo of a character, whole and from the front, takes the place of the person in a video.\n"
-        "Width and height: the video's shape. Clip names what is kept of the video: another name for each. "
-        "Better with Load LHM, Load Multi-HMR, Load SAM and Load ProPainter connected.",
+        "Width and height: the video's shape. Clip names what is kept: one for each. LHM, SAM, ProPainter do better.",
     ),
     "AniCrafter long video": (
         anicrafter_long,
-        f"{CHARACTER} of as many frames become a video of it moving there.\n"
+        f"{CHARACTER}\n"
         "Any length: the sampler sees overlapping windows of 81 frames.",
     ),
     "AniCrafter self-contained": (
         anicrafter_self_contained,
-        f"{CHARACTER} of as many frames become a video of it moving there.\n"
+        f"{CHARACTER}\n"
         "Wan runs in the pack's own engine (diffusers) with the published settings.",
     ),
 }
