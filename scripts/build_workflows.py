@@ -450,8 +450,7 @@ def about(graph: Graph, text: str) -> str:
     return "\n".join([f"# {graph.name}", *(f"## {line}" for line in lines)])
 
 
-CHARACTER = "The character's avatar (LHM's *_gaussian.pth), its photo, a motion (SMPL-X JSONs or AMASS .npz) and a "\
-    "background video"
+CHARACTER = "A character's avatar (LHM's *_gaussian.pth), photo and motion (SMPL-X JSONs, AMASS .npz) move in a video."
 # What each is made by, and its note's first lines.
 GRAPHS: dict[str, tuple[Callable[[Graph, Weights], None], str]] = {
     "AnchorCrafter": (
@@ -467,8 +466,7 @@ GRAPHS: dict[str, tuple[Callable[[Graph, Weights], None], str]] = {
     "AnchorCrafter from one clip": (
         anchorcrafter_from_one_clip,
         "A person's photo, a product's photos and a driving clip become a video of that person presenting it.\n"
-        "Hands and depth are made of the clip, better with Load SAM, Load HaMeR and Load Depth Network connected; "
-        "they are kept under the name in clip: one for each driving clip.",
+        "Load SAM, Load HaMeR and Load Depth Network make better conditions. Clip names what is kept: one for each.",
     ),
     "AnchorCrafter directed": (
         anchorcrafter_directed,
@@ -482,14 +480,13 @@ GRAPHS: dict[str, tuple[Callable[[Graph, Weights], None], str]] = {
     ),
     "AniCrafter": (
         anicrafter,
-        f"{CHARACTER} of as many frames become a video of it moving there.\n"
+        f"{CHARACTER}\n"
         "AniCrafter fast does it in 4 passes of the network instead of 100.",
     ),
     "AniCrafter fast": (
         anicrafter_fast,
-        f"{CHARACTER} of as many frames become a video of it moving there, in 4 passes of the network instead of 100.\n"
-        "A step-distillation LoRA on Wan, 4 steps, guidance 1, which saves the negative pass. EasyCache leaves a pass "
-        "out where it expects less than a fifth to change: bypass it for all 4.",
+        f"{CHARACTER}\n"
+        "4 passes instead of 100: a step-distillation LoRA, 4 steps, guidance 1. EasyCache may leave one out: bypass it.",
     ),
     "AniCrafter from one photo": (
         anicrafter_from_one_photo,
@@ -499,17 +496,16 @@ GRAPHS: dict[str, tuple[Callable[[Graph, Weights], None], str]] = {
     "AniCrafter replace person": (
         anicrafter_replace_person,
         "A photo of a character, whole and from the front, takes the place of the person in a video.\n"
-        "Width and height: the video's shape. Clip names what is kept of the video: another name for each. "
-        "Better with Load LHM, Load Multi-HMR, Load SAM and Load ProPainter connected.",
+        "Width and height: the video's shape. Clip names what is kept: one for each. LHM, SAM, ProPainter do better.",
     ),
     "AniCrafter long video": (
         anicrafter_long,
-        f"{CHARACTER} of as many frames become a video of it moving there.\n"
+        f"{CHARACTER}\n"
         "Any length: the sampler sees overlapping windows of 81 frames.",
     ),
     "AniCrafter self-contained": (
         anicrafter_self_contained,
-        f"{CHARACTER} of as many frames become a video of it moving there.\n"
+        f"{CHARACTER}\n"
         "Wan runs in the pack's own engine (diffusers) with the published settings.",
     ),
 }

@@ -51,7 +51,12 @@ OUTSIDE = """() => app.rootGraph.nodes.filter(({ pos, size }) => {
     const [left, top] = [pos[0] + offset[0], pos[1] - 30 + offset[1]].map(at => at * scale);
     return left < 56 || top < 36 || left + 0.5 * size[0] * scale > innerWidth || top + 30 * scale > innerHeight;
 }).map(node => node.title)"""
-OFFERED = "() => Object.keys(LiteGraph.registered_node_types)"
+STORE = "document.querySelector('#vue-app').__vue_app__.config.globalProperties.$pinia._s.get"
+OFFERED = f"() => {STORE}('subgraph').subgraphBlueprints.map(node => node.display_name)"
+APP = f"""() => {{
+    const {{ selectedInputs, selectedOutputs }} = {STORE}('appMode');
+    return [selectedInputs.map(input => input[1]), selectedOutputs.map(String)];
+}}"""
 SUBGRAPHS = "() => app.rootGraph.nodes.filter(node => node.isSubgraphNode?.()).map(node => node.title)"
 OPEN = """title => {
     const node = app.rootGraph.nodes.find(node => node.title === title);
