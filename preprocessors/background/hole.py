@@ -44,18 +44,23 @@ def shrink(images: torch.Tensor, hole: torch.Tensor, size: tuple[int, int], dila
 
     They grow one row and column at a time, to a diamond, as published.
     """
-    import cv2
-    from PIL import Image
-
-    cross = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
     frames = np.empty((len(images), *size, 3), np.uint8)
     holes = np.empty((len(images), *size), bool)
     for t, (image, mask) in enumerate(zip(images, hole, strict=True)):
-        pixels = Image.fromarray(levels(image[..., :3]))
-        frames[t] = np.asarray(pixels.resize(size[::-1], Image.BICUBIC))
-        small = Image.fromarray(mask.numpy().astype(np.uint8) * 255).resize(size[::-1], Image.NEAREST)
-        holes[t] = cv2.dilate(np.asarray(small), cross, iterations=dilation) > 0 if dilation else np.asarray(small) > 0
+        frames[t], holes[t] = shrink_frame(image, mask, size, dilation)
     return frames, holes
+
+
+def shrink_frame(image: torch.Tensor, mask: torch.Tensor, size: tuple[int, int], dilation: int) -> tuple:
+    """One frame of `shrink`."""
+    import cv2
+    from PIL import Image
+
+    pixels = Image.fromarray(levels(image[..., :3])).resize(size[::-1], Image.BICUBIC)
+    small = np.asarray(Image.fromarray(mask.numpy().astype(np.uint8) * 255).resize(size[::-1], Image.NEAREST))
+    if dilation:
+        small = cv2.dilate(small, cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3)), iterations=dilation)
+    return np.array(pixels), small > 0
 
 
 def paste(image: torch.Tensor, filled: np.ndarray, hole: np.ndarray) -> torch.Tensor:

@@ -5,9 +5,9 @@ from collections.abc import Callable
 
 import torch
 
-from ...media.frames import gathered, levels, stepped, to_image
+from ...media.frames import as_image, gathered, levels, stepped
 from ...models.loaded import Loaded
-from .hole import check_clip, paste, shrink, working_size
+from .hole import check_clip, paste, shrink, shrink_frame, working_size
 from .plate import plate
 from .propainter import PROPAINTER, Inpainting, Settings
 
@@ -63,7 +63,12 @@ def cut_hole(
     """
     hole = check_clip(images, mask)
     size = tuple(side // CODED * CODED for side in working_size(*images.shape[1:3], scale))
-    frames, holes = shrink(images[..., :3], hole, size, dilation)
-    frames[holes] = GREY
-    index = list(range(len(frames))) + [len(frames) - 1] * (-(len(frames) - 1) % 4)
-    return to_image((frames[i] for i in index), len(index)), torch.from_numpy(holes[index]).float()
+    count, more = len(images), -(len(images) - 1) % 4
+    cut, holes = torch.empty(count + more, *size, 3), torch.empty(count + more, *size)
+    for t, (image, mask) in enumerate(zip(images, hole, strict=True)):
+        frame, inside = shrink_frame(image, mask, size, dilation)
+        frame[inside] = GREY
+        cut[t], holes[t] = as_image(frame), torch.from_numpy(inside)
+    for clip in (cut, holes):
+        clip[count:] = clip[count - 1]
+    return cut, holes
