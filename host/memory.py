@@ -11,6 +11,8 @@ from ..models.checkpoint import DTYPES
 from ..models.loaded import Loaded
 
 DTYPE_CHOICES = ["auto", *DTYPES]
+# Layers that ComfyUI can stream. No embeddings: libraries look into their weights, and they are small.
+STREAMED = ("Linear", "Conv1d", "Conv2d", "Conv3d", "ConvTranspose2d", "GroupNorm", "LayerNorm")
 
 
 def _management() -> ModuleType | None:
@@ -63,17 +65,25 @@ def to_output(tensor: torch.Tensor | np.ndarray) -> torch.Tensor:
 
 
 class Managed(Loaded):
-    """A network that ComfyUI's memory manager brings to the GPU, and takes off it when others need the room."""
+    """A network that ComfyUI's memory manager brings to the GPU, and takes off it when others need the room.
+
+    Where it does not fit beside what it computes, its layers stay in main memory and come when they are called: they
+    become ComfyUI's own, which have the same weights and compute the same.
+    """
 
     def __init__(self, module: nn.Module):
         super().__init__(module)
         host = _management()
         if host:
-            from comfy.model_patcher import ModelPatcher
+            from comfy import model_patcher, ops
 
+            kinds = {getattr(nn, name): getattr(ops.disable_weight_init, name) for name in STREAMED}
+            for part in module.modules():
+                # Of that very class: what others derive from it may use its weights as it likes.
+                part.__class__ = kinds.get(type(part), type(part))
             # The patcher keeps notes in attributes of its module, one of which (`device`) is a read-only property of
             # diffusers' and transformers' models: it gets a box around the network.
-            self._patcher = ModelPatcher(
+            self._patcher = model_patcher.CoreModelPatcher(
                 nn.ModuleList([module]), load_device=host.get_torch_device(), offload_device=host.unet_offload_device()
             )
 
@@ -83,9 +93,13 @@ class Managed(Loaded):
             device = compute_device()
             self.module.to(device)
             return device
-        # Whole: layers that are not ComfyUI's own cannot be streamed piece by piece.
-        host.load_models_gpu([self._patcher], memory_required=memory, force_full_load=True)
-        return self._patcher.load_device
+        host.load_models_gpu([self._patcher], memory_required=memory)
+        device = self._patcher.load_device
+        # What is in no layer of ComfyUI's cannot be streamed.
+        for part in self.module.modules():
+            if not hasattr(part, "comfy_cast_weights"):
+                part._apply(lambda tensor: tensor.to(device), recurse=False)
+        return device
 
     def free_memory(self) -> int | None:
         device, host = compute_device(), _management()

@@ -12,6 +12,7 @@ from ..checkpoint import read, size, sizes_of
 from ..loaded import Loaded
 from ..normalise import IMAGENET, normalise
 from ..pretrained import from_folder, pretrained
+from .frugal import save_memory
 
 SCALING_FACTOR = 0.18215  # of SVD's latents; condition latents are used unscaled (anchorcrafter sampling)
 
@@ -43,8 +44,8 @@ class FrameVAE:
 
 
 def _activations(loaded: Loaded, pixels: int) -> int:
-    """Bytes the VAE needs to work on `pixels` pixels at once: about 600 channels of its last level's width alive."""
-    return pixels * 600 * loaded.dtype.itemsize
+    """Bytes the VAE needs for `pixels` pixels at once: 768 numbers for each (benchmarks/peak.py), and a margin."""
+    return pixels * 850 * loaded.dtype.itemsize
 
 
 class DINOv2:
@@ -68,7 +69,9 @@ def load_vae(folder: str | Path, dtype: torch.dtype | None = None):
     from diffusers import AutoencoderKLTemporalDecoder
 
     # Converted while loading: diffusers warns of its own `to` for models that keep parts in float32, as this does not.
-    return from_folder(AutoencoderKLTemporalDecoder, Path(folder) / "vae", None, torch_dtype=dtype or torch.float32)
+    vae = from_folder(AutoencoderKLTemporalDecoder, Path(folder) / "vae", None, torch_dtype=dtype or torch.float32)
+    save_memory(vae)
+    return vae
 
 
 def load_image_encoder(folder: str | Path, dtype: torch.dtype | None = None):

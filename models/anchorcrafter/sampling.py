@@ -193,7 +193,7 @@ class _Call:
 
 
 def _row_bytes(frames: int, latent_shape: torch.Size, dtype: torch.dtype) -> int:
-    """Activations of one row at their peak: about 8 feature maps of the first level's 320 channels, and their skips."""
+    """Activations of one row at their peak: 13 of the first level's maps (benchmarks/peak.py), and a margin."""
     return frames * latent_shape[-1] * latent_shape[-2] * 320 * 16 * dtype.itemsize
 
 

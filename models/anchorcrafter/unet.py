@@ -2,15 +2,17 @@
 
 The network is diffusers' own. Two things are added without editing it: an attention processor on every
 cross-attention, and a hook on `conv_in`. What they need besides the UNet's arguments reaches them through `Injected`.
+Its layers are `frugal`.
 """
 
 from copy import copy
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from diffusers import UNetSpatioTemporalConditionModel
 from torch import nn
+
+from .frugal import SelfAttention, attention, save_memory
 
 CLIP_TOKENS = 1
 
@@ -60,10 +62,8 @@ class DualAdapter(nn.Module):
             k, v = self.to_k_ip(objects), self.to_v_ip(objects)
         else:
             k, v = attn.to_k(context), attn.to_v(context)
-        q = attn.to_q(hidden_states)  # [B·R, L, C], R = frames or pixels
-        q = q.reshape(len(context), -1, q.shape[-1])  # [B, R·L, C]
-        q, k, v = (x.unflatten(-1, (attn.heads, -1)).transpose(1, 2) for x in (q, k, v))  # [B, heads, ·, C/heads]
-        out = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
+        # [B·R, L, C], R = frames or pixels, as [B, R·L, C]; nothing holds the queries any longer than their attention.
+        out = attention(attn.to_q(hidden_states).reshape(len(context), -1, attn.inner_dim), k, v, attn.heads)
         if self.adapter:
             out = out + clip
         return attn.to_out[1](attn.to_out[0](out).reshape(hidden_states.shape))
@@ -108,12 +108,15 @@ class MotionUNet(UNetSpatioTemporalConditionModel):
     """
 
     def adapt(self, adapter: bool) -> "MotionUNet":
-        """Put the processors (with object keys and values if `adapter`) and the hook in place."""
+        """Put the processors (with object keys and values if `adapter`), the frugal layers and the hook in place."""
         self.injected = Injected()
         context = self.config.cross_attention_dim
         for name, attn in self.named_modules():
-            if name.endswith(".attn2"):
+            if name.endswith(".attn1"):
+                attn.set_processor(SelfAttention())
+            elif name.endswith(".attn2"):
                 attn.set_processor(DualAdapter(self.injected, attn.inner_dim, context, adapter))
+        save_memory(self)
         self.conv_in.register_forward_hook(_AddMaps(self.injected))
         self.up_blocks[-1].attentions[0].register_forward_hook(_KeepDeep(self.injected))
         return self

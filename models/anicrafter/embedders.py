@@ -32,11 +32,15 @@ class Embedders(nn.Module):
         self.blend_embedding, self.smplx_embedding = _stack(dim), _stack(dim)
 
 
+class _Conv(nn.Conv3d):
+    """Its weights are used outside of its call, so that nobody may replace that."""
+
+
 def _stack(dim: int) -> nn.Sequential:
     layers = []
     for i, (kernel, stride, padding) in enumerate(LAYERS):
         last = i == len(LAYERS) - 1
-        layers += [nn.Conv3d(WIDTH if i else 4, dim if last else WIDTH, kernel, stride, padding), nn.SiLU()]
+        layers += [_Conv(WIDTH if i else 4, dim if last else WIDTH, kernel, stride, padding), nn.SiLU()]
     return nn.Sequential(*layers[:-1])
 
 

@@ -44,3 +44,30 @@ def write_mimicmotion(folder: Path) -> Path:
         torch.nn.init.normal_(system.pose_net.final_proj.weight, std=0.1)
     torch.save(system.state_dict(), path)
     return path
+
+
+def small_sam(side: int) -> torch.nn.Module:
+    """SAM 2 for pictures of `side` pixels, with random weights."""
+    from transformers import Sam2VideoConfig, Sam2VideoModel
+
+    backbone = {
+        "model_type": "sam2_hiera_det_model", "hidden_size": 8, "num_attention_heads": 1, "image_size": [side, side],
+        "blocks_per_stage": [1, 1, 2, 1], "embed_dim_per_stage": [8, 16, 32, 64],
+        "num_attention_heads_per_stage": [1, 1, 2, 2], "window_size_per_stage": [4, 2, 2, 2],
+        "global_attention_blocks": [3], "window_positional_embedding_background_size": [4, 4],
+    }
+    vision = {
+        "model_type": "sam2_vision_model", "backbone_config": backbone, "backbone_channel_list": [64, 32, 16, 8],
+        "backbone_feature_sizes": [[16, 16], [8, 8], [4, 4]], "fpn_hidden_size": 128,
+    }
+    # As in the released ones, memory has fewer channels than the rest: an object pointer fills several of its tokens.
+    config = Sam2VideoConfig(
+        vision_config=vision,
+        prompt_encoder_config={"image_size": side, "hidden_size": 128, "mask_input_channels": 4},
+        mask_decoder_config={"hidden_size": 128, "mlp_dim": 32, "num_attention_heads": 2, "iou_head_hidden_dim": 16},
+        image_size=side, memory_attention_hidden_size=128, memory_attention_num_layers=1,
+        memory_attention_feed_forward_hidden_size=32, memory_attention_rope_feat_sizes=[4, 4],
+        memory_encoder_hidden_size=128, memory_encoder_output_channels=64, mask_downsampler_embed_dim=128,
+        memory_fuser_embed_dim=128, memory_fuser_intermediate_dim=32,
+    )
+    return Sam2VideoModel(config)

@@ -53,7 +53,7 @@ class BodyEncoder(nn.Module):
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         picture = square(image, self.side)
-        with autocast(self.model.patch_embed["proj"]):
+        with autocast(picture, self.model.patch_embed["proj"]):
             return self.model(normalise(picture, SAPIENS))[:, self.model.prefix :]
 
 

@@ -56,7 +56,7 @@ class Network(nn.Module):
         motion = self.motion_embed_mlp(body_tokens.mean(dim=1))
         head_tokens = F.pad(head_features, (0, body_tokens.shape[-1] - head_features.shape[-1]))
         embedded = self.pcl_embed(points[None])
-        with autocast(self.transformer.linear_cond_proj):
+        with autocast(embedded, self.transformer.linear_cond_proj):
             latent = self.transformer(embedded, body_tokens, head_tokens, motion, on_step)
         return self.renderer(latent[0].to(points.dtype), upper_body)
 

@@ -17,7 +17,9 @@ def matrices_to(module: nn.Module, dtype: torch.dtype) -> nn.Module:
     return module
 
 
-def autocast(layer: nn.Linear | nn.Conv2d) -> AbstractContextManager:
-    """The precision that the matrices of a network are in, told by one of its layers."""
-    weight = layer.weight
-    return torch.autocast(weight.device.type, torch.bfloat16, enabled=weight.dtype == torch.bfloat16)
+def autocast(tokens: torch.Tensor, layer: nn.Linear | nn.Conv2d) -> AbstractContextManager:
+    """The precision that the matrices of a network are in, told by one of its layers, for what it is given.
+
+    Its weights may wait on another device.
+    """
+    return torch.autocast(tokens.device.type, torch.bfloat16, enabled=layer.weight.dtype == torch.bfloat16)
