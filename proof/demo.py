@@ -54,6 +54,8 @@ SMALL = {  # by node type, the small networks and what goes with their size
     "UNETLoader": {"unet_name": "wan_small.safetensors"},
     "VAELoader": {"vae_name": "wan_small_vae.safetensors"},
     "KSampler": {"steps": 2, "cfg": 1.0},
+    "CraftersLoadWan": {"transformer": "wan_small.safetensors"},
+    "CraftersAniCrafterSampler": {"steps": 2, "cfg": 1.0},
 }
 # Where ComfyUI's loader knows the real size only, the pack's own: its settings, and its outputs by the other's.
 INSTEAD = {

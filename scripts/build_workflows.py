@@ -486,7 +486,7 @@ GRAPHS: dict[str, tuple[Callable[[Graph, Weights], None], str]] = {
     "AniCrafter fast": (
         anicrafter_fast,
         f"{CHARACTER}\n"
-        "4 passes instead of 100: a step-distillation LoRA, 4 steps, guidance 1. EasyCache may leave one out: bypass it.",
+        "4 passes instead of 100: a step-distillation LoRA, 4 steps, guidance 1. EasyCache may leave one out.",
     ),
     "AniCrafter from one photo": (
         anicrafter_from_one_photo,

@@ -48,13 +48,17 @@ def test_page_opens_every_graph(page):
         assert settings(page.prompt()) == settings(read_prompt(ROOT / "workflows" / "api" / file.name)), file.stem
 
 
-def test_page_runs_a_dropped_graph(page, comfy, tmp_path):
-    """An API graph with the demo's networks and inputs."""
-    prompt = read_prompt(ROOT / "workflows" / "api" / "AnchorCrafter.json")
-    demo = presenting(comfy.base / "input" / "presenter", prompt, 1)
+@pytest.fixture(scope="session")
+def demo(comfy):
+    """AnchorCrafter's prompt with the demo's networks, and its inputs where the page, opened later, lists them."""
+    demo = presenting(comfy.base / "input", read_prompt(ROOT / "workflows" / "api" / "AnchorCrafter.json"), 1)
     for node_id, key in demo.files:
         inputs = demo.prompt[node_id]["inputs"]
-        inputs[key] = str(Path(inputs[key]).relative_to(comfy.base / "input"))
+        inputs[key] = Path(inputs[key]).name
+    return demo
+
+
+def test_page_runs_a_dropped_graph(demo, page, comfy, tmp_path):
     file = tmp_path / "AnchorCrafter.json"
     file.write_text(json.dumps(demo.prompt), "utf-8")
     page.drop(file)

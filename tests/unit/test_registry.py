@@ -62,3 +62,12 @@ def test_nothing_is_unpickled_as_python_would(tool, tmp_path):
     # The module that reads them builds on Python's, with a table of its own.
     assert [(each["file"], each["title"]) for each in remarks if each["severity"] == "high"] == []
     assert {each["file"] for each in remarks if not each["file"].startswith("tests/")} == {"files/pickles.py"}
+
+
+def test_every_workflow_has_a_card_of_its_own():
+    """The template browser shows NAME.jpg, cut square."""
+    cards = {file.stem: file.with_suffix(".jpg") for file in (house.ROOT / "workflows").glob("*.json")}
+    assert {name for name, file in cards.items() if not file.is_file()} == set(), "run scripts/workflow_pictures.py"
+    assert all(Image.open(file).size == (512, 512) for file in cards.values())
+    assert len({file.read_bytes() for file in cards.values()}) == len(cards)
+    assert sum(file.stat().st_size for file in cards.values()) < 1.5e6
