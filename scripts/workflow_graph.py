@@ -13,9 +13,9 @@ SEEDS = ("seed", "noise_seed")
 WIDTH = 236
 WIDE_SUBGRAPH = 260
 WIDE = {"LoadImage": 224, "LoadVideo": 224, "PreviewImage": 280, "SaveVideo": 300}
-# What these nodes show below their widgets needs room: a photo, a portrait clip, a preview while sampling, a few words.
-PREVIEW, PORTRAIT, WORDS = 214, 391, 90
-ROOM = {"LoadVideo": PORTRAIT, "CraftersLoadAvatar": WORDS, "CraftersLoadBodyModel": WORDS} | dict.fromkeys(
+# What these nodes show below their widgets needs room: a photo, a portrait clip, an avatar, a preview while sampling.
+PREVIEW, PORTRAIT, AVATAR = 214, 391, 240
+ROOM = {"LoadVideo": PORTRAIT, "CraftersLoadAvatar": AVATAR} | dict.fromkeys(
     ("LoadImage", "PreviewImage", "KSampler", "CraftersAnchorSampler", "CraftersAniCrafterSampler",
      "CraftersPreviewAvatar"), PREVIEW)
 NEWER = 30  # by which the page's newer look (Nodes 2.0) makes a node taller, and 5 for each widget
