@@ -14,9 +14,9 @@ GROWING = "COMFY_AUTOGROW_V3"
 WIDTH = 236
 WIDE_SUBGRAPH = 260
 WIDE = {"LoadImage": 224, "LoadVideo": 224, "PreviewImage": 280, "SaveVideo": 300}
-# What these nodes show below their widgets needs room: a photo, a portrait clip, a preview while sampling.
-PREVIEW, PORTRAIT = 214, 391
-ROOM = {"LoadVideo": PORTRAIT} | dict.fromkeys(
+# What these nodes show below their widgets needs room: a photo, a portrait clip, an avatar, a preview while sampling.
+PREVIEW, PORTRAIT, AVATAR = 214, 391, 240
+ROOM = {"LoadVideo": PORTRAIT, "CraftersLoadAvatar": AVATAR} | dict.fromkeys(
     ("LoadImage", "PreviewImage", "KSampler", "CraftersAnchorSampler", "CraftersAniCrafterSampler",
      "CraftersPreviewAvatar", "CraftersPresentProduct"), PREVIEW)
 # Upload buttons, and nodes that say in a line or two what they hold.
