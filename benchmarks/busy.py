@@ -1,6 +1,6 @@
 """How fast are avatars drawn while every core has other work? By torch's own threads, and frames side by side.
 
-    python benchmarks/busy.py [--frames 4] [--write]
+    python benchmarks/busy.py [--frames 2] [--write]
 
 As many processes as there are cores compute beside it. 40 000 gaussians (`benchmarks/rasterize.py`) at 640×360.
 """
@@ -41,7 +41,7 @@ def timed(draw: Callable[[], list], frames: int) -> tuple[float, list]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--frames", type=int, default=4)
+    parser.add_argument("--frames", type=int, default=2)
     parser.add_argument("--write", action="store_true", help=f"add the table to {RESULTS.name}")
     args = parser.parse_args()
     torch.set_num_threads(max(2, torch.get_num_threads()))

@@ -54,6 +54,7 @@ class AddTokens:
                     rows.add_(tokens)  # in place: the input is this call's own, and as large as the clip
         return self.then(args, extra) if self.then else extra["original_block"](args)
 
+    @torch.compiler.disable  # what is kept changes with every sampling, and would be compiled anew
     def _sent(self, image: torch.Tensor, options: dict) -> torch.Tensor:
         """What is added to the image, [1, L, C], on its device and in its dtype."""
         where = image.device, image.dtype
