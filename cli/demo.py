@@ -29,7 +29,7 @@ def register(commands) -> None:
 
 
 def _demo(args: argparse.Namespace) -> int:
-    from ..proof.demo import WEIGHTS, moving, presenting
+    from ..proof.demo import WEIGHTS, directed, moving, presenting
 
     comfy_dir = None if args.embedded else find_comfyui()
     if comfy_dir is None:
@@ -41,7 +41,8 @@ def _demo(args: argparse.Namespace) -> int:
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="crafters-demo-")))
         server = comfy_dir and stack.enter_context(ComfyServer(comfy_dir, pack_base(comfy_dir), models=WEIGHTS))
-        for make, workflow in ((presenting, "AnchorCrafter"), (moving, "AniCrafter")):
+        graphs = {"AnchorCrafter": presenting, "AnchorCrafter directed": directed, "AniCrafter": moving}
+        for workflow, make in graphs.items():
             prompt = read_prompt(Path(f"workflows/api/{workflow}.json"))
             demo = make(folder / workflow, prompt, args.seed)
             if server:

@@ -1,9 +1,10 @@
-"""The demo: both shipped workflows, on scenes that no small network was trained on."""
+"""The demo: shipped workflows of both systems, on scenes that no small network was trained on."""
 
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,15 +13,25 @@ from PIL import Image
 from ..host.prompt import Prompt
 from ..media.clip import write_video
 from ..models.avatar.files import save_avatar
+from ..models.body.anny import anny_body
 from ..models.body.motion_files import save_motion
+from ..preprocessors.directed.present import direct
 from ..preprocessors.pose.dwpose import DWPose
 from ..preprocessors.pose.extract import extract_poses
 from ..preprocessors.pose.placement import Placement, fit_placement
+from ..preprocessors.product.views import on_black
 from ..scenes import LANDSCAPE, PORTRAIT
 from ..scenes.anicrafter_data import make_avatar_scene
 from ..scenes.placed import place_scene
-from ..scenes.scene import Scene, make_scene
-from .judge import Judgement, judge_moving, judge_presenting, sheet_moving, sheet_presenting
+from ..scenes.scene import PRODUCT, Scene, make_scene
+from .judge import (
+    Judgement,
+    judge_directed,
+    judge_moving,
+    judge_presenting,
+    sheet_moving,
+    sheet_presenting,
+)
 
 WEIGHTS = Path(__file__).parent / "weights"  # as a ComfyUI's models folder
 FRAMES, FPS = 16, 15.0
@@ -31,6 +42,7 @@ SMALL = {  # by node type, the small networks and what goes with their size
     "CraftersClipFrames": {"every": 1},
     "CraftersFitPerson": {"short_side": PORTRAIT[0]},
     "CraftersDrawPose": {"antialias": True},
+    "CraftersPresentProduct": {"gestures": "raise", "seconds": 2.1, "fps": 7.5},  # FRAMES of them
     # So briefly trained, they paint best what they are surest of: in few steps, without guidance.
     "CraftersAnchorSampler": {"steps": 4, "window": 8, "overlap": 3, "guidance_min": 1.0, "guidance_max": 1.0},
     "CraftersLoadBodyModel": {"body": "Anny"},
@@ -51,6 +63,7 @@ INSTEAD = {
         {0: 1},
     ),
 }
+KINDS = {"pouch": "bag", "jar": "can", "spray": "bottle"}  # of Present Product; the others are called alike
 UNUSED = ("CLIPLoader",)  # the prompt comes from its file
 
 
@@ -87,6 +100,43 @@ def presenting(folder: Path, prompt: Prompt, seed: int) -> Demo:
         return judge_presenting(shown, result, dwpose), sheet_presenting(shown, result)
 
     return Demo("AnchorCrafter", judge, *fill(prompt, _write(folder, inputs)))
+
+
+def directed(folder: Path, prompt: Prompt, seed: int) -> Demo:
+    """AnchorCrafter without a driving clip: person and product of a scene of `scenes.scene`, but not its motion."""
+    scene = make_scene(seed, "test", PORTRAIT, 1)
+    left, front, right = scene.product_views
+    photos = {
+        "Person Photo": scene.person_photo, "Product Left": left, "Product Front": front, "Product Right": right
+    }
+    filled, files = fill(prompt, _write(folder, photos))
+    for node in filled.values():
+        if node["class_type"] == "CraftersPresentProduct":
+            sides = zip(("width", "height", "depth"), scene.product.size, strict=True)
+            script = node["inputs"]
+            script["kind"] = KINDS.get(scene.product.kind, scene.product.kind)
+            script.update({side: round(100 * length, 1) for side, length in sides})
+
+    def judge(result: np.ndarray) -> Judgement:
+        dwpose = small_dwpose()
+        told = {name: value for name, value in script.items() if not isinstance(value, list)}  # what is no link
+        shown = _intended(scene, dwpose, told)
+        return judge_directed(shown, result, dwpose), sheet_presenting(shown, result, truth=False)
+
+    return Demo("AnchorCrafter directed", judge, filled, files)
+
+
+def _intended(scene: Scene, dwpose: DWPose, script: dict[str, Any]) -> Scene:
+    """What the workflow is told to show, as a scene before the photo; nobody has filmed it, so it has no true frames."""
+    photo = torch.from_numpy(scene.person_photo)[None] / 255
+    pose = extract_poses(dwpose, photo)[0]
+    views = on_black([torch.from_numpy(view)[None] / 255 for view in scene.product_views])
+    poses, hand_mesh, object_depth, mask = direct(anny_body(), pose, scene.size, views, **script).conditions
+    still = np.broadcast_to(scene.person_photo, (len(poses), *scene.person_photo.shape))
+    objects = PRODUCT * mask.numpy().astype(np.uint8)
+    shown = replace(scene, frames=still, background=still, objects=objects, poses=poses)
+    vars(shown).update(without_product=still, object_depth=object_depth.numpy(), hand_mesh=hand_mesh.numpy())
+    return shown
 
 
 def _placement(scene: Scene, dwpose: DWPose) -> Placement:

@@ -31,6 +31,7 @@ from ..models.avatar.standing import unposed
 from ..models.body.load import ANNY, load_body_model
 from ..models.body.motion_files import read_motion
 from ..models.clip_vision import ClipVision
+from ..preprocessors.directed.present import direct
 from ..preprocessors.person.size import fit_person
 from ..preprocessors.pose.draw_pose import draw_pose
 from ..preprocessors.pose.dwpose import DWPose
@@ -105,7 +106,8 @@ def plain_calls(models: Path) -> dict[str, Callable]:
         "CraftersLoadDINOv2": lambda name, dtype: svd.DINOv2(
             Managed(svd.load_dinov2(own / name, network_dtype(dtype)))
         ),
-        "CraftersEncodeProduct": lambda product, dinov2: ProductTokens(product, dinov2.tokens(product)),
+        "CraftersEncodeProduct": lambda product, dinov2: ProductTokens(product.views, dinov2.tokens(product.views)),
+        "CraftersPresentProduct": _present_product,
         "CraftersLoadAnchorCrafter": lambda checkpoint, dtype: Managed(
             AnchorCrafter.from_file(own / checkpoint, network_dtype(dtype))
         ),
@@ -179,8 +181,16 @@ def _draw_pose(keypoints, antialias):
 def _product_views(masks_show, **photos):
     for name in [name for name in photos if name.endswith("mask")]:
         photos[name] = mask_of("product", photos[name], masks_show, name)
-    views, _ = product_views(**{name: None if photo is None else photo[0] for name, photo in photos.items()})
-    return views
+    views = product_views(**{name: None if photo is None else photo[0] for name, photo in photos.items()})
+    return (views,)
+
+
+def _present_product(person, keypoints, body, product, fps, **script):
+    height, width = person.shape[1:3]
+    done = direct(body, from_openpose(keypoints)[0][0], (width, height), product, fps=fps, **script)
+    poses, hand_mesh, object_depth, mask = done.conditions
+    drawn = hand_mesh / 255, object_depth / 255, mask.float()
+    return to_openpose(poses, width, height), *drawn, done.motion, done.product, fps, done.report
 
 
 def _anchor_sampler(

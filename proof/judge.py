@@ -100,6 +100,19 @@ def judge_presenting(scene: Scene, result: np.ndarray, dwpose: DWPose) -> dict[s
     }
 
 
+def judge_directed(scene: Scene, result: np.ndarray, dwpose: DWPose) -> dict[str, float]:
+    """A clip of a person who was told what to do, uint8 [F, H, W, 3], beside what was intended.
+
+    Obj-IoU with the product's intended track, and mean distance of the body's joints from the intended pose in % of the
+    short side; the latter also of the person's photo in the result's place.
+    """
+    return {
+        "intended Obj-IoU": _product_iou(scene, result),
+        "intended body LMD, %": _body_lmd(scene, result, dwpose),
+        "intended body LMD, %, person photo": _body_lmd(scene, scene.frames, dwpose),
+    }
+
+
 def _product_iou(scene: Scene, clip: np.ndarray) -> float:
     found = find_product(clip, scene)
     return iou(*overlap(scene.product_mask.astype(np.uint8) * 255, found.astype(np.uint8) * 255))
@@ -129,14 +142,16 @@ def clip_psnr(truth: np.ndarray, result: np.ndarray, region: np.ndarray | None =
     return float(np.nanmean([psnr(*frame) for frame in zip(truth, result, regions, strict=True)]))
 
 
-def sheet_presenting(scene: Scene, result: np.ndarray, columns: int = 5) -> np.ndarray:
-    """uint8 picture: person, product and then `columns` frames of conditions, result and truth below each other."""
+def sheet_presenting(scene: Scene, result: np.ndarray, columns: int = 5, truth: bool = True) -> np.ndarray:
+    """uint8 picture: person, product and then `columns` frames of conditions, result and, where there is one, the truth
+    below each other."""
     conditions = np.maximum(np.maximum(scene.pose_frames, scene.hand_mesh), scene.object_depth)
     width, height = scene.size
     product = cv2.resize(scene.product_views[1], (width, width), interpolation=cv2.INTER_AREA)
-    first = np.zeros((3 * height, width, 3), np.uint8)
+    clips = [conditions, result, scene.frames] if truth else [conditions, result]
+    first = np.zeros((len(clips) * height, width, 3), np.uint8)
     first[:height], first[height : height + width] = scene.person_photo, product
-    return np.concatenate([first, _strips(columns, conditions, result, scene.frames)], 1)
+    return np.concatenate([first, _strips(columns, *clips)], 1)
 
 
 def sheet_moving(shown: AvatarScene, result: np.ndarray, columns: int = 4) -> np.ndarray:

@@ -10,10 +10,13 @@ import cv2
 import numpy as np
 import torch
 from crafters.models.avatar.render import render_turntable
+from crafters.models.body.anny import anny_body
 from crafters.preprocessors.background.remove import cut_hole
 from crafters.preprocessors.condition_sheet import condition_sheet
+from crafters.preprocessors.directed.present import direct, overview
 from crafters.preprocessors.pose.draw_pose import draw_pose
 from crafters.preprocessors.pose.placement import fit_placement
+from crafters.preprocessors.product.views import on_black
 from crafters.scenes.anicrafter_data import character_photo, composite, make_avatar_scene
 from crafters.scenes.avatar import scene_avatar
 from crafters.scenes.placed import place_scene
@@ -41,6 +44,11 @@ def pictures() -> Iterator[tuple[str, list[np.ndarray]]]:
     shown = (_image(clip) for clip in (placed.pose_frames, placed.hand_mesh, placed.object_depth))
     sheet = condition_sheet(_image(scene.person_photo[None]), *shown, _image(scene.product_views))
     yield "sheet", [scene.person_photo, _levels(sheet[6]), frame]
+
+    size = dict(zip(("width", "height", "depth"), (100 * side for side in scene.product.size), strict=True))
+    views = on_black([_image(view[None]) for view in scene.product_views])
+    told = direct(anny_body(), scene.person_pose, PORTRAIT, views, "raise, turn", seconds=4.0, fps=4.0, **size)
+    yield "directed", [scene.person_photo, *map(_levels, overview(told, _image(scene.person_photo[None]), 3))]
 
     moving = make_avatar_scene(MOVING, "test", LANDSCAPE, 5, 4.0, "dance", strength=0.0)
     film = moving.scene

@@ -29,6 +29,8 @@ def demo(comfy, presenter, mimicmotion):
         for node in filled.values():
             if node["class_type"] == "CraftersClipFrames":
                 node["inputs"]["frames"] = FRAMES
+            if node["class_type"] == "CraftersPresentProduct":
+                node["inputs"].update(seconds=FRAMES / 4, fps=4.0)
         filled[find(filled, "CraftersAnchorSampler")]["inputs"].update(steps=4, window=FRAMES, overlap=2)
         if workflow == "MimicMotion baseline":
             filled[find(filled, "CraftersLoadAnchorCrafter")]["inputs"]["checkpoint"] = mimicmotion
@@ -37,7 +39,9 @@ def demo(comfy, presenter, mimicmotion):
     return prompt
 
 
-@pytest.mark.parametrize("workflow", ["AnchorCrafter", "AnchorCrafter fast", "MimicMotion baseline"])
+@pytest.mark.parametrize(
+    "workflow", ["AnchorCrafter", "AnchorCrafter fast", "AnchorCrafter directed", "MimicMotion baseline"]
+)
 def test_workflow_makes_a_video(comfy, demo, workflow):
     said = comfy.complaints()
     frames = comfy.video(comfy.run(demo(workflow)))

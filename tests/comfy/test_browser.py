@@ -105,7 +105,7 @@ WIDGETS = {"LoadImage": "image", "LoadVideo": "file", "CraftersLoadAvatar": "ava
 def inputs(graph: Graph, folder: Path, presenter: dict[str, Path]) -> dict[str, Path]:
     """Files on the server for a graph, by the titles of the nodes that load them."""
     titles = {node["_meta"]["title"] for node in graph.api().values()}
-    if "Driving Clip" in titles:
+    if {"Driving Clip", "Present Product"} & titles:
         return presenter
     if "Source Video" not in titles:
         return write_moving(folder)
@@ -127,6 +127,7 @@ def test_shipped_graph_runs(page, comfy, presenter, mimicmotion, tmp_path, name)
         "Hand Mesh Frames": {"frames": 4},
         "Object Depth Frames": {"frames": 4},
         "Source Frames": {"frames": 8},
+        "Present Product": {"seconds": 1.0, "fps": 4.0},
         "Preview Avatar": {"frames": 6, "width": 128, "height": 160},
         "Anchor Sampler": {"steps": 2},
         "Render Avatar": {"width": width, "height": height},
