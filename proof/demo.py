@@ -127,7 +127,7 @@ def directed(folder: Path, prompt: Prompt, seed: int) -> Demo:
 
 
 def _intended(scene: Scene, dwpose: DWPose, script: dict[str, Any]) -> Scene:
-    """What the workflow is told to show, as a scene before the photo; nobody has filmed it, so it has no true frames."""
+    """What the workflow is told to show, as a scene. Nobody has filmed it: its frames are the photo."""
     photo = torch.from_numpy(scene.person_photo)[None] / 255
     pose = extract_poses(dwpose, photo)[0]
     views = on_black([torch.from_numpy(view)[None] / 255 for view in scene.product_views])

@@ -77,7 +77,7 @@ def hold_product(
     distance = product_distance(grip.size)
     for side, hold in grip.of(figure).items():
         set_fingers(pose, side, close_fingers(figure, hold, side, distance))
-        reach(figure, pose, trans, side, hold.carried(follow, centre), elbow_hint(side, heading))
+        reach(figure, pose, trans, side, hold.carried(follow, centre), _turned(ELBOW_HINT[side], heading))
     return rotation
 
 
@@ -89,18 +89,22 @@ def point_to_product(
     gap = 0.035 + 0.015 * torch.sin(2 * torch.pi * time / 1.6)
     finger = point_at(figure, size, side, gap).carried(rotation, centre)
     set_fingers(pose, side, open_fingers(side, "pointing"))
-    reach(figure, pose, trans, side, finger, elbow_hint(side, heading))
+    reach(figure, pose, trans, side, finger, _turned(ELBOW_HINT[side], heading))
 
 
 def free_hand(
-    figure: Figure, pose: torch.Tensor, trans: torch.Tensor, side: str, place: Size, along: Size, palm: Size
+    figure: Figure, pose: torch.Tensor, trans: torch.Tensor, side: str, place: Size, along: Size, palm: Size,
+    heading: torch.Tensor | None = None,
 ) -> None:
-    """A relaxed hand at `place` m from the pelvis; all three as for the left hand."""
+    """A relaxed hand at `place` m from the pelvis; all three as for the left hand of somebody who faces the camera.
+
+    heading: as for `hold_product`.
+    """
     mirror = torch.tensor([SIGN[side], 1, 1], dtype=torch.float64)
-    place, along, palm = (mirror * torch.tensor(vector) for vector in (place, along, palm))
+    place, along, palm = (_turned(mirror * torch.tensor(vector), heading) for vector in (place, along, palm))
     _, at = globals_of(figure, pose, trans)
     along, palm = (vector.expand(len(pose), 3) for vector in orthonormal(along, palm))
-    hint = ELBOW_HINT[side] + torch.tensor([0, 0, 1.0])
+    hint = _turned(ELBOW_HINT[side] + torch.tensor([0, 0, 1.0]), heading)
     reach(figure, pose, trans, side, Hand(at[:, PELVIS] + arm_length(figure) * place, along, palm), hint)
     set_fingers(pose, side, open_fingers(side, "relaxed"))
 
@@ -116,12 +120,12 @@ def turn(yaw: torch.Tensor, roll: torch.Tensor) -> torch.Tensor:
     return axis_angle_to_matrix(torch.stack([torch.zeros_like(yaw), yaw, roll], 1))
 
 
-def elbow_hint(side: str, heading: torch.Tensor | None) -> torch.Tensor:
-    """Where an elbow points [3], of a body that is turned from facing the camera by `heading` [3,3]."""
-    return ELBOW_HINT[side] if heading is None else heading @ ELBOW_HINT[side]
-
-
 def arm_length(figure: Figure) -> float:
     """How long the arms are, compared to the mean."""
     shoulder, elbow, wrist = (figure.joints[of["left"]] for of in (SHOULDER, ELBOW, WRIST))
     return float((elbow - shoulder).norm() + (wrist - elbow).norm()) / MEAN_ARM
+
+
+def _turned(vector: torch.Tensor, heading: torch.Tensor | None) -> torch.Tensor:
+    """Of somebody who faces the camera, as it is of somebody turned by `heading` [3,3]."""
+    return vector if heading is None else heading @ vector

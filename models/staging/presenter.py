@@ -70,7 +70,7 @@ def present_product(
     centre = _in_reach(figure, pose, trans, grip, centre, turn(yaw / 2 if grip.under else yaw, course.roll))
     rotation = hold_product(figure, pose, trans, grip, centre, yaw, course.roll, about)
     for side in set(SIDES) - set(hands):
-        _free_arm(figure, pose, trans, side, grip, centre, rotation, time)
+        _free_arm(figure, pose, trans, side, grip, centre, rotation, about, time)
         if pointing.any():
             arm = pose.clone()
             point_to_product(figure, arm, trans, side, size, time, centre, rotation, about)
@@ -126,11 +126,9 @@ def _way(
     adds to that."""
     _, at = globals_of(figure, pose, trans)
     arm = arm_length(figure)
-    held = at[:, list(SHOULDER.values())].mean((0, 1)) + about @ (home(grip.size, grip.hands, 1.0) * arm)
+    held = at[:, list(SHOULDER.values())].mean((0, 1)) + about @ home(grip.size, grip.hands, arm)
     mirror = torch.tensor([SIGN[grip.hands[0]], 1, 1], dtype=torch.float64)
-    wrists = [
-        photo[WRIST[side]] - rotation[0] @ hand.place[0].double() for side, hand in grip.of(figure).items()
-    ]
+    wrists = [photo[WRIST[side]] - rotation[0] @ hand.place[0].double() for side, hand in grip.of(figure).items()]
     start = torch.stack(wrists).mean(0)
     start[2] = held[2]  # before the body
     return start + eased(time / _LEAD)[:, None] * (held - start) + arm * (offset * mirror) @ about.T
@@ -180,7 +178,7 @@ def _limited(x: torch.Tensor, limit: torch.Tensor) -> torch.Tensor:
 
 def _free_arm(
     figure: Figure, pose: torch.Tensor, trans: torch.Tensor, side: str, grip: Grip, centre: torch.Tensor,
-    rotation: torch.Tensor, time: torch.Tensor,
+    rotation: torch.Tensor, about: torch.Tensor, time: torch.Tensor,
 ) -> None:
     """Leave the free arm as the photo has it, unless it is in the way of the product or of the other arm: then it goes
     down."""
@@ -193,7 +191,7 @@ def _free_arm(
             near.append(_to_segment(own, at[:, a[other], None], at[:, b[other], None]).min())
     if min(near) < _CLEAR:
         lowered = pose.clone()
-        free_hand(figure, lowered, trans, side, *HANGING)
+        free_hand(figure, lowered, trans, side, *HANGING, about)
         _blend(pose, lowered, _arm(side), eased(time / _LEAD))
 
 
