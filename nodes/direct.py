@@ -51,10 +51,10 @@ class CraftersPresentProduct(io.ComfyNode):
                                tooltip="Frames per second. AnchorCrafter learned 15."),
                 io.Int.Input("seed", default=0, min=0, max=2**31 - 1, control_after_generate=True,
                              tooltip="Decides grip and small movements."),
-                io.Float.Input("field_of_view", default=60.0, min=5.0, max=150.0, step=1.0, optional=True,
+                io.Float.Input("field_of_view", default=0.0, min=0.0, max=150.0, step=1.0, optional=True,
                                advanced=True,
                                tooltip="Degrees the camera sees over the photo's longer side. A phone: 65 to 75, "
-                               "zoomed in less."),
+                               "zoomed in less; 0 takes 60, less for a close-up."),
             ],
             outputs=[
                 PoseKeypoint.Output("keypoints_out", display_name="keypoints",

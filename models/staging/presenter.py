@@ -126,7 +126,9 @@ def _way(
     adds to that."""
     _, at = globals_of(figure, pose, trans)
     arm = arm_length(figure)
-    held = at[:, list(SHOULDER.values())].mean((0, 1)) + about @ home(grip.size, grip.hands, arm)
+    shoulders = at[:, list(SHOULDER.values())].mean((0, 1))
+    held = shoulders + about @ home(grip.size, grip.hands, arm)
+    held[:2] *= held[2] / shoulders[2]  # being nearer, it would be seen higher, before the face
     mirror = torch.tensor([SIGN[grip.hands[0]], 1, 1], dtype=torch.float64)
     wrists = [photo[WRIST[side]] - rotation[0] @ hand.place[0].double() for side, hand in grip.of(figure).items()]
     start = torch.stack(wrists).mean(0)

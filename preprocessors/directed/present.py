@@ -1,6 +1,7 @@
 """From a photo, a product and a script to a motion and AnchorCrafter's conditions."""
 
 import logging
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -8,7 +9,7 @@ import numpy as np
 import torch
 
 from ...models.body.body import BodyModel
-from ...models.body.layout import SIDES
+from ...models.body.layout import SIDES, SPINES
 from ...models.body.motion import BodyMotion
 from ...models.staging.gestures import read_script
 from ...models.staging.presenter import present_product
@@ -21,6 +22,7 @@ from ..product.stand_in import proportions
 from ..product.views import ProductViews
 from .conditions import HeldConditions, held_conditions
 
+_ANGLE, _DISTANCE = 60.0, 1.5  # degrees; m from which people are photographed at least
 BOTH = "both"
 HANDS = ("right", "left", BOTH)
 _OPENPOSE = {"right": (2, 3, 4), "left": (5, 6, 7)}  # shoulder, elbow, wrist
@@ -40,21 +42,26 @@ class Directed(NamedTuple):
 def direct(
     body: BodyModel, pose: Pose, picture: tuple[int, int], product: ProductViews, gestures: str = "raise",
     hand: str = "right", kind: str = "box", width: float = 0.0, height: float = 0.0, depth: float = 0.0,
-    seconds: float = 4.0, fps: float = 15.0, seed: int = 0, field_of_view: float = 60.0,
+    seconds: float = 4.0, fps: float = 15.0, seed: int = 0, field_of_view: float = 0.0,
     on_step: Callable[[int, int], None] | None = None,
 ) -> Directed:
     """The person of a photo of `picture` px (width, height), whose `pose` is known, presents a product.
 
     gestures: see `read_script`. hand: of HANDS, the one that holds. kind: of `product_solid.KINDS`; width, height,
-    depth: cm, 0 where they are to be guessed. field_of_view: degrees over the photo's longer side. on_step(done, total)
-    counts the steps of the fit, then the frames.
+    depth: cm, 0 where they are to be guessed. field_of_view: degrees over the photo's longer side; 0 takes 60, or what
+    makes a close-up one from a photographer's distance. on_step(done, total) counts the steps of the fit, then the
+    frames.
     Raises ValueError, MotionError or BodyModelError, each a sentence, for what cannot be shown.
     """
     hands = SIDES if hand == BOTH else (hand,)
     script = read_script(gestures, seconds)
     _check_arms(pose, hands, any(part.gesture == "point" for part in script))
     size = real_size(kind, proportions(product.masks[1:2]), width / 100, height / 100, depth / 100)
-    photo, fit = estimate_motion(body, [pose], picture, fps, field_of_view, on_step=on_step)
+    photo, fit = estimate_motion(body, [pose], picture, fps, field_of_view or _ANGLE, on_step=on_step)
+    away = float(photo.joints(body.skeleton)[0, SPINES[-1], 2])
+    if not field_of_view and away < _DISTANCE:  # a product so near the lens would fill the picture
+        angle = 2 * math.degrees(math.atan(math.tan(math.radians(_ANGLE / 2)) * away / _DISTANCE))
+        photo, fit = estimate_motion(body, [pose], picture, fps, angle, on_step=on_step)
     count = max(1, round(seconds * fps))
     motion, place = present_product(photo, body.skeleton, size, script, hands, count, fps, seed)
     held = HeldProduct(*product_solid(product.masks[1], size, kind), size, place)
