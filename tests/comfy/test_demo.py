@@ -32,3 +32,5 @@ def test_demo_makes_its_videos(comfy_dir, tmp_path, monkeypatch):
     assert found["product PSNR, dB"] > found["product PSNR, person photo"] + 4
     assert found["PSNR, dB"] > found["PSNR, person photo"] and found["Obj-IoU"] > 0.6
     assert found["person PSNR, dB"] > found["person PSNR, composite"] + 0.4
+    assert found["intended Obj-IoU"] > 0.4
+    assert found["intended body LMD, %"] < found["intended body LMD, %, person photo"]

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from crafters.models.body.anny import anny_body
+from crafters.models.body.layout import SPINES
 from crafters.preprocessors.directed.present import direct, overview
 from crafters.preprocessors.pose.keypoints import Pose
 from crafters.preprocessors.product.views import on_black
@@ -70,3 +71,11 @@ def test_a_hand_that_the_photo_cuts_off_is_made_up_and_told(scene, product, capl
     done = direct(anny_body(), pose, SIZE, product, "hold", seconds=1.0, fps=4.0, height=12)
     assert "does not show the right hand: what it looks like is made up" in caplog.text
     assert done.conditions.hand_mesh.any()
+
+
+def test_a_close_up_counts_as_taken_from_a_photographers_distance(scene, product):
+    parts = scene.person_pose.parts
+    near = Pose(*(np.concatenate([2 * part[..., :2] - 0.5, part[..., 2:]], -1) for part in parts))
+    done = direct(anny_body(), near, SIZE, product, "hold", seconds=0.5, fps=4.0, height=8)
+    assert done.motion.joints(anny_body().skeleton)[0, SPINES[-1], 2] > 1.2
+    assert done.motion.focal[0, 0] > 1.3 * (SIZE[1] / 2 / np.tan(np.pi / 6)), "narrower than 60°"
