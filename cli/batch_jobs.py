@@ -20,8 +20,7 @@ from typing import Any
 from ..files.bounded import brief, parse_json, read_text
 from ..files.digest import content
 from ..files.names import plain
-from ..host.prompt import Prompt, UsageError, check_finite
-from ..prepared.recipes import is_link
+from ..host.prompt import Prompt, UsageError, check_finite, is_link
 from .run import find_input, read_value
 
 Place = tuple[str, str]  # node id and input

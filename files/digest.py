@@ -1,12 +1,15 @@
 """Short names for content, by SHA-256: of files and folders, of networks' weights, of words and plain values."""
 
+from __future__ import annotations
+
 import hashlib
 import json
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
-import torch
+if TYPE_CHECKING:  # the command line names files by their content, and starts without torch
+    import torch
 
 _LETTERS = 32
 
@@ -18,6 +21,8 @@ def digest(*parts: Path | torch.nn.Module | torch.Tensor | str) -> str:
         if isinstance(part, Path | str):
             found.update(hashlib.sha256(part.read_bytes() if isinstance(part, Path) else part.encode()).digest())
             continue
+        import torch
+
         for name, tensor in (part.state_dict() if isinstance(part, torch.nn.Module) else {"": part}).items():
             found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
             found.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())

@@ -16,6 +16,11 @@ class UsageError(ValueError):
     """A mistake in what was asked for."""
 
 
+def is_link(value: object) -> bool:
+    """Whether an input's value is another node's output."""
+    return isinstance(value, list) and len(value) == 2 and isinstance(value[0], str)
+
+
 def read_prompt(path: Path) -> Prompt:
     """An API-format workflow: node id -> {class_type, inputs, _meta}. Raises UsageError."""
     # A shipped workflow is found from anywhere by its path inside the pack.

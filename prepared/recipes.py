@@ -6,6 +6,7 @@ from pathlib import Path
 from ..files import names
 from ..files.digest import content, digest_value
 from ..host import folders
+from ..host.prompt import is_link
 from .conditions import CONDITIONS
 from .folder import Prepared
 
@@ -120,10 +121,6 @@ class Graph:
 
     def _settings(self, node_id: str) -> list:
         return [value for value in self.prompt[node_id]["inputs"].values() if not is_link(value)]
-
-
-def is_link(value: object) -> bool:
-    return isinstance(value, list) and len(value) == 2 and isinstance(value[0], str)
 
 
 def _named_content(value: object) -> str | None:
