@@ -15,7 +15,7 @@ import numpy as np
 from crafters.cli.run import execute
 from crafters.cli.server import ComfyServer
 from crafters.host.comfyui import find_comfyui, pack_base
-from crafters.host.prompt import Prompt, read_prompt
+from crafters.host.prompt import Prompt, is_link, read_prompt
 from crafters.media.clip import read_clip
 from crafters.models.avatar.render import render_body
 from crafters.models.body.anny import anny_body
@@ -48,8 +48,21 @@ def run(url: str, name: str, seed: int, folder: Path) -> tuple[dict[str, np.ndar
             shown[label] = _frame(Path(file))
     if "MimicMotion" in name:  # the demo has no network of its kind: the pose that it would follow
         _instead(demo.prompt, [titles["Draw Driving Pose"], 0])
+    _without_lora(demo.prompt)
     (video,) = (file for file in asyncio.run(execute(url, demo.prompt, demo.files, folder)) if file.suffix == ".mp4")
     return shown, _frame(video)
+
+
+def _without_lora(prompt: Prompt) -> None:
+    """The demo's network needs few steps as it is, and no LoRA fits it."""
+    loaders = {node_id: node["inputs"]["model"] for node_id, node in prompt.items()
+               if node["class_type"] == "LoraLoaderModelOnly"}
+    for node in prompt.values():
+        for name, value in node["inputs"].items():
+            if is_link(value) and value[0] in loaders:
+                node["inputs"][name] = loaders[value[0]]
+    for node_id in loaders:
+        del prompt[node_id]
 
 
 def _instead(prompt: Prompt, images: list) -> None:
