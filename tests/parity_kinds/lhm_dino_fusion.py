@@ -21,7 +21,8 @@ def check(case):
     assign(encoder, weights, case.name)
     # LHM's own stays in float32; in half precision this stands for its body encoder, which is the same transformer.
     encoder = matrices_to(encoder, case.dtype).to(case.device).eval()
-    with autocast(encoder.model.patch_embed["proj"]):
+    projection = encoder.model.patch_embed["proj"]
+    with autocast(projection.weight, projection):
         check_numbers(case, encoder, torch.float32, case.expected, 2e-5)
     if case.half:
         return

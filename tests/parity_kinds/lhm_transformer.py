@@ -76,7 +76,7 @@ def check_numbers(case, network, dtype, expected):
     padded = F.pad(x["head_features"], (0, x["body_tokens"].shape[-1] - x["head_features"].shape[-1]))
     tokens = torch.cat([x["body_tokens"], padded], dim=1)
     same("conditioning_tokens", tokens)
-    with autocast(transformer.linear_cond_proj):
+    with autocast(tokens, transformer.linear_cond_proj):
         same("projected_tokens", transformer.linear_cond_proj(tokens))
     seen["scaling_before_upper_body_clamp"] = seen["raw_scaling"].exp().clamp(0, LARGEST)
     seen |= {name: getattr(found, name) for name in ("offset", "rgb", "opacity", "rotation")} | {"scaling": found.scale}
