@@ -21,6 +21,7 @@ from workflow_graph import Graph, Node, Output
 
 ROOT = Path(__file__).resolve().parent.parent
 DRIVING = "Driving clip → conditions"
+CONDITION = "AnchorCrafter condition"
 HELP = "https://github.com/crafters-video/crafters/blob/main/docs/nodes.md"
 
 
@@ -98,9 +99,11 @@ def anchorcrafter_directed(graph: Graph, weights: Weights) -> None:
     photos = product_photos(graph)
     _, person, still, person_pose = person_stage(graph, weights, photo)
     product, tokens = product_stage(graph, weights, photos)
-    graph.group("What the person does", 2)
+    graph.group("Preparation", 1)
     body = graph.add("CraftersLoadBodyModel", body=ANNY)["body"]
+    graph.group("What the person does", 2)
     made = graph.add("CraftersPresentProduct", person=person, keypoints=still, body=body, product=product)
+    graph.group(CONDITION, 3, fold=True)
     pose = graph.add("CraftersDrawPose", "Draw Pose", keypoints=made["keypoints"])["image"]
     shown = {"person": person, "pose": pose, "hand": made["hand_mesh"], "object_depth": made["object_depth"]}
     condition = encode(graph, weights.anchorcrafter, weights.svd, person_pose, product, tokens, **shown)
@@ -410,7 +413,7 @@ def encode(
 ) -> tuple[Output, Output, Output]:
     """Model, VAE and condition; `shown`, what both the condition and its sheet take."""
     graph.group("Condition", 3)
-    graph.group("AnchorCrafter condition", 3, fold=True)
+    graph.group(CONDITION, 3, fold=True)
     model = graph.add("CraftersLoadAnchorCrafter", checkpoint=checkpoint).show("checkpoint")["model"]
     loaded = graph.add("CraftersLoadSVDFolder", folder=svd).show(svd="folder")
     vae = loaded["vae"]
@@ -471,8 +474,7 @@ GRAPHS: dict[str, tuple[Callable[[Graph, Weights], None], str]] = {
     "AnchorCrafter directed": (
         anchorcrafter_directed,
         "A person's photo and a product's photos become a video of that person presenting it, without a driving clip.\n"
-        "Say in Present Product what the person does, with which hand, and how large the product is; its preview shows "
-        "hands, product and pose over the photo before anything is sampled. The body is Anny, which needs no file.",
+        "Say in Present Product what the person does with it, and its size; its preview shows that over the photo.",
     ),
     "MimicMotion baseline": (
         mimicmotion,
