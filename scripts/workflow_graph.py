@@ -20,7 +20,7 @@ ROOM = {"LoadVideo": PORTRAIT, "CraftersLoadAvatar": AVATAR} | dict.fromkeys(
     ("LoadImage", "PreviewImage", "KSampler", "CraftersAnchorSampler", "CraftersAniCrafterSampler",
      "CraftersPreviewAvatar", "CraftersPresentProduct"), PREVIEW)
 # Upload buttons, and nodes that say in a line or two what they hold.
-ROOM |= {"CraftersLoadAvatar": 100, "CraftersLoadMotion": 150} | dict.fromkeys(
+ROOM |= {"CraftersLoadMotion": 150} | dict.fromkeys(
     ("CraftersLoadDWPose", "CraftersLoadDINOv2", "CraftersLoadAnchorCrafter", "CraftersLoadSVDFolder",
      "CraftersAnchorCondition", "CraftersLoadAniCrafter", "CraftersAniCrafterApply", "CraftersAniCrafterConditioning",
      "CraftersAniCrafterPrompt", "CraftersLoadWan", "CraftersLoadWanEncoders", "CraftersLoadLHM",
