@@ -188,7 +188,9 @@ class _Call:
         )
         if self.holds and not reuse:
             for (indices, c), features in zip(passes, deep[0].unflatten(0, (rows, frames)), strict=True):
-                self.held.setdefault(c, features.new_empty(len(self.maps), *features.shape[1:]))[indices] = features
+                if c not in self.held:
+                    self.held[c] = features.new_empty(len(self.maps), *features.shape[1:])
+                self.held[c][indices] = features
         return answers.float()
 
 
