@@ -184,7 +184,7 @@ def test_apply_and_loras_before_and_after(comfy, actor):
         ("LoadVideo", "file", "upright.mp4", "The background is 96×160"),
         ("CraftersClipFrames", "frames", 5, "The avatar has 8 frames, but the background 5"),
         ("CraftersLoadAniCrafter", "weights", "anchorcrafter_small.safetensors", "holds nothing of AniCrafter"),
-        ("CraftersLoadBodyModel", "body", "missing.npz", "not in list"),
+        ("CraftersLoadBodyModel", "body", "missing.npz", "missing.npz' is not in"),
         ("CraftersAniCrafterPrompt", "file", "absent.safetensors", "connect the text encoder once"),
         ("UNETLoader", "unet_name", "t2v.safetensors", "not T2V"),
     ],

@@ -144,4 +144,4 @@ def test_a_server_is_killed_in_the_middle_of_a_job(words, servers, tmp_path):
     killer.join()
     rows = check(results)
     assert lost[0] < 12 and {rows[job]["state"] for job in JOBS} == {"made"}
-    assert rows["broken"]["state"] == "set aside" and "node 1 (Person Photo, LoadImage): " in rows["broken"]["error"]
+    assert rows["broken"]["state"] == "set aside" and "(Person Photo, LoadImage): " in rows["broken"]["error"]
