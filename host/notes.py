@@ -1,9 +1,13 @@
-"""What a node has to say of its result: each warning of the pack is shown under the node that is at work."""
+"""What a node has to say of its result: each warning of the pack is shown under the node that is at work.
+
+A warning begins with `WARNS`, by which the page tells it from what a node says of what it holds.
+"""
 
 import logging
 import sys
 
 PACK = __name__.removesuffix(".host.notes")  # above all loggers of the pack, whatever name ComfyUI loads it by
+WARNS = "⚠ "
 
 
 class _UnderNode(logging.Handler):
@@ -11,12 +15,12 @@ class _UnderNode(logging.Handler):
 
     def __init__(self):
         super().__init__(logging.WARNING)
-        self._node, self._told = None, []
+        self._node, self._told = None, {}  # what was said, with the sign before it
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.show(record.getMessage())
+        self.show(record.getMessage(), sign=WARNS)
 
-    def show(self, *notes: str) -> None:
+    def show(self, *notes: str, sign: str = "") -> None:
         from comfy_execution.utils import get_executing_context
 
         context, host = get_executing_context(), sys.modules.get("server")
@@ -24,11 +28,12 @@ class _UnderNode(logging.Handler):
             return
         node = context.prompt_id, context.node_id
         if node != self._node:
-            self._node, self._told = node, []
-        new = [note for note in notes if note not in self._told]
+            self._node, self._told = node, {}
+        new = {note: sign for note in notes if note not in self._told}
         if new:
-            self._told += new
-            host.PromptServer.instance.send_progress_text("\n".join(self._told), context.node_id)
+            self._told |= new
+            text = "\n".join(sign + note for note, sign in self._told.items())
+            host.PromptServer.instance.send_progress_text(text, context.node_id)
 
 
 def show(*notes: str) -> None:

@@ -61,21 +61,32 @@ def film(path, times):
         container.mux(stream.encode())
 
 
-NOTES = """() => app.graph.nodes.find(n => n.title === "Clip Frames").widgets
-    .filter(w => w.name === "$$node-text-preview").map(w => w.value)"""
-
-
-def test_what_may_be_wrong_stands_under_the_node_until_it_runs_again(page, comfy, tmp_path):
+def uneven_clip(page, comfy, folder, fold):
+    """A graph whose Clip Frames has something to say of its clip is open; fold: in a subgraph, Make."""
     film(comfy.base / "input" / "uneven.mp4", [0, 40, 80, 800, 840, 880, 920])
     film(comfy.base / "input" / "even.mp4", range(0, 280, 40))
     graph = Graph(comfy.get("/object_info"), "notes")
-    graph.group("Make", 0)
+    graph.group("Make", 0, fold)
     clip = graph.add("CraftersClipFrames", video=graph.add("LoadVideo", file="uneven.mp4")["VIDEO"], every=1)
     graph.group("Show", 1)
     graph.add("PreviewImage", images=clip["frames"])
-    file = tmp_path / "notes.json"
+    file = folder / "notes.json"
     file.write_text(json.dumps(graph.ui()), "utf-8")
     page.drop(file)
+
+
+NOTES = """() => app.canvas.graph.nodes.find(n => n.title === "Clip Frames").widgets
+    .filter(w => w.name === "$$node-text-preview").map(w => w.value)"""
+BADGES = """() => app.graph.nodes.find(n => n.title === "Make").badges
+    .map(b => typeof b === "function" ? b() : b).map(b => b.text).filter(t => t.includes("Clip"))"""
+OPEN = """() => {
+    const make = app.graph.nodes.find(n => n.title === "Make");
+    app.canvas.openSubgraph(make.subgraph, make);
+}"""
+
+
+def test_what_may_be_wrong_stands_under_the_node_until_it_runs_again(page, comfy, tmp_path):
+    uneven_clip(page, comfy, tmp_path, fold=False)
     assert page.run()[0] == "execution_success"
     (told,) = page.page.evaluate(NOTES)
     assert "uneven" in told
@@ -83,6 +94,26 @@ def test_what_may_be_wrong_stands_under_the_node_until_it_runs_again(page, comfy
     page.set_widget("Load Video", "file", "even.mp4")
     assert page.run()[0] == "execution_success"
     assert page.page.evaluate(NOTES) == []
+
+
+@pytest.mark.parametrize("nodes2", [False, True], ids=["canvas", "nodes2"])
+def test_closed_subgraph_names_the_nodes_inside_that_have_something_to_say(page, comfy, tmp_path, nodes2):
+    page.page.evaluate("on => app.extensionManager.setting.set('Comfy.VueNodes.Enabled', on)", nodes2)
+    try:
+        uneven_clip(page, comfy, tmp_path, fold=True)
+        assert page.run()[0] == "execution_success"
+        assert page.page.evaluate(BADGES) == ["⚠ Clip Frames"]
+        page.page.get_by_text("⚠ uneven.mp4 has uneven frame times").wait_for()
+        page.screenshot(PICTURES / f"notes inside {'nodes 2.0' if nodes2 else 'canvas'}.png")
+        page.page.evaluate(OPEN)
+        page.page.wait_for_function(f"() => ({NOTES})().some(note => note.includes('uneven'))")
+        page.screenshot(PICTURES / f"notes opened {'nodes 2.0' if nodes2 else 'canvas'}.png")
+        page.page.evaluate("() => app.canvas.setGraph(app.graph)")
+        page.set_widget("Load Video", "file", "even.mp4")
+        assert page.run()[0] == "execution_success"
+        assert page.page.evaluate(BADGES) == []
+    finally:
+        page.page.evaluate("() => app.extensionManager.setting.set('Comfy.VueNodes.Enabled', false)")
 
 
 NETWORKS = {

@@ -32,7 +32,7 @@ def test_warnings_stand_under_the_node_that_is_at_work_once_each(page):
     page.node = "prompt", "8:2"
     logger.warning("Too short.")
     logging.getLogger("of.others").warning("None of ours.")
-    assert page.shown == {"7": "No person in frame 3.\nFrame 3 is dark.", "8:2": "Too short."}
+    assert page.shown == {"7": "⚠ No person in frame 3.\n⚠ Frame 3 is dark.", "8:2": "⚠ Too short."}
 
 
 def test_warnings_of_others_do_not_stand_there(page):
@@ -44,7 +44,7 @@ def test_warnings_of_others_do_not_stand_there(page):
 def test_what_is_no_warning_stands_there_too(page, caplog):
     logging.getLogger(notes.PACK + ".x").warning("said")
     notes.show("mask: kept", "said", "depth: made")
-    assert page.shown == {"7": "said\nmask: kept\ndepth: made"} and caplog.messages == ["said"]
+    assert page.shown == {"7": "⚠ said\nmask: kept\ndepth: made"} and caplog.messages == ["said"]
 
 
 def test_the_same_node_begins_anew_in_the_next_run(page):
@@ -52,7 +52,7 @@ def test_the_same_node_begins_anew_in_the_next_run(page):
     logger.warning("one")
     page.node = "next", "7"
     logger.warning("two")
-    assert page.shown == {"7": "two"}
+    assert page.shown == {"7": "⚠ two"}
 
 
 def test_a_warning_outside_any_node_only_goes_to_the_log(page, caplog):
