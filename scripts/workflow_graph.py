@@ -166,7 +166,10 @@ class Graph:
         self._note = text
 
     def app(self, inputs: list[tuple[Node, str]], result: Node) -> None:
-        """What the page's app mode shows of the graph: these widgets, and what that node saves."""
+        """What the page's app mode shows of the graph: these widgets, and what that node saves.
+
+        A node's only widget there, such as a photo's file, is called as the node.
+        """
         self._app = inputs, result
 
     def add(self, kind: str, title: str = "", /, **inputs: object) -> Node:
@@ -351,13 +354,16 @@ class _Canvas:
             slots = inside.slots if inside else []
             through = next((number for number, slot in enumerate(slots) if (part, name) in slot.targets), None)
             linked = isinstance(value, Output) or through is not None
-            if _is_widget(spec) and not linked or input_type(spec) == GROWING:
+            label = self._label(part, name)
+            if _is_widget(spec) and not linked and not label or input_type(spec) == GROWING:
                 continue  # the page draws a growing input's free socket itself
             entry = {"name": name, "type": input_type(spec), "link": None}
             if category == "optional":
                 entry["shape"] = 7
             if _is_widget(spec):
                 entry["widget"] = {"name": name}
+            if label:
+                entry["label"] = label
             if through is not None:
                 yield entry, (inside, through)
             else:
@@ -461,6 +467,11 @@ class _Canvas:
             "color": "#432",
             "bgcolor": "#653",
         }
+
+    def _label(self, part: Node, widget: str) -> str | None:
+        shown = self._app[0] if self._app else []
+        alone = [name for node, name in shown if node is part] == [widget]
+        return part.title if alone and not any(part in subgraph.nodes for subgraph in self._subgraphs) else None
 
     def _linear(self) -> dict:
         shown, result = self._app

@@ -214,6 +214,11 @@ def test_page_offers_the_stages_among_its_nodes(comfy, opened):
     assert offered <= set(opened.page.evaluate(OFFERED))
 
 
+LABELS = """inputs => inputs.map(([id, name]) => {
+    const { widgets } = app.rootGraph.getNodeById(id) ?? app.rootGraph.getNodeById(Number(id));
+    const { label } = widgets.find(widget => widget.name === name);
+    return label ?? name;
+})"""
 APPS = [name for name in NAMES if "linearData" in read(f"{name}.json")["extra"]]
 
 
@@ -224,3 +229,5 @@ def test_app_mode_asks_for_the_inputs_alone(opened, app):
     opened.drop(ROOT / "workflows" / f"{app}.json")
     # The page leaves out what it cannot find.
     assert opened.page.evaluate(APP) == [[widget for _, widget in linear["inputs"]], linear["outputs"]]
+    labels = opened.page.evaluate(LABELS, linear["inputs"])
+    assert len(set(labels)) == len(labels) and not {"image", "file"} & set(labels)
