@@ -5,6 +5,7 @@ from comfy_api.latest import io
 from ..host import folders, notes
 from ..host.memory import DTYPE_CHOICES, Managed, network_dtype, to_output
 from ..host.progress import Progress
+from ..preprocessors.background.hole import FILLS, PICTURE
 from .choices import files, model
 from .previews import stills
 from .types import Painter
@@ -62,8 +63,9 @@ class CraftersCutHole(io.ComfyNode):
             display_name="Cut Hole",
             category=CATEGORY,
             search_aliases=["inpaint", "mask out", "erase person"],
-            description="The clip with the person greyed out, as ComfyUI's own WanVaceToVideo takes it. What is made "
-            "of it goes into Remove Person as filled, with the same dilation.",
+            description="The clip with the person greyed out, as ComfyUI's own WanVaceToVideo takes it, or blacked out "
+            "in squares, for WanAnimateToVideo; or with a pose, a mesh or an avatar in the person's place. What is "
+            "made of it goes into Remove Person as filled, with the same dilation.",
             inputs=[
                 io.Image.Input("images", tooltip="The clip."),
                 io.Mask.Input("mask", tooltip="The person in every frame, or one mask for all of them."),
@@ -71,10 +73,22 @@ class CraftersCutHole(io.ComfyNode):
                              tooltip="By how many pixels the mask is grown, at the size worked at."),
                 io.Float.Input("scale", default=0.5, min=0.1, max=1.0, step=0.05, optional=True, advanced=True,
                                tooltip="Of the clip's size, what is worked at."),
+                io.Combo.Input("fill", options=list(FILLS), default="grey", optional=True,
+                               tooltip="What the hole shows: grey for VACE, black for Wan-Animate, or the picture."),
+                io.Int.Input("blocks", default=0, min=0, max=256, step=8, optional=True,
+                             tooltip="Widen the hole to whole squares of so many pixels, after dilation: Wan-Animate "
+                             "learned such masks, which do not tell the outline. 0 keeps the outline."),
+                io.Image.Input("picture", optional=True, lazy=True,
+                               tooltip="A drawn pose, a body mesh or an avatar, in every frame, for fill picture."),
+                io.Int.Input("window", default=0, min=0, max=10_000, optional=True,
+                             tooltip="The most frames that the model makes at once: length is no more. 0 makes all."),
             ],
             outputs=[
-                io.Image.Output("cut", display_name="images", tooltip="control_video of WanVaceToVideo."),
-                io.Mask.Output("hole", display_name="mask", tooltip="control_masks of WanVaceToVideo."),
+                io.Image.Output("cut", display_name="images",
+                                tooltip="control_video of WanVaceToVideo, background_video of WanAnimateToVideo, or "
+                                "pose_video of WanSCAILToVideo."),
+                io.Mask.Output("hole", display_name="mask",
+                               tooltip="control_masks of WanVaceToVideo, character_mask of WanAnimateToVideo."),
                 io.Int.Output("width", display_name="width"),
                 io.Int.Output("height", display_name="height"),
                 io.Int.Output("length", display_name="length", tooltip="A number of frames that Wan can make."),
@@ -82,12 +96,17 @@ class CraftersCutHole(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, images, mask, dilation=16, scale=0.5):
+    def check_lazy_status(cls, fill="grey", **linked):
+        return ["picture"] if fill == PICTURE and "picture" in linked and linked["picture"] is None else []
+
+    @classmethod
+    def execute(cls, images, mask, dilation=16, scale=0.5, fill="grey", blocks=0, picture=None, window=0):
         from ..preprocessors.background.remove import cut_hole
 
-        cut, hole = (to_output(part) for part in cut_hole(images, mask, dilation, scale))
+        cut, hole = (to_output(part) for part in cut_hole(images, mask, dilation, scale, fill, blocks, picture))
         count, height, width = hole.shape
-        return io.NodeOutput(cut, hole, width, height, count, ui=stills(cut))
+        length = min(count, (window - 1) // 4 * 4 + 1) if window else count
+        return io.NodeOutput(cut, hole, width, height, length, ui=stills(cut))
 
 
 class CraftersRemovePerson(io.ComfyNode):
