@@ -5,13 +5,14 @@ from comfy_api.latest import io
 from ..host import folders, notes
 from ..host.memory import DTYPE_CHOICES, Managed, network_dtype, to_output
 from ..host.progress import Progress
-from ..preprocessors.background.hole import FILLS, PICTURE
+from ..preprocessors.background.hole import LEVELS
 from .choices import files, model
 from .previews import stills
 from .types import Painter
 
 CATEGORY = "Crafters/Background"
 PRESETS = ["fast", "published"]
+SHOWN = "picture", "pose"
 
 
 def _weights(mark: str) -> list[str]:
@@ -73,13 +74,16 @@ class CraftersCutHole(io.ComfyNode):
                              tooltip="By how many pixels the mask is grown, at the size worked at."),
                 io.Float.Input("scale", default=0.5, min=0.1, max=1.0, step=0.05, optional=True, advanced=True,
                                tooltip="Of the clip's size, what is worked at."),
-                io.Combo.Input("fill", options=list(FILLS), default="grey", optional=True,
-                               tooltip="What the hole shows: grey for VACE, black for Wan-Animate, or the picture."),
+                io.Combo.Input("fill", options=[*LEVELS, *SHOWN], default="grey", optional=True,
+                               tooltip="What the hole shows: grey as VACE learned, black as Wan-Animate did, or what "
+                               "is connected of that name. VACE follows a pose there and finishes an avatar."),
                 io.Int.Input("blocks", default=0, min=0, max=256, step=8, optional=True,
                              tooltip="Widen the hole to whole squares of so many pixels, after dilation: Wan-Animate "
                              "learned such masks, which do not tell the outline. 0 keeps the outline."),
                 io.Image.Input("picture", optional=True, lazy=True,
-                               tooltip="A drawn pose, a body mesh or an avatar, in every frame, for fill picture."),
+                               tooltip="An avatar or a body mesh, in every frame; made only if fill says picture."),
+                io.Image.Input("pose", optional=True, lazy=True,
+                               tooltip="From Draw Pose, in every frame; made only if fill says pose."),
                 io.Int.Input("window", default=0, min=0, max=10_000, optional=True,
                              tooltip="The most frames that the model makes at once: length is no more. 0 makes all."),
             ],
@@ -97,13 +101,17 @@ class CraftersCutHole(io.ComfyNode):
 
     @classmethod
     def check_lazy_status(cls, fill="grey", **linked):
-        return ["picture"] if fill == PICTURE and "picture" in linked and linked["picture"] is None else []
+        # An input that is connected but not made yet comes as None; one that is not connected does not come.
+        return [fill] if fill in SHOWN and fill in linked and linked[fill] is None else []
 
     @classmethod
-    def execute(cls, images, mask, dilation=16, scale=0.5, fill="grey", blocks=0, picture=None, window=0):
+    def execute(cls, images, mask, dilation=16, scale=0.5, fill="grey", blocks=0, picture=None, pose=None, window=0):
         from ..preprocessors.background.remove import cut_hole
 
-        cut, hole = (to_output(part) for part in cut_hole(images, mask, dilation, scale, fill, blocks, picture))
+        shown = (LEVELS | dict(zip(SHOWN, (picture, pose), strict=True)))[fill]
+        if shown is None:
+            raise ValueError(f"Cut Hole is to show the {fill}, but none is connected: connect one, or choose grey.")
+        cut, hole = (to_output(part) for part in cut_hole(images, mask, dilation, scale, shown, blocks))
         count, height, width = hole.shape
         length = min(count, (window - 1) // 4 * 4 + 1) if window else count
         return io.NodeOutput(cut, hole, width, height, length, ui=stills(cut))

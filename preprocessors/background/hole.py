@@ -6,8 +6,7 @@ import torch
 from ...media.frames import levels
 
 THRESHOLD = 0.5  # of a mask; traces of video compression are no mask
-PICTURE = "picture"
-FILLS = {"grey": 128, "black": 0, PICTURE: None}  # levels that VACE and Wan-Animate know as to be painted
+LEVELS = {"grey": 128, "black": 0}  # that VACE and Wan-Animate know as to be painted
 MULTIPLE, SHORTEST, LONGEST = 8, 128, 1280  # px of a side; RAFT knows no shorter, its memory grows with area squared
 
 

@@ -7,7 +7,7 @@ import torch
 
 from ...media.frames import as_image, frame_ranges, gathered, levels, resize, stepped
 from ...models.loaded import Loaded
-from .hole import FILLS, PICTURE, blocky, check_clip, paste, shrink, shrink_frame, working_size
+from .hole import LEVELS, blocky, check_clip, paste, shrink, shrink_frame, working_size
 from .plate import plate
 from .propainter import PROPAINTER, Inpainting, Settings
 
@@ -55,32 +55,29 @@ def remove_person(
 
 
 def cut_hole(
-    images: torch.Tensor, mask: torch.Tensor, dilation: int = 16, scale: float = 0.5, fill: str = "grey",
-    blocks: int = 0, picture: torch.Tensor | None = None,
+    images: torch.Tensor, mask: torch.Tensor, dilation: int = 16, scale: float = 0.5,
+    fill: int | torch.Tensor = LEVELS["grey"], blocks: int = 0,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """For video models that inpaint: the clip [n,h,w,3] in 0…1 with its hole grey (Wan VACE), black (Wan-Animate) or
-    showing a `picture`, and the hole [n,h,w], 1 inside. Sides are multiples of 16; the last frame is repeated until
-    there are 4k + 1.
+    """For video models that inpaint: the clip [n,h,w,3] in 0…1 with a hole, and the hole [n,h,w], 1 inside. Sides are
+    multiples of 16; the last frame is repeated until there are 4k + 1.
 
-    images, mask, dilation, scale: see `remove_person`, which takes the result as `filled`. fill: of FILLS. blocks: side
-    px of the squares that the hole is widened to after that; 0 keeps its outline. picture: [n,H',W',3], or one for all
-    frames, such as a pose or an avatar, what the hole shows with fill "picture". Raises ValueError. Warns of frames
-    with next to no hole.
+    images, mask, dilation, scale: see `remove_person`, which takes the result as `filled`. fill: what the hole shows, a
+    level of 0…255, or pictures [n,H',W',3] in 0…1 such as a pose or an avatar, or one for all frames. blocks: side px
+    of the squares that the grown hole is widened to; 0 keeps its outline. Raises ValueError. Warns of frames with next
+    to no hole.
     """
     hole = check_clip(images, mask)
     size = tuple(side // CODED * CODED for side in working_size(*images.shape[1:3], scale))
     count, more = len(images), -(len(images) - 1) % 4
-    if fill == PICTURE:
-        if picture is None:
-            raise ValueError("There is no picture for the hole: connect one, or choose grey or black.")
-        if len(picture) not in (1, count):
-            raise ValueError(f"There are {count} frames but {len(picture)} pictures for their holes: give one of each.")
-        picture = picture.expand(count, -1, -1, -1)
+    if not isinstance(fill, int):
+        if len(fill) not in (1, count):
+            raise ValueError(f"There are {count} frames but {len(fill)} pictures for their holes: give one of each.")
+        fill = fill[..., :3].expand(count, -1, -1, -1)
     cut, holes = torch.empty(count + more, *size, 3), torch.empty(count + more, *size)
     for t, (image, mask) in enumerate(zip(images, hole, strict=True)):
         frame, inside = shrink_frame(image, mask, size, dilation)
         inside = blocky(inside, blocks) if blocks else inside
-        frame[inside] = levels(resize(picture[t, ..., :3], *size[::-1]))[inside] if fill == PICTURE else FILLS[fill]
+        frame[inside] = fill if isinstance(fill, int) else levels(resize(fill[t], *size[::-1]))[inside]
         cut[t], holes[t] = as_image(frame), torch.from_numpy(inside)
     small = (holes[:count].flatten(1).sum(1) < LEAST).nonzero().flatten() + 1
     if len(small):
