@@ -16,6 +16,7 @@ from crafters.cli.server import ComfyServer
 from crafters.host.comfyui import find_comfyui
 from crafters.host.weights import describe_size, needed_by, needed_by_hand
 from crafters.models.anchorcrafter.schedule import FAST
+from crafters.models.anicrafter.prompt import NEGATIVE_PROMPT
 from crafters.models.body.load import ANNY
 from workflow_graph import Graph, Node, Output
 
@@ -44,6 +45,9 @@ class Weights:
     wan_vae: str = "wan_2.1_vae.safetensors"
     wan_clip: str = "clip_vision_h.safetensors"
     steps_lora: str = "Wan21_I2V_14B_lightx2v_cfg_step_distill_lora_rank64.safetensors"
+    animate: str = "wan2.2_animate_14B_bf16.safetensors"
+    scail: str = "wan2.1_14B_SCAIL_2_fp16.safetensors"
+    vace: str = "wan2.1_vace_14B_fp16.safetensors"
 
 
 def anchorcrafter(graph: Graph, weights: Weights, *, one_clip: bool = False, fast: bool = False) -> None:
@@ -222,6 +226,150 @@ def anicrafter_self_contained(graph: Graph, weights: Weights) -> None:
     finish(graph, latent, vae, inputs.clip["fps"])
 
 
+BLUE = 0x0000FF  # the first person's colour in SCAIL-2's masks
+BORDER = 16  # px that a hole is wider than the mesh, for hair and clothes
+
+
+def wan_animate_placed(graph: Graph, weights: Weights) -> None:
+    """A character moves as in one clip, where the user puts it in another, by ComfyUI's own Wan-Animate."""
+    graph.group("Inputs", 0)
+    photo = graph.add("LoadImage", "Character Photo", image="character.png")
+    source = graph.add("LoadVideo", "Source Video", file="source.mp4")
+    scene, body = placed_inputs(graph, multiple=16)
+    graph.group("Source clip → motion and face", 1, fold=True)
+    detector = load_dwpose(graph, weights)
+    rate = {"every": 1, "long_side": 0, "at_fps": scene["fps"]}
+    clip = graph.add("CraftersClipFrames", "Source Frames", video=source["VIDEO"], **rate)
+    shown = {"images": clip["frames"], "keypoints": driving_pose(graph, detector, clip)["keypoints"]}
+    motion = graph.add("CraftersBodyMotionFromVideo", **shown, fps=clip["fps"], body=body)["motion"]
+    face = graph.add("CraftersFaceClip", **shown)["images"]
+    motion, frames = staged(graph, motion, body, scene)
+
+    graph.group("Control videos", 2, fold=True)
+    pose = drawn_pose(graph, motion, body, faces=False)
+    mesh = graph.add("CraftersRenderBodyMesh", motion=motion, body=body, **size_of(motion))
+    hole = {"scale": 1.0, "fill": "black", "blocks": 32, "window": 77}
+    cut = graph.add("CraftersCutHole", images=scene["frames"], mask=mesh["mask"], dilation=BORDER, **hole)
+    cut.show("dilation", "blocks", "window")
+    size = {side: cut[side] for side in ("width", "height", "length")}
+    reference = whole_photo(graph, photo, size, "black")
+    preview(graph, cut)
+
+    model, vae, positive, negative = wan_model(graph, weights, "Wan 2.2 Animate 14B", weights.animate, 5.0)
+    graph.group("Wan 2.2 Animate 14B", 3, fold=True)
+    seen = clip_vision(graph, weights, reference)
+    given = {"positive": positive, "negative": negative, "vae": vae, **size, "clip_vision_output": seen}
+    given |= {"reference_image": reference, "face_video": face, "pose_video": pose}
+    given |= {"background_video": cut["images"], "character_mask": cut["mask"]}
+    done: dict[str, Output] = {}
+    for number in (1, 2):
+        graph.group(f"Window {number}", 4, fold=True)
+        conditioned = graph.add("WanAnimateToVideo", f"Wan-Animate, window {number}", **given, **done)
+        latent = sampled(graph, number, model, conditioned, steps=20, cfg=1.0)
+        latent = graph.add("TrimVideoLatent", samples=latent, trim_amount=conditioned["trim_latent"])["LATENT"]
+        decoded = graph.add("VAEDecode", samples=latent, vae=vae)["IMAGE"]
+        offset = conditioned["video_frame_offset"]
+        if done:
+            decoded = joined(graph, done["continue_motion"], decoded, conditioned["trim_image"], frames)
+        done = {"continue_motion": decoded, "video_frame_offset": offset}
+    save_video(graph, decoded, scene["fps"])
+
+
+def scail_placed(graph: Graph, weights: Weights) -> None:
+    """A character takes the place of a body mesh that stands where the user puts it, by ComfyUI's own SCAIL-2."""
+    graph.group("Inputs", 0)
+    photo = graph.add("LoadImage", "Character Photo", image="character.png")
+    scene, body = placed_inputs(graph, multiple=32)
+    graph.group("Character", 1, fold=True)
+    detector = load_dwpose(graph, weights)
+    still = graph.add("CraftersExtractPose", "Character Pose", detector=detector, images=photo["IMAGE"])["keypoints"]
+    cutout = graph.add("CraftersPrepareCharacter", image=photo["IMAGE"], keypoints=still)["mask"]
+    motion, frames = staged(graph, loaded_motion(graph, scene), body, scene)
+
+    graph.group("Control videos", 2, fold=True)
+    mesh = graph.add("CraftersRenderBodyMesh", motion=motion, body=body, **size_of(motion))
+    hole = {"dilation": 0, "scale": 1.0, "fill": "picture", "picture": mesh["image"], "window": 81}
+    cut = graph.add("CraftersCutHole", "Mesh in Scene", images=scene["frames"], mask=mesh["mask"], **hole)
+    cut.show("window")
+    around = graph.add("InvertMask", mask=cut["mask"])["MASK"]
+    white = graph.add("MaskToImage", "White around the Person", mask=around)["IMAGE"]
+    blue = graph.add("EmptyImage", "Blue", width=64, height=64, color=BLUE)["IMAGE"]
+    painted = {"source": blue, "resize_source": True}
+    identity = graph.add("ImageCompositeMasked", "Pose Mask", destination=white, **painted, mask=cut["mask"])["IMAGE"]
+    preview(graph, cut)
+
+    # The photo's person as large as the staged one, in the same place: SCAIL-2 takes the size from there too.
+    graph.group("Reference as large as the person", 2, fold=True)
+    there = graph.add("CraftersPoseFromMotion", motion=motion, body=body)["keypoints"]
+    place = graph.add("CraftersPlacePose", "Where the Person Stands", driving=still, reference=there)["placement"]
+    reference = graph.add("CraftersPlaceVideo", "Place Photo", images=photo["IMAGE"], placement=place)["images"]
+    silhouette = graph.add("MaskToImage", "Silhouette", mask=cutout)["IMAGE"]
+    silhouette = graph.add("CraftersPlaceVideo", "Place Silhouette", images=silhouette, placement=place)["images"]
+    blue = graph.add("EmptyImage", "Blue of the Reference", width=64, height=64, color=BLUE)["IMAGE"]
+    only = graph.add("ImageToMask", image=silhouette, channel="red")["MASK"]
+    painted = {"source": blue, "resize_source": True}
+    known = graph.add("ImageCompositeMasked", "Reference Mask", destination=silhouette, **painted, mask=only)["IMAGE"]
+
+    model, vae, positive, negative = wan_model(graph, weights, "SCAIL-2 14B", weights.scail, 5.0)
+    graph.group("SCAIL-2 14B", 3, fold=True)
+    seen = clip_vision(graph, weights, reference)
+    given = {"positive": positive, "negative": negative, "vae": vae, "clip_vision_output": seen}
+    given |= {side: cut[side] for side in ("width", "height", "length")}
+    given |= {"pose_video": cut["images"], "pose_video_mask": identity, "replacement_mode": True}
+    given |= {"reference_image": reference, "reference_image_mask": known}
+    done: dict[str, Output] = {}
+    for number in (1, 2):
+        graph.group(f"Window {number}", 4, fold=True)
+        conditioned = graph.add("WanSCAILToVideo", f"SCAIL-2, window {number}", **given, **done)
+        latent = sampled(graph, number, model, conditioned, steps=40, cfg=5.0)
+        decoded = graph.add("VAEDecode", samples=latent, vae=vae)["IMAGE"]
+        offset = conditioned["video_frame_offset"]
+        if done:
+            decoded = joined(graph, done["previous_frames"], decoded, 5, frames)
+        done = {"previous_frames": decoded, "video_frame_offset": offset}
+    save_video(graph, decoded, scene["fps"])
+
+
+def vace_placed(graph: Graph, weights: Weights) -> None:
+    """A character is painted into a hole of the scene where the user puts it, by ComfyUI's own Wan VACE."""
+    graph.group("Inputs", 0)
+    photo = graph.add("LoadImage", "Character Photo", image="character.png")
+    avatar = graph.add("CraftersLoadAvatar", avatar="actor_gaussian.pth")["avatar"]
+    scene, body = placed_inputs(graph, multiple=16)
+    motion, frames = staged(graph, loaded_motion(graph, scene), body, scene)
+
+    graph.group("Control videos", 2, fold=True)
+    pose = drawn_pose(graph, motion, body)
+    mesh = graph.add("CraftersRenderBodyMesh", motion=motion, body=body, **size_of(motion))
+    rig = graph.add("CraftersRigAvatar", avatar=avatar, body=body)["rig"]
+    drawn = graph.add("CraftersRenderAvatar", avatar=avatar, rig=rig, motion=motion, **size_of(motion))
+    over = {"destination": scene["frames"], "source": drawn["image"], "mask": drawn["alpha"]}
+    avatar = graph.add("ImageCompositeMasked", "Avatar in Scene", **over)["IMAGE"]
+    hole = {"scale": 1.0, "fill": "pose", "picture": avatar, "pose": pose}
+    cut = graph.add("CraftersCutHole", images=scene["frames"], mask=mesh["mask"], dilation=BORDER, **hole)
+    cut.show("fill", "dilation")
+    size = {side: cut[side] for side in ("width", "height", "length")}
+    reference = whole_photo(graph, photo, size, "white")
+    preview(graph, cut)
+
+    model, vae, positive, negative = wan_model(graph, weights, "Wan 2.1 VACE 14B", weights.vace, 8.0)
+    graph.group("Wan 2.1 VACE 14B", 3, fold=True)
+    windows = {"context_length": 81, "context_overlap": 16, "retain_first_frame": True}  # the reference
+    model = graph.add("WanContextWindowsManual", "Context Windows", model=model, **windows)
+    model = model.show("context_length", "context_overlap")["MODEL"]
+    given = {"positive": positive, "negative": negative, "vae": vae, **size, "reference_image": reference}
+    given |= {"control_video": cut["images"], "control_masks": cut["mask"]}
+    conditioned = graph.add("WanVaceToVideo", **given).show("strength")
+    graph.group("Sampling", 4)
+    settings = {"steps": 20, "cfg": 6.0, "sampler_name": "uni_pc"}
+    latent = sampled(graph, 1, model, conditioned, **settings)
+    graph.group("Latent → video", 5, fold=True)
+    latent = graph.add("TrimVideoLatent", samples=latent, trim_amount=conditioned["trim_latent"])["LATENT"]
+    decoded = graph.add("VAEDecode", samples=latent, vae=vae)["IMAGE"]
+    decoded = graph.add("ImageFromBatch", "As Long as the Scene", image=decoded, length=frames)["IMAGE"]
+    save(graph, decoded, scene["fps"])
+
+
 def own_weights(graph: Graph, weights: Weights) -> Output:
     files = {"weights": weights.anicrafter, "second_shard": weights.second_shard}
     return graph.add("CraftersLoadAniCrafter", **files).show(*files)["anicrafter"]
@@ -311,20 +459,104 @@ def moving_scene(graph: Graph, weights: Weights, given: SceneInputs) -> Node:
 def wan_parts(graph: Graph, weights: Weights, clip_image: Output) -> tuple[Output, Output, Output, Output]:
     """VAE, the still's CLIP output, and both texts, in the stage of Wan, which stays open."""
     graph.group("Wan with AniCrafter", 3, fold=True)
-    if Path(weights.wan_clip).suffix != ".pth":  # in Wan's own layout, which the pack's loader reads
-        vae = graph.add("VAELoader", "Load Wan VAE", vae_name=weights.wan_vae).show(vae="vae_name")["VAE"]
-        clip = graph.add("CLIPVisionLoader", "Load CLIP Vision", clip_name=weights.wan_clip)
-        clip = clip.show(clip_vision="clip_name")["CLIP_VISION"]
-    else:
-        loaded = graph.add("CraftersLoadWanEncoders", vae=weights.wan_vae, clip_vision=weights.wan_clip)
-        vae, clip = loaded["vae"], loaded["clip_vision"]
-    seen = graph.add("CLIPVisionEncode", clip_vision=clip, image=clip_image, crop="none")["CLIP_VISION_OUTPUT"]
+    vae, seen = wan_vae(graph, weights), clip_vision(graph, weights, clip_image)
     text = {}
     if weights.text:
         loader = graph.add("CLIPLoader", "Load UMT5 (once)", clip_name=weights.text, type="wan")
         text["clip"] = loader.show(text_encoder="clip_name")["CLIP"]
     prompt = graph.add("CraftersAniCrafterPrompt", file=weights.prompt, **text).show(prompt="file")
     return vae, seen, prompt["positive"], prompt["negative"]
+
+
+def wan_vae(graph: Graph, weights: Weights) -> Output:
+    return graph.add("VAELoader", "Load Wan VAE", vae_name=weights.wan_vae).show(vae="vae_name")["VAE"]
+
+
+def clip_vision(graph: Graph, weights: Weights, image: Output) -> Output:
+    """What CLIP sees in an image."""
+    if Path(weights.wan_clip).suffix != ".pth":  # in Wan's own layout, which the pack's loader reads
+        clip = graph.add("CLIPVisionLoader", "Load CLIP Vision", clip_name=weights.wan_clip)
+        clip = clip.show(clip_vision="clip_name")["CLIP_VISION"]
+    else:
+        loaded = graph.add("CraftersLoadWanEncoders", vae=weights.wan_vae, clip_vision=weights.wan_clip)
+        clip = loaded["clip_vision"]
+    return graph.add("CLIPVisionEncode", clip_vision=clip, image=image, crop="none")["CLIP_VISION_OUTPUT"]
+
+
+def placed_inputs(graph: Graph, multiple: int) -> tuple[Node, Output]:
+    """The frames of the background video, with sides that the model can make, and the body."""
+    video = graph.add("LoadVideo", "Background Video", file="background.mp4")
+    graph.group("Preparation", 1)
+    rate = {"every": 1, "long_side": 1280, "multiple": multiple}
+    scene = graph.add("CraftersClipFrames", "Background Frames", video=video["VIDEO"], **rate)
+    return scene, graph.add("CraftersLoadBodyModel", body=ANNY)["body"]
+
+
+def loaded_motion(graph: Graph, scene: Node) -> Output:
+    graph.group("Preparation", 1)
+    rates = {"fps": scene["fps"], "film_fps": scene["fps"]}
+    return graph.add("CraftersLoadMotion", motion="motion.npz", **rates)["motion"]
+
+
+def staged(graph: Graph, motion: Output, body: Output, scene: Node) -> tuple[Output, Output]:
+    """The motion, as long as the scene and where the user puts it there; and the scene's number of frames."""
+    graph.group("Where the person stands", 2)
+    frames = graph.add("GetImageSize", "Size of the Scene", image=scene["frames"])["batch_size"]
+    motion = graph.add("CraftersEditMotion", "As Long as the Scene", motion=motion, frames=frames)["motion"]
+    place = {"place": "at a point", "place.size": "metres, camera height and horizon"}
+    return graph.add("CraftersStagePerson", motion=motion, body=body, background=scene["frames"], **place), frames
+
+
+def drawn_pose(graph: Graph, motion: Output, body: Output, **how: bool) -> Output:
+    keypoints = graph.add("CraftersPoseFromMotion", motion=motion, body=body)["keypoints"]
+    return graph.add("CraftersDrawPose", "Draw Pose", keypoints=keypoints, **how)["image"]
+
+
+def whole_photo(graph: Graph, photo: Node, size: dict[str, Output], padding: str) -> Output:
+    """The photo in the video's shape, which the model's node would cut it to."""
+    shape = {"target_width": size["width"], "target_height": size["height"], "padding_color": padding}
+    return graph.add("ResizeAndPadImage", "Whole Photo", image=photo["IMAGE"], **shape)["IMAGE"]
+
+
+def preview(graph: Graph, cut: Node) -> None:
+    graph.group("Model", 3)
+    graph.add("PreviewImage", "Preview Control Video", images=cut["images"])
+
+
+def wan_model(
+    graph: Graph, weights: Weights, name: str, file: str, shift: float
+) -> tuple[Output, Output, Output, Output]:
+    """A model of Wan's family, its VAE, and what is written for it, in a stage of its name."""
+    graph.group(name, 3, fold=True)
+    model = graph.add("UNETLoader", f"Load {name}", unet_name=file).show(model="unet_name")["MODEL"]
+    model = graph.add("ModelSamplingSD3", f"Shift {shift:g}", model=model, shift=shift).show("shift")["MODEL"]
+    vae = wan_vae(graph, weights)
+    if not weights.text:
+        kept = graph.add("CraftersAniCrafterPrompt", file=weights.prompt)
+        return model, vae, kept["positive"], kept["negative"]
+    clip = graph.add("CLIPLoader", "Load UMT5", clip_name=weights.text, type="wan").show(text_encoder="clip_name")
+    prompt = graph.add("CLIPTextEncode", "Prompt", text="A person in the scene.", clip=clip["CLIP"]).show(prompt="text")
+    against = graph.add("CLIPTextEncode", "Negative Prompt", text=NEGATIVE_PROMPT, clip=clip["CLIP"])
+    return model, vae, prompt["CONDITIONING"], against["CONDITIONING"]
+
+
+def sampled(
+    graph: Graph, window: int, model: Output, conditioned: Node, steps: int, cfg: float, sampler_name: str = "euler"
+) -> Output:
+    conditions = {name: conditioned[name] for name in ("positive", "negative")} | {"latent_image": conditioned["latent"]}
+    settings = {"seed": 0, "steps": steps, "cfg": cfg, "sampler_name": sampler_name, "scheduler": "simple"}
+    title = "KSampler" if window == 1 else f"KSampler, window {window}"
+    return graph.add("KSampler", title, model=model, **conditions, **settings).show("seed", "steps", "cfg")["LATENT"]
+
+
+def joined(graph: Graph, frames: Output, more: Output, overlap: Output | int, length: Output) -> Output:
+    return graph.add("CraftersJoinWindows", frames=frames, next=more, overlap=overlap, length=length)["frames"]
+
+
+def save_video(graph: Graph, frames: Output, fps: Output) -> Node:
+    graph.group("Result", 5)
+    video = graph.add("CreateVideo", images=frames, fps=fps)
+    return graph.add("SaveVideo", video=video["VIDEO"], filename_prefix=f"crafters/{graph.name}")
 
 
 def finish(graph: Graph, latent: Output, vae: Output, fps: Output) -> Node:

@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 from crafters.host.weights import providing
 from graph_layout import ALLEY, GAPS, SLOT, WIDGET, Box, Point, Wire, arrange, route
 
-BRANCHING = "COMFY_DYNAMICCOMBO_V3"  # a choice that decides which inputs follow
-WIDGETS = {"BOOLEAN", "COMBO", BRANCHING, "FLOAT", "INT", "STRING"}
+WIDGETS = {"BOOLEAN", "COMBO", "COMFY_DYNAMICCOMBO_V3", "FLOAT", "INT", "STRING"}
 SEEDS = ("seed", "noise_seed")
 GROWING = "COMFY_AUTOGROW_V3"
 WIDTH = 236
@@ -114,7 +113,7 @@ class Subgraph:
     def _slots(self) -> list[Slot]:
         fed: dict[object, Slot] = {}
         for node in self.nodes:
-            specs = {name: spec for _, name, spec in chosen_specs(node.info, node.inputs)}
+            specs = {name: spec for _, name, spec in input_specs(node.info)}
             names = {widget: label for label, widget in node.shown.items()}
             for name, spec in specs.items():
                 value = node.inputs.get(name)
@@ -179,12 +178,11 @@ class Graph:
             raise ValueError(f"{self.name}: this ComfyUI has no node {kind}.")
         info = self._info[kind]
         title = title or info["display_name"] or kind
-        open_specs = chosen_specs(info, inputs)
-        specs = {name: spec for _, name, spec in open_specs}
+        specs = {name: spec for _, name, spec in input_specs(info)}
         if unknown := inputs.keys() - specs.keys():
             raise ValueError(f"{self.name}: {title} has no input {sorted(unknown)}; it has {list(specs)}.")
         values = {}
-        for category, name, spec in open_specs:
+        for category, name, spec in input_specs(info):
             value = inputs.get(name, _default(spec) if _is_widget(spec) else None)
             if value is None and category == "required":
                 raise ValueError(f"{self.name}: {title} needs the input {name}.")
@@ -348,7 +346,7 @@ class _Canvas:
                     entry["widget"] = {"name": slot.name}
                 yield entry, self._origin(slot.origin, inside) if slot.origin else None
             return
-        for category, name, spec in sorted(chosen_specs(part.info, part.inputs), key=lambda item: _is_widget(item[2])):
+        for category, name, spec in sorted(input_specs(part.info), key=lambda item: _is_widget(item[2])):
             value = part.inputs.get(name)
             slots = inside.slots if inside else []
             through = next((number for number, slot in enumerate(slots) if (part, name) in slot.targets), None)
@@ -519,7 +517,7 @@ def _rows(part: Node | Subgraph) -> int:
     """Of sockets, inputs left and outputs right."""
     if isinstance(part, Subgraph):
         return max(sum(not slot.is_widget for slot in part.slots), len(part.outputs), 1)
-    return max(sum(not _is_widget(spec) for _, _, spec in chosen_specs(part.info, part.inputs)), len(part.info["output"]), 1)
+    return max(sum(not _is_widget(spec) for _, _, spec in input_specs(part.info)), len(part.info["output"]), 1)
 
 
 def _widget_names(part: Node | Subgraph) -> list[str]:
@@ -566,21 +564,6 @@ def input_specs(info: dict) -> list[tuple[str, str, list]]:
             for name in info.get("input_order", {}).get(category, [])]
 
 
-def chosen_specs(info: dict, inputs: dict) -> list[tuple[str, str, list]]:
-    """`input_specs` with the further inputs that the choices in `inputs` bring, each right behind its choice."""
-
-    def opened(category: str, name: str, spec: list) -> Iterator[tuple[str, str, list]]:
-        yield category, name, spec
-        if input_type(spec) == BRANCHING:
-            chosen = inputs.get(name, _default(spec))
-            (option,) = (option for option in input_options(spec)["options"] if option["key"] == chosen)
-            for below, named in option["inputs"].items():
-                for key, inner in named.items():
-                    yield from opened("optional" if "optional" in (category, below) else below, f"{name}.{key}", inner)
-
-    return [entry for top in input_specs(info) for entry in opened(*top)]
-
-
 def input_type(spec: list) -> str:
     """The type of an input; a list of choices, as old-style nodes state it, is a COMBO."""
     return "COMBO" if isinstance(spec[0], list) else spec[0]
@@ -608,7 +591,7 @@ def _default(spec: list) -> object:
 
 def _widgets(info: dict, inputs: dict) -> Iterator[tuple[str, object]]:
     """Every widget with its value in the schema's order, and what the frontend puts behind some of them."""
-    for _, name, spec in chosen_specs(info, inputs):
+    for _, name, spec in input_specs(info):
         if not _is_widget(spec):
             continue
         value = inputs.get(name)
