@@ -123,7 +123,7 @@ class CraftersStagePerson(io.ComfyNode):
                                   "zoomed in less.")
 
         def path():
-            return io.Combo.Input("path", options=list(PATHS),
+            return io.Combo.Input("path", options=list(PATHS), default=PATHS[0],
                                   tooltip="standing: the motion begins at that person's place and goes its own way. "
                                   "frame by frame: it goes where that person goes.")
 
