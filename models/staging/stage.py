@@ -1,0 +1,180 @@
+"""A motion put onto the ground that a picture shows, before a camera that is tilted, but not rolled.
+
+The world's axes are x right, y down, z away over the ground: those of a camera that looks ahead.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+
+from ..avatar.animate import Animator
+from ..avatar.gaussians import Avatar
+from ..avatar.rig import Rig
+from ..body.body import VERTEX_CHUNK, BodyModel, Skeleton
+from ..body.layout import ANKLE, EYES, HEAD, HIP, JAW, JOINTS, PELVIS, SHOULDER
+from ..body.motion import BodyMotion
+from ..body.rotation import axis_angle_to_matrix
+from ..drawing.camera import Camera
+
+NEAREST, FARTHEST = 0.4, 2000.0  # m between the camera and who is staged
+_STEPS = 40  # of a search by halves: from 2 km to nanometres
+_TILTS = torch.linspace(-80, 80, 21).deg2rad().tolist()  # tried before it
+_SEEN = 0.5  # opacity of the gaussians that make an outline
+_CONTACT = 0.5  # s within which a foot comes to the ground
+
+
+class StageError(ValueError):
+    """A place where nobody can stand so; the message says why, and what to do."""
+
+
+@dataclass(frozen=True)
+class Person:
+    """Who is drawn. `draw(pose [F,55,3], betas [F,10], trans [F,3])`: their points [F,N,3] m; `owner` [N]: the joint
+    that moves each most."""
+
+    draw: Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
+    owner: torch.Tensor
+    skeleton: Skeleton
+
+    @classmethod
+    def of_body(cls, body: BodyModel) -> "Person":
+        return cls(body.vertices, body.skinning.argmax(1), body.skeleton)
+
+    @classmethod
+    def of_avatar(cls, avatar: Avatar, rig: Rig) -> "Person":
+        """Raises ValueError when the avatar and the rig are of different counts."""
+        animator, seen = Animator(avatar, rig), avatar.opacity[:, 0] >= _SEEN
+        seen = seen if seen.any() else torch.ones_like(seen)
+        owner = rig.skinning.argmax(1)[seen]
+        return cls(lambda pose, _, trans: animator(pose, trans).xyz[:, seen], owner, rig.skeleton)
+
+    def points(self, motion: BodyMotion) -> Iterator[torch.Tensor]:
+        """[N,3] m, float64, in each frame."""
+        for part in torch.arange(len(motion)).split(VERTEX_CHUNK):
+            yield from self.draw(motion.pose[part], motion.betas[part], motion.trans[part]).double()
+
+    def stature(self, motion: BodyMotion) -> float:
+        """m from sole to crown, upright, in the shape of the motion's first frame."""
+        zero = torch.zeros(1, JOINTS, 3, dtype=torch.float64)
+        height = self.draw(zero, motion.betas[:1], zero[:, 0])[0, :, 1]
+        return float(height.max() - height.min())
+
+    def head(self) -> torch.Tensor:
+        """[N] bool."""
+        return torch.isin(self.owner, torch.tensor([HEAD, JAW, *EYES]))
+
+    def between_feet(self, points: torch.Tensor) -> torch.Tensor:
+        """The middle [3] between the feet of points [N,3]."""
+        feet = [torch.isin(self.owner, torch.tensor([ankle, ankle + 3])) for ankle in ANKLE.values()]  # and toes
+        return torch.stack([points[foot].mean(0) for foot in feet]).mean(0)
+
+
+def tilt(angle: float) -> torch.Tensor:
+    """[3,3], from the world's axes to those of a camera that looks down by `angle`, radians."""
+    return axis_angle_to_matrix(torch.tensor([angle, 0, 0], dtype=torch.float64))
+
+
+def tilt_of_horizon(camera: Camera, y: float) -> float:
+    """How far a camera looks down, radians, that sees the horizon `y` px below its picture's upper edge."""
+    return math.atan((camera.principal[1] - y) / camera.focal[1])
+
+
+def horizon_of_tilt(camera: Camera, angle: float) -> float:
+    """The other way round."""
+    return camera.principal[1] - camera.focal[1] * math.tan(angle)
+
+
+def heading(person: Person, motion: BodyMotion, row: int) -> float:
+    """Which way hips and shoulders face over the ground, radians from −z to +x; the motion is in the world's axes."""
+    joints = motion.joints(person.skeleton)[row]
+    left = sum(joints[of["left"]] - joints[of["right"]] for of in (HIP, SHOULDER))
+    return math.atan2(left[2], left[0])
+
+
+def bearing(point: torch.Tensor) -> float:
+    """Where a point [3], in the world's axes, lies over the ground, radians from straight ahead to the right."""
+    return math.atan2(point[0], point[2])
+
+
+class Stand:
+    """A person in one frame, `points` [N,3] m in the camera's axes, to be moved until the feet are seen at `at` px
+    (x, y): x is the middle between them, y the lowest point of all, both from the picture's edges."""
+
+    def __init__(self, person: Person, points: torch.Tensor, camera: Camera, at: tuple[float, float]):
+        self._points, self._camera = points, camera
+        self._head = points[person.head()]
+        self._feet = person.between_feet(points)
+        self._slope = [(a - c) / f for a, c, f in zip(at, camera.principal, camera.focal, strict=True)]
+        self._least = NEAREST - float(points[:, 2].min())
+
+    def shift(self, depth: float) -> torch.Tensor:
+        """[3] m that brings the person there, moved `depth` along the camera's axis."""
+        x = self._slope[0] * (self._feet[2] + depth) - self._feet[0]
+        y = (self._slope[1] * (self._points[:, 2] + depth) - self._points[:, 1]).min()
+        return torch.stack([x, y, x.new_tensor(depth)])
+
+    def tall(self, depth: float) -> float:
+        """px from the feet to the top of the head."""
+        head = self._head + self.shift(depth)
+        return self._camera.focal[1] * float(self._slope[1] - (head[:, 1] / head[:, 2]).min())
+
+    def above(self, depth: float, down: torch.Tensor) -> float:
+        """m from the ground that they stand on to the camera."""
+        return float(((self._points + self.shift(depth)) @ down).max())
+
+    def for_tall(self, pixels: float) -> torch.Tensor:
+        """The shift [3] that makes them so tall. Raises StageError."""
+        return self.shift(self._search(self.tall, pixels, "{wanted:.0f} px tall"))
+
+    def for_above(self, metres: float, down: torch.Tensor) -> torch.Tensor:
+        """The shift [3] that lets the camera be so far above the ground. Raises StageError."""
+        return self.shift(self._search(lambda depth: self.above(depth, down), metres, "{wanted:g} m below the camera"))
+
+    def _search(self, value: Callable[[float], float], wanted: float, what: str) -> float:
+        """The depth at which `value`, which rises or falls with it, is as wanted."""
+        near, far = self._least, self._least + FARTHEST
+        if (value(near) - wanted) * (value(far) - wanted) > 0:
+            raise StageError(
+                f"Nobody can stand there {what.format(wanted=wanted)}: it would be less than {NEAREST} m from the "
+                f"camera or more than {FARTHEST / 1000:g} km. Change the height, or the camera."
+            )
+        rises = value(far) > value(near)
+        for _ in range(_STEPS):
+            middle = (near + far) / 2
+            near, far = (middle, far) if (value(middle) < wanted) == rises else (near, middle)
+        return (near + far) / 2
+
+
+def tilt_for_height(height: Callable[[float], float], metres: float) -> float:
+    """How far the camera looks down, radians, where its `height` above the ground, of that angle, is so many metres.
+
+    The least such angle; height is NaN where nobody can stand so. Raises StageError.
+    """
+    tried = [(angle, height(angle)) for angle in _TILTS]
+    tried = [(angle, above) for angle, above in tried if not math.isnan(above)]
+    for (low, below), (high, above) in zip(tried, tried[1:], strict=False):
+        if below <= metres <= above:
+            for _ in range(_STEPS):
+                middle = (low + high) / 2
+                low, high = (middle, high) if height(middle) < metres else (low, middle)
+            return (low + high) / 2
+    highest = max((above for _, above in tried), default=0.0)
+    raise StageError(
+        f"No camera {metres:g} m above the ground sees a person so tall at that place: it is at most {highest:.2g} m "
+        "above it. Make the person smaller, or the camera lower."
+    )
+
+
+def ground_track(person: Person, motion: BodyMotion, down: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Below the pelvis, on the ground that the feet reach again and again, [F,3] m; and how far the lowest point of
+    each frame is along `down` [3], [F] m."""
+    low = torch.stack([(points @ down).max() for points in person.points(motion)])
+    reach = int(_CONTACT * motion.fps)
+    wide = F.pad(low[None], (reach, reach), mode="replicate")[0]
+    level = F.max_pool1d(wide[None], 2 * reach + 1, 1)
+    level = F.avg_pool1d(F.pad(level, (reach, reach), mode="replicate"), 2 * reach + 1, 1)[0]
+    pelvis = motion.joints(person.skeleton)[:, PELVIS]
+    return pelvis + (level - pelvis @ down)[:, None] * down, low
