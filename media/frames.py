@@ -79,7 +79,7 @@ def cut_to_multiple(images: torch.Tensor, multiple: int) -> torch.Tensor:
     return images[:, top : top + height, left : left + width]
 
 
-def join_windows(frames: torch.Tensor, more: torch.Tensor | None, overlap: int, length: int = 0) -> torch.Tensor:
+def join_windows(frames: torch.Tensor, more: torch.Tensor | None, overlap: int | None, length: int = 0) -> torch.Tensor:
     """[F,H,W,C] and behind it the window [N,H,W,C] that repeats its last `overlap` frames; the first `length` of them,
     or all if that is 0. Raises ValueError for windows of another size, or if the second adds nothing.
     """

@@ -102,7 +102,7 @@ class CraftersJoinWindows(io.ComfyNode):
                 io.Image.Input("frames", tooltip="The video so far."),
                 io.Image.Input("next", lazy=True,
                                tooltip="The next window, decoded. Nothing that only it needs runs unless it is used."),
-                io.Int.Input("overlap", default=5, min=0, max=10_000,
+                io.Int.Input("overlap", default=5, min=0, max=10_000, lazy=True,
                              tooltip="With so many frames the next window repeats the end of the last: SCAIL-2's "
                              "previous_frame_count, or what WanAnimateToVideo gives as trim_image."),
                 io.Int.Input("length", default=0, min=0, max=1_000_000,
@@ -113,11 +113,12 @@ class CraftersJoinWindows(io.ComfyNode):
         )
 
     @classmethod
-    def check_lazy_status(cls, frames, length, next=None, **_):
-        return [] if next is not None or frames is None or 0 < length <= len(frames) else ["next"]
+    def check_lazy_status(cls, frames, length, next=None, overlap=None):
+        made = {"next": next, "overlap": overlap}
+        return [] if 0 < length <= len(frames) else [name for name, value in made.items() if value is None]
 
     @classmethod
-    def execute(cls, frames, length, next=None, overlap=5):
+    def execute(cls, frames, length, next=None, overlap=None):
         return io.NodeOutput(join_windows(frames, next, overlap, length))
 
 

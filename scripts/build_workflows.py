@@ -243,11 +243,11 @@ def wan_animate_placed(graph: Graph, weights: Weights) -> None:
     shown = {"images": clip["frames"], "keypoints": driving_pose(graph, detector, clip)["keypoints"]}
     motion = graph.add("CraftersBodyMotionFromVideo", **shown, fps=clip["fps"], body=body)["motion"]
     face = graph.add("CraftersFaceClip", **shown)["images"]
-    motion, frames = staged(graph, motion, body, scene)
+    motion, shape, frames = staged(graph, motion, body, scene)
 
     graph.group("Control videos", 2, fold=True)
     pose = drawn_pose(graph, motion, body, faces=False)
-    mesh = graph.add("CraftersRenderBodyMesh", motion=motion, body=body, **size_of(motion))
+    mesh = graph.add("CraftersRenderBodyMesh", motion=motion, body=body, **shape)
     hole = {"scale": 1.0, "fill": "black", "blocks": 32, "window": 77}
     cut = graph.add("CraftersCutHole", images=scene["frames"], mask=mesh["mask"], dilation=BORDER, **hole)
     cut.show("dilation", "blocks", "window")
@@ -284,10 +284,10 @@ def scail_placed(graph: Graph, weights: Weights) -> None:
     detector = load_dwpose(graph, weights)
     still = graph.add("CraftersExtractPose", "Character Pose", detector=detector, images=photo["IMAGE"])["keypoints"]
     cutout = graph.add("CraftersPrepareCharacter", image=photo["IMAGE"], keypoints=still)["mask"]
-    motion, frames = staged(graph, loaded_motion(graph, scene), body, scene)
+    motion, shape, frames = staged(graph, loaded_motion(graph, scene), body, scene)
 
     graph.group("Control videos", 2, fold=True)
-    mesh = graph.add("CraftersRenderBodyMesh", motion=motion, body=body, **size_of(motion))
+    mesh = graph.add("CraftersRenderBodyMesh", motion=motion, body=body, **shape)
     hole = {"dilation": 0, "scale": 1.0, "fill": "picture", "picture": mesh["image"], "window": 81}
     cut = graph.add("CraftersCutHole", "Mesh in Scene", images=scene["frames"], mask=mesh["mask"], **hole)
     cut.show("window")
@@ -336,13 +336,15 @@ def vace_placed(graph: Graph, weights: Weights) -> None:
     photo = graph.add("LoadImage", "Character Photo", image="character.png")
     avatar = graph.add("CraftersLoadAvatar", avatar="actor_gaussian.pth")["avatar"]
     scene, body = placed_inputs(graph, multiple=16)
-    motion, frames = staged(graph, loaded_motion(graph, scene), body, scene)
+    graph.group("Preparation", 1)
+    rig = graph.add("CraftersRigAvatar", avatar=avatar, body=body)["rig"]
+    who = {"avatar": avatar, "rig": rig}
+    motion, shape, frames = staged(graph, loaded_motion(graph, scene), body, scene, **who)
 
     graph.group("Control videos", 2, fold=True)
     pose = drawn_pose(graph, motion, body)
-    mesh = graph.add("CraftersRenderBodyMesh", motion=motion, body=body, **size_of(motion))
-    rig = graph.add("CraftersRigAvatar", avatar=avatar, body=body)["rig"]
-    drawn = graph.add("CraftersRenderAvatar", avatar=avatar, rig=rig, motion=motion, **size_of(motion))
+    mesh = graph.add("CraftersRenderBodyMesh", motion=motion, body=body, **shape)
+    drawn = graph.add("CraftersRenderAvatar", **who, motion=motion, **shape, with_depth=False)
     over = {"destination": scene["frames"], "source": drawn["image"], "mask": drawn["alpha"]}
     avatar = graph.add("ImageCompositeMasked", "Avatar in Scene", **over)["IMAGE"]
     hole = {"scale": 1.0, "fill": "pose", "picture": avatar, "pose": pose}
@@ -498,13 +500,17 @@ def loaded_motion(graph: Graph, scene: Node) -> Output:
     return graph.add("CraftersLoadMotion", motion="motion.npz", **rates)["motion"]
 
 
-def staged(graph: Graph, motion: Output, body: Output, scene: Node) -> tuple[Output, Output]:
-    """The motion, as long as the scene and where the user puts it there; and the scene's number of frames."""
+def staged(
+    graph: Graph, motion: Output, body: Output, scene: Node, **drawn: Output
+) -> tuple[Output, dict[str, Output], Output]:
+    """The motion, as long as the scene and where the user puts it there; the picture's size, and the scene's frames."""
     graph.group("Where the person stands", 2)
     frames = graph.add("GetImageSize", "Size of the Scene", image=scene["frames"])["batch_size"]
     motion = graph.add("CraftersEditMotion", "As Long as the Scene", motion=motion, frames=frames)["motion"]
     place = {"place": "at a point", "place.size": "metres, camera height and horizon"}
-    return graph.add("CraftersStagePerson", motion=motion, body=body, background=scene["frames"], **place), frames
+    seen = {"motion": motion, "body": body, "background": scene["frames"]}
+    stage = graph.add("CraftersStagePerson", **seen, **place, **drawn)
+    return stage["motion"], {side: stage[side] for side in ("width", "height")}, frames
 
 
 def drawn_pose(graph: Graph, motion: Output, body: Output, **how: bool) -> Output:
@@ -543,7 +549,8 @@ def wan_model(
 def sampled(
     graph: Graph, window: int, model: Output, conditioned: Node, steps: int, cfg: float, sampler_name: str = "euler"
 ) -> Output:
-    conditions = {name: conditioned[name] for name in ("positive", "negative")} | {"latent_image": conditioned["latent"]}
+    conditions = {name: conditioned[name] for name in ("positive", "negative")}
+    conditions["latent_image"] = conditioned["latent"]
     settings = {"seed": 0, "steps": steps, "cfg": cfg, "sampler_name": sampler_name, "scheduler": "simple"}
     title = "KSampler" if window == 1 else f"KSampler, window {window}"
     return graph.add("KSampler", title, model=model, **conditions, **settings).show("seed", "steps", "cfg")["LATENT"]
@@ -685,6 +692,7 @@ def about(graph: Graph, text: str) -> str:
     return "\n".join([f"# {graph.name}", *(f"## {line}" for line in lines)])
 
 
+LONGER = "copy Window 2 and link it behind, to frames and offset of the last."
 CHARACTER = "A character's avatar (LHM's *_gaussian.pth), photo and motion (SMPL-X JSONs, AMASS .npz) move in a video."
 # What each is made by, and its note's first lines.
 GRAPHS: dict[str, tuple[Callable[[Graph, Weights], None], str]] = {
@@ -741,6 +749,21 @@ GRAPHS: dict[str, tuple[Callable[[Graph, Weights], None], str]] = {
         anicrafter_self_contained,
         f"{CHARACTER}\n"
         "Wan runs in the pack's own engine (diffusers) with the published settings.",
+    ),
+    "Wan-Animate placed": (
+        wan_animate_placed,
+        "The character of a photo moves and speaks as in the source video, where Stage Person puts it in the scene.\n"
+        f"Every further 72 frames need a window: {LONGER}",
+    ),
+    "SCAIL-2 placed": (
+        scail_placed,
+        "The character of a photo does a motion, as large as Stage Person puts it in the scene and in that place.\n"
+        f"Every further 76 frames need a window: {LONGER}",
+    ),
+    "VACE placed": (
+        vace_placed,
+        "The character of a photo is painted into the scene where Stage Person puts it, at any length.\n"
+        "fill, in Control videos: what VACE sees in the person's place, a pose, the avatar (picture), or grey.",
     ),
 }
 # The stages that the page offers among its nodes: the graph that each is taken from, and what it does.

@@ -8,11 +8,11 @@ import av
 import numpy as np
 import pytest
 from build_workflows import GRAPHS, Weights, build
-from crafters.models.body.load import ANNY
-from crafters.proof.demo import INSTEAD, SMALL, moving
+from crafters.proof.demo import moving
 from crafters.scenes import LANDSCAPE, PORTRAIT
 from helpers.comfy_harness import ROOT
 from helpers.made_up import write_moving
+from helpers.small_models import NETWORKS, WIDGETS
 from workflow_graph import Graph
 
 pytestmark = pytest.mark.comfy
@@ -83,23 +83,6 @@ def test_what_may_be_wrong_stands_under_the_node_until_it_runs_again(page, comfy
     page.set_widget("Load Video", "file", "even.mp4")
     assert page.run()[0] == "execution_success"
     assert page.page.evaluate(NOTES) == []
-
-
-NETWORKS = {
-    **SMALL["CraftersLoadDWPose"],
-    "anchorcrafter": SMALL["CraftersLoadAnchorCrafter"]["checkpoint"],
-    "svd": "svd-small",
-    "dinov2": SMALL["CraftersLoadDINOv2"]["name"],
-    "body": ANNY,
-    "anicrafter": SMALL["CraftersLoadAniCrafter"]["weights"],
-    "second_shard": "none",
-    "prompt": SMALL["CraftersAniCrafterPrompt"]["file"],
-    "text": "",
-    "wan": SMALL["UNETLoader"]["unet_name"],
-    "wan_vae": SMALL["VAELoader"]["vae_name"],
-    "wan_clip": INSTEAD["CLIPVisionLoader"][1]["clip_vision"],
-}
-WIDGETS = {"LoadImage": "image", "LoadVideo": "file", "CraftersLoadAvatar": "avatar", "CraftersLoadMotion": "motion"}
 
 
 def inputs(graph: Graph, folder: Path, presenter: dict[str, Path]) -> dict[str, Path]:
