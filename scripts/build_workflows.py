@@ -232,142 +232,126 @@ BORDER = 16  # px that a hole is wider than the mesh, for hair and clothes
 
 def wan_animate_placed(graph: Graph, weights: Weights) -> None:
     """A character moves as in one clip, where the user puts it in another, by ComfyUI's own Wan-Animate."""
-    graph.group("Inputs", 0)
-    photo = graph.add("LoadImage", "Character Photo", image="character.png")
+    photo, video = placed_inputs(graph)
     source = graph.add("LoadVideo", "Source Video", file="source.mp4")
-    scene, body = placed_inputs(graph, multiple=16)
-    graph.group("Source clip → motion and face", 1, fold=True)
-    detector = load_dwpose(graph, weights)
+    graph.group("Scene, motion and face", 1, fold=True)
+    scene, body = scene_frames(graph, video, 16), graph.add("CraftersLoadBodyModel", body=ANNY)["body"]
     rate = {"every": 1, "long_side": 0, "at_fps": scene["fps"]}
     clip = graph.add("CraftersClipFrames", "Source Frames", video=source["VIDEO"], **rate)
-    shown = {"images": clip["frames"], "keypoints": driving_pose(graph, detector, clip)["keypoints"]}
+    shown = {"images": clip["frames"]}
+    shown |= {"keypoints": driving_pose(graph, load_dwpose(graph, weights), clip)["keypoints"]}
     motion = graph.add("CraftersBodyMotionFromVideo", **shown, fps=clip["fps"], body=body)["motion"]
     face = graph.add("CraftersFaceClip", **shown)["images"]
-    motion, shape, frames = staged(graph, motion, body, scene)
+    stage = staged(graph, motion, body, scene)
 
-    graph.group("Control videos", 2, fold=True)
+    motion, frames = control_videos(graph, stage, scene)
     pose = drawn_pose(graph, motion, body, faces=False)
-    mesh = graph.add("CraftersRenderBodyMesh", motion=motion, body=body, **shape)
-    hole = {"scale": 1.0, "fill": "black", "blocks": 32, "window": 77}
-    cut = graph.add("CraftersCutHole", images=scene["frames"], mask=mesh["mask"], dilation=BORDER, **hole)
-    cut.show("dilation", "blocks", "window")
+    hole = {"mask": body_mesh(graph, motion, body, stage)["mask"], "dilation": BORDER, "scale": 1.0}
+    hole |= {"fill": "black", "blocks": 32, "window": 77}
+    cut = graph.add("CraftersCutHole", images=scene["frames"], **hole).show("dilation", "blocks", "window")
     size = {side: cut[side] for side in ("width", "height", "length")}
     reference = whole_photo(graph, photo, size, "black")
     preview(graph, cut)
 
-    model, vae, positive, negative = wan_model(graph, weights, "Wan 2.2 Animate 14B", weights.animate, 5.0)
-    graph.group("Wan 2.2 Animate 14B", 3, fold=True)
-    seen = clip_vision(graph, weights, reference)
-    given = {"positive": positive, "negative": negative, "vae": vae, **size, "clip_vision_output": seen}
-    given |= {"reference_image": reference, "face_video": face, "pose_video": pose}
+    model, given = wan_model(graph, weights, "Wan 2.2 Animate 14B", weights.animate, 5.0)
+    given |= {"clip_vision_output": clip_vision(graph, weights, reference), "reference_image": reference, **size}
+    given |= {"face_video": face, "pose_video": pose}
     given |= {"background_video": cut["images"], "character_mask": cut["mask"]}
-    done: dict[str, Output] = {}
-    for number in (1, 2):
-        graph.group(f"Window {number}", 4, fold=True)
-        conditioned = graph.add("WanAnimateToVideo", f"Wan-Animate, window {number}", **given, **done)
-        latent = sampled(graph, number, model, conditioned, steps=20, cfg=1.0)
+
+    def window(title: str, **before: Output) -> tuple[Node, Output]:
+        conditioned = graph.add("WanAnimateToVideo", title, **given, **before)
+        latent = sampled(graph, model, conditioned, steps=20, cfg=1.0)
         latent = graph.add("TrimVideoLatent", samples=latent, trim_amount=conditioned["trim_latent"])["LATENT"]
-        decoded = graph.add("VAEDecode", samples=latent, vae=vae)["IMAGE"]
-        offset = conditioned["video_frame_offset"]
-        if done:
-            decoded = joined(graph, done["continue_motion"], decoded, conditioned["trim_image"], frames)
-        done = {"continue_motion": decoded, "video_frame_offset": offset}
-    save_video(graph, decoded, scene["fps"])
+        return conditioned, graph.add("VAEDecode", samples=latent, vae=given["vae"])["IMAGE"]
+
+    done, first = window("First Window")
+    graph.group("Next window", 5, fold=True)
+    going_on = {"continue_motion": first, "video_frame_offset": done["video_frame_offset"]}
+    done, more = window("Next Window", **going_on)
+    done.offer("video_frame_offset")
+    joined(graph, first, more, done["trim_image"], frames, scene["fps"])
 
 
 def scail_placed(graph: Graph, weights: Weights) -> None:
     """A character takes the place of a body mesh that stands where the user puts it, by ComfyUI's own SCAIL-2."""
-    graph.group("Inputs", 0)
-    photo = graph.add("LoadImage", "Character Photo", image="character.png")
-    scene, body = placed_inputs(graph, multiple=32)
-    graph.group("Character", 1, fold=True)
+    photo, video = placed_inputs(graph)
+    graph.group("Scene and character", 1, fold=True)
+    scene, body = scene_frames(graph, video, 32), graph.add("CraftersLoadBodyModel", body=ANNY)["body"]
     detector = load_dwpose(graph, weights)
     still = graph.add("CraftersExtractPose", "Character Pose", detector=detector, images=photo["IMAGE"])["keypoints"]
     cutout = graph.add("CraftersPrepareCharacter", image=photo["IMAGE"], keypoints=still)["mask"]
-    motion, shape, frames = staged(graph, loaded_motion(graph, scene), body, scene)
+    stage = staged(graph, loaded_motion(graph, scene), body, scene)
 
-    graph.group("Control videos", 2, fold=True)
-    mesh = graph.add("CraftersRenderBodyMesh", motion=motion, body=body, **shape)
-    hole = {"dilation": 0, "scale": 1.0, "fill": "picture", "picture": mesh["image"], "window": 81}
-    cut = graph.add("CraftersCutHole", "Mesh in Scene", images=scene["frames"], mask=mesh["mask"], **hole)
-    cut.show("window")
+    motion, frames = control_videos(graph, stage, scene)
+    mesh = body_mesh(graph, motion, body, stage)
+    hole = {"mask": mesh["mask"], "dilation": 0, "scale": 1.0, "fill": "picture", "picture": mesh["image"]}
+    cut = graph.add("CraftersCutHole", "Mesh in Scene", images=scene["frames"], **hole, window=81).show("window")
     around = graph.add("InvertMask", mask=cut["mask"])["MASK"]
-    white = graph.add("MaskToImage", "White around the Person", mask=around)["IMAGE"]
-    blue = graph.add("EmptyImage", "Blue", width=64, height=64, color=BLUE)["IMAGE"]
-    painted = {"source": blue, "resize_source": True}
-    identity = graph.add("ImageCompositeMasked", "Pose Mask", destination=white, **painted, mask=cut["mask"])["IMAGE"]
+    around = graph.add("MaskToImage", "White around the Person", mask=around)["IMAGE"]
+    identity = in_blue(graph, "Pose Mask", around, cut["mask"])
     preview(graph, cut)
 
     # The photo's person as large as the staged one, in the same place: SCAIL-2 takes the size from there too.
-    graph.group("Reference as large as the person", 2, fold=True)
-    there = graph.add("CraftersPoseFromMotion", motion=motion, body=body)["keypoints"]
+    graph.group("Reference in place", 3, fold=True)
+    there = graph.add("CraftersPoseFromMotion", motion=stage["motion"], body=body)["keypoints"]
     place = graph.add("CraftersPlacePose", "Where the Person Stands", driving=still, reference=there)["placement"]
     reference = graph.add("CraftersPlaceVideo", "Place Photo", images=photo["IMAGE"], placement=place)["images"]
     silhouette = graph.add("MaskToImage", "Silhouette", mask=cutout)["IMAGE"]
     silhouette = graph.add("CraftersPlaceVideo", "Place Silhouette", images=silhouette, placement=place)["images"]
-    blue = graph.add("EmptyImage", "Blue of the Reference", width=64, height=64, color=BLUE)["IMAGE"]
     only = graph.add("ImageToMask", image=silhouette, channel="red")["MASK"]
-    painted = {"source": blue, "resize_source": True}
-    known = graph.add("ImageCompositeMasked", "Reference Mask", destination=silhouette, **painted, mask=only)["IMAGE"]
+    known = in_blue(graph, "Reference Mask", silhouette, only)
 
-    model, vae, positive, negative = wan_model(graph, weights, "SCAIL-2 14B", weights.scail, 5.0)
-    graph.group("SCAIL-2 14B", 3, fold=True)
-    seen = clip_vision(graph, weights, reference)
-    given = {"positive": positive, "negative": negative, "vae": vae, "clip_vision_output": seen}
+    model, given = wan_model(graph, weights, "SCAIL-2 14B", weights.scail, 5.0)
+    given |= {"clip_vision_output": clip_vision(graph, weights, reference), "reference_image": reference}
+    given |= {"reference_image_mask": known, "replacement_mode": True}
+    given |= {"pose_video": cut["images"], "pose_video_mask": identity}
     given |= {side: cut[side] for side in ("width", "height", "length")}
-    given |= {"pose_video": cut["images"], "pose_video_mask": identity, "replacement_mode": True}
-    given |= {"reference_image": reference, "reference_image_mask": known}
-    done: dict[str, Output] = {}
-    for number in (1, 2):
-        graph.group(f"Window {number}", 4, fold=True)
-        conditioned = graph.add("WanSCAILToVideo", f"SCAIL-2, window {number}", **given, **done)
-        latent = sampled(graph, number, model, conditioned, steps=40, cfg=5.0)
-        decoded = graph.add("VAEDecode", samples=latent, vae=vae)["IMAGE"]
-        offset = conditioned["video_frame_offset"]
-        if done:
-            decoded = joined(graph, done["previous_frames"], decoded, 5, frames)
-        done = {"previous_frames": decoded, "video_frame_offset": offset}
-    save_video(graph, decoded, scene["fps"])
+
+    def window(title: str, **before: Output) -> tuple[Node, Output]:
+        conditioned = graph.add("WanSCAILToVideo", title, **given, **before)
+        latent = sampled(graph, model, conditioned, steps=40, cfg=5.0)
+        return conditioned, graph.add("VAEDecode", samples=latent, vae=given["vae"])["IMAGE"]
+
+    done, first = window("First Window")
+    graph.group("Next window", 5, fold=True)
+    going_on = {"previous_frames": first, "video_frame_offset": done["video_frame_offset"]}
+    done, more = window("Next Window", **going_on)
+    done.offer("video_frame_offset")
+    joined(graph, first, more, 5, frames, scene["fps"])
 
 
 def vace_placed(graph: Graph, weights: Weights) -> None:
     """A character is painted into a hole of the scene where the user puts it, by ComfyUI's own Wan VACE."""
-    graph.group("Inputs", 0)
-    photo = graph.add("LoadImage", "Character Photo", image="character.png")
+    photo, video = placed_inputs(graph)
     avatar = graph.add("CraftersLoadAvatar", avatar="actor_gaussian.pth")["avatar"]
-    scene, body = placed_inputs(graph, multiple=16)
-    graph.group("Preparation", 1)
-    rig = graph.add("CraftersRigAvatar", avatar=avatar, body=body)["rig"]
-    who = {"avatar": avatar, "rig": rig}
-    motion, shape, frames = staged(graph, loaded_motion(graph, scene), body, scene, **who)
+    graph.group("Scene and character", 1, fold=True)
+    scene, body = scene_frames(graph, video, 16), graph.add("CraftersLoadBodyModel", body=ANNY)["body"]
+    who = {"avatar": avatar, "rig": graph.add("CraftersRigAvatar", avatar=avatar, body=body)["rig"]}
+    stage = staged(graph, loaded_motion(graph, scene), body, scene, **who)
 
-    graph.group("Control videos", 2, fold=True)
+    motion, frames = control_videos(graph, stage, scene)
     pose = drawn_pose(graph, motion, body)
-    mesh = graph.add("CraftersRenderBodyMesh", motion=motion, body=body, **shape)
-    drawn = graph.add("CraftersRenderAvatar", **who, motion=motion, **shape, with_depth=False)
+    drawn = {"width": stage["width"], "height": stage["height"], "with_depth": False}
+    drawn = graph.add("CraftersRenderAvatar", **who, motion=motion, **drawn)
     over = {"destination": scene["frames"], "source": drawn["image"], "mask": drawn["alpha"]}
-    avatar = graph.add("ImageCompositeMasked", "Avatar in Scene", **over)["IMAGE"]
-    hole = {"scale": 1.0, "fill": "pose", "picture": avatar, "pose": pose}
-    cut = graph.add("CraftersCutHole", images=scene["frames"], mask=mesh["mask"], dilation=BORDER, **hole)
-    cut.show("fill", "dilation")
+    over = graph.add("ImageCompositeMasked", "Avatar in Scene", **over)["IMAGE"]
+    hole = {"mask": body_mesh(graph, motion, body, stage)["mask"], "dilation": BORDER, "scale": 1.0}
+    hole |= {"fill": "pose", "picture": over, "pose": pose}
+    cut = graph.add("CraftersCutHole", images=scene["frames"], **hole).show("fill", "dilation")
     size = {side: cut[side] for side in ("width", "height", "length")}
     reference = whole_photo(graph, photo, size, "white")
     preview(graph, cut)
 
-    model, vae, positive, negative = wan_model(graph, weights, "Wan 2.1 VACE 14B", weights.vace, 8.0)
-    graph.group("Wan 2.1 VACE 14B", 3, fold=True)
+    model, given = wan_model(graph, weights, "Wan 2.1 VACE 14B", weights.vace, 8.0)
     windows = {"context_length": 81, "context_overlap": 16, "retain_first_frame": True}  # the reference
     model = graph.add("WanContextWindowsManual", "Context Windows", model=model, **windows)
     model = model.show("context_length", "context_overlap")["MODEL"]
-    given = {"positive": positive, "negative": negative, "vae": vae, **size, "reference_image": reference}
-    given |= {"control_video": cut["images"], "control_masks": cut["mask"]}
+    given |= {"reference_image": reference, "control_video": cut["images"], "control_masks": cut["mask"], **size}
     conditioned = graph.add("WanVaceToVideo", **given).show("strength")
-    graph.group("Sampling", 4)
-    settings = {"steps": 20, "cfg": 6.0, "sampler_name": "uni_pc"}
-    latent = sampled(graph, 1, model, conditioned, **settings)
+    latent = sampled(graph, model, conditioned, steps=20, cfg=6.0, sampler_name="uni_pc")
     graph.group("Latent → video", 5, fold=True)
     latent = graph.add("TrimVideoLatent", samples=latent, trim_amount=conditioned["trim_latent"])["LATENT"]
-    decoded = graph.add("VAEDecode", samples=latent, vae=vae)["IMAGE"]
+    decoded = graph.add("VAEDecode", samples=latent, vae=given["vae"])["IMAGE"]
     decoded = graph.add("ImageFromBatch", "As Long as the Scene", image=decoded, length=frames)["IMAGE"]
     save(graph, decoded, scene["fps"])
 
@@ -485,32 +469,45 @@ def clip_vision(graph: Graph, weights: Weights, image: Output) -> Output:
     return graph.add("CLIPVisionEncode", clip_vision=clip, image=image, crop="none")["CLIP_VISION_OUTPUT"]
 
 
-def placed_inputs(graph: Graph, multiple: int) -> tuple[Node, Output]:
-    """The frames of the background video, with sides that the model can make, and the body."""
-    video = graph.add("LoadVideo", "Background Video", file="background.mp4")
-    graph.group("Preparation", 1)
+def placed_inputs(graph: Graph) -> tuple[Node, Node]:
+    """Who, and where."""
+    graph.group("Inputs", 0)
+    photo = graph.add("LoadImage", "Character Photo", image="character.png")
+    return photo, graph.add("LoadVideo", "Background Video", file="background.mp4")
+
+
+def scene_frames(graph: Graph, video: Node, multiple: int) -> Node:
+    """The frames of the background, with sides that the model can make."""
     rate = {"every": 1, "long_side": 1280, "multiple": multiple}
-    scene = graph.add("CraftersClipFrames", "Background Frames", video=video["VIDEO"], **rate)
-    return scene, graph.add("CraftersLoadBodyModel", body=ANNY)["body"]
+    frames = graph.add("CraftersClipFrames", "Background Frames", video=video["VIDEO"], **rate)
+    return frames.show("frames", "long_side")
 
 
 def loaded_motion(graph: Graph, scene: Node) -> Output:
-    graph.group("Preparation", 1)
+    graph.group("Motion", 1)
     rates = {"fps": scene["fps"], "film_fps": scene["fps"]}
     return graph.add("CraftersLoadMotion", motion="motion.npz", **rates)["motion"]
 
 
-def staged(
-    graph: Graph, motion: Output, body: Output, scene: Node, **drawn: Output
-) -> tuple[Output, dict[str, Output], Output]:
-    """The motion, as long as the scene and where the user puts it there; the picture's size, and the scene's frames."""
+def staged(graph: Graph, motion: Output, body: Output, scene: Node, **drawn: Output) -> Node:
+    """Stage Person: what the user says of the place holds for a picture of any size."""
     graph.group("Where the person stands", 2)
-    frames = graph.add("GetImageSize", "Size of the Scene", image=scene["frames"])["batch_size"]
-    motion = graph.add("CraftersEditMotion", "As Long as the Scene", motion=motion, frames=frames)["motion"]
     place = {"place": "at a point", "place.size": "metres, camera height and horizon"}
     seen = {"motion": motion, "body": body, "background": scene["frames"]}
-    stage = graph.add("CraftersStagePerson", **seen, **place, **drawn)
-    return stage["motion"], {side: stage[side] for side in ("width", "height")}, frames
+    return graph.add("CraftersStagePerson", **seen, **place, **drawn)
+
+
+def control_videos(graph: Graph, stage: Node, scene: Node) -> tuple[Output, Output]:
+    """The stage in which they are made, which stays open: the motion, as long as the scene, and the scene's frames."""
+    graph.group("Control videos", 3, fold=True)
+    frames = graph.add("GetImageSize", "Size of the Scene", image=scene["frames"])["batch_size"]
+    motion = graph.add("CraftersEditMotion", "As Long as the Scene", motion=stage["motion"], frames=frames)
+    return motion["motion"], frames
+
+
+def body_mesh(graph: Graph, motion: Output, body: Output, stage: Node) -> Node:
+    size = {side: stage[side] for side in ("width", "height")}
+    return graph.add("CraftersRenderBodyMesh", motion=motion, body=body, **size)
 
 
 def drawn_pose(graph: Graph, motion: Output, body: Output, **how: bool) -> Output:
@@ -524,46 +521,52 @@ def whole_photo(graph: Graph, photo: Node, size: dict[str, Output], padding: str
     return graph.add("ResizeAndPadImage", "Whole Photo", image=photo["IMAGE"], **shape)["IMAGE"]
 
 
+def in_blue(graph: Graph, title: str, picture: Output, mask: Output) -> Output:
+    """The picture with the first person's colour of SCAIL-2 where the mask is."""
+    blue = graph.add("EmptyImage", f"Blue of {title}", width=64, height=64, color=BLUE)["IMAGE"]
+    painted = {"destination": picture, "source": blue, "resize_source": True, "mask": mask}
+    return graph.add("ImageCompositeMasked", title, **painted)["IMAGE"]
+
+
 def preview(graph: Graph, cut: Node) -> None:
-    graph.group("Model", 3)
+    graph.group("Model", 4)
     graph.add("PreviewImage", "Preview Control Video", images=cut["images"])
 
 
 def wan_model(
     graph: Graph, weights: Weights, name: str, file: str, shift: float
-) -> tuple[Output, Output, Output, Output]:
-    """A model of Wan's family, its VAE, and what is written for it, in a stage of its name."""
-    graph.group(name, 3, fold=True)
+) -> tuple[Output, dict[str, Output]]:
+    """A model of Wan's family, and by inputs' names its VAE and what is written for it, in a stage that stays open."""
+    graph.group(name, 4, fold=True)
     model = graph.add("UNETLoader", f"Load {name}", unet_name=file).show(model="unet_name")["MODEL"]
     model = graph.add("ModelSamplingSD3", f"Shift {shift:g}", model=model, shift=shift).show("shift")["MODEL"]
-    vae = wan_vae(graph, weights)
+    given = {"vae": wan_vae(graph, weights)}
     if not weights.text:
         kept = graph.add("CraftersAniCrafterPrompt", file=weights.prompt)
-        return model, vae, kept["positive"], kept["negative"]
+        return model, given | {name: kept[name] for name in ("positive", "negative")}
     clip = graph.add("CLIPLoader", "Load UMT5", clip_name=weights.text, type="wan").show(text_encoder="clip_name")
     prompt = graph.add("CLIPTextEncode", "Prompt", text="A person in the scene.", clip=clip["CLIP"]).show(prompt="text")
     against = graph.add("CLIPTextEncode", "Negative Prompt", text=NEGATIVE_PROMPT, clip=clip["CLIP"])
-    return model, vae, prompt["CONDITIONING"], against["CONDITIONING"]
+    return model, given | {"positive": prompt["CONDITIONING"], "negative": against["CONDITIONING"]}
 
 
 def sampled(
-    graph: Graph, window: int, model: Output, conditioned: Node, steps: int, cfg: float, sampler_name: str = "euler"
+    graph: Graph, model: Output, conditioned: Node, steps: int, cfg: float, sampler_name: str = "euler"
 ) -> Output:
     conditions = {name: conditioned[name] for name in ("positive", "negative")}
-    conditions["latent_image"] = conditioned["latent"]
     settings = {"seed": 0, "steps": steps, "cfg": cfg, "sampler_name": sampler_name, "scheduler": "simple"}
-    title = "KSampler" if window == 1 else f"KSampler, window {window}"
-    return graph.add("KSampler", title, model=model, **conditions, **settings).show("seed", "steps", "cfg")["LATENT"]
+    title = f"KSampler, {conditioned.title}"
+    sampler = graph.add("KSampler", title, model=model, **conditions, latent_image=conditioned["latent"], **settings)
+    return sampler.show("seed", "steps", "cfg")["LATENT"]
 
 
-def joined(graph: Graph, frames: Output, more: Output, overlap: Output | int, length: Output) -> Output:
-    return graph.add("CraftersJoinWindows", frames=frames, next=more, overlap=overlap, length=length)["frames"]
-
-
-def save_video(graph: Graph, frames: Output, fps: Output) -> Node:
-    graph.group("Result", 5)
-    video = graph.add("CreateVideo", images=frames, fps=fps)
-    return graph.add("SaveVideo", video=video["VIDEO"], filename_prefix=f"crafters/{graph.name}")
+def joined(
+    graph: Graph, frames: Output, more: Output, overlap: Output | int, length: Output, fps: Output
+) -> None:
+    """The next window behind the first, as a video that is saved; its frames are offered to a further one."""
+    windows = {"frames": frames, "next": more, "overlap": overlap, "length": length}
+    whole = graph.add("CraftersJoinWindows", **windows).offer("frames")
+    save(graph, whole["frames"], fps)
 
 
 def finish(graph: Graph, latent: Output, vae: Output, fps: Output) -> Node:
@@ -574,6 +577,7 @@ def finish(graph: Graph, latent: Output, vae: Output, fps: Output) -> Node:
 
 
 def save(graph: Graph, frames: Output, fps: Output) -> Node:
+    """Both in a stage that is open, then the result."""
     video = graph.add("CreateVideo", images=frames, fps=fps)
     graph.group("Result", 5)
     return graph.add("SaveVideo", video=video["VIDEO"], filename_prefix=f"crafters/{graph.name}")
@@ -692,7 +696,7 @@ def about(graph: Graph, text: str) -> str:
     return "\n".join([f"# {graph.name}", *(f"## {line}" for line in lines)])
 
 
-LONGER = "copy Window 2 and link it behind, to frames and offset of the last."
+LONGER = "copy Next window; what came before goes on from the last one, and its video is saved."
 CHARACTER = "A character's avatar (LHM's *_gaussian.pth), photo and motion (SMPL-X JSONs, AMASS .npz) move in a video."
 # What each is made by, and its note's first lines.
 GRAPHS: dict[str, tuple[Callable[[Graph, Weights], None], str]] = {
@@ -753,12 +757,12 @@ GRAPHS: dict[str, tuple[Callable[[Graph, Weights], None], str]] = {
     "Wan-Animate placed": (
         wan_animate_placed,
         "The character of a photo moves and speaks as in the source video, where Stage Person puts it in the scene.\n"
-        f"Every further 72 frames need a window: {LONGER}",
+        f"149 frames; for each 72 more, {LONGER}",
     ),
     "SCAIL-2 placed": (
         scail_placed,
         "The character of a photo does a motion, as large as Stage Person puts it in the scene and in that place.\n"
-        f"Every further 76 frames need a window: {LONGER}",
+        f"157 frames; for each 76 more, {LONGER}",
     ),
     "VACE placed": (
         vace_placed,

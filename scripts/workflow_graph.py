@@ -14,7 +14,8 @@ SEEDS = ("seed", "noise_seed")
 GROWING = "COMFY_AUTOGROW_V3"
 WIDTH = 236
 WIDE_SUBGRAPH = 260
-WIDE = {"LoadImage": 224, "LoadVideo": 224, "PreviewImage": 280, "SaveVideo": 300}
+WIDE = {"LoadImage": 224, "LoadVideo": 224, "PreviewImage": 280, "SaveVideo": 300,
+        "WanAnimateToVideo": 280, "WanSCAILToVideo": 280}
 # What these nodes show below their widgets needs room: a photo, a portrait clip, an avatar, a preview while sampling.
 PREVIEW, PORTRAIT, AVATAR = 214, 391, 240
 ROOM = {"LoadVideo": PORTRAIT, "CraftersLoadAvatar": AVATAR} | dict.fromkeys(
@@ -57,6 +58,7 @@ class Node:
     info: dict = field(repr=False)
     inputs: dict = field(default_factory=dict)
     shown: dict[str, str] = field(default_factory=dict)
+    offered: list[Output] = field(default_factory=list)
 
     def __getitem__(self, name: str) -> Output:
         names = self.info["output_name"]
@@ -71,6 +73,11 @@ class Node:
         Widgets of one subgraph shown under one name are one.
         """
         self.shown |= {name: name for name in widgets} | labels
+        return self
+
+    def offer(self, name: str) -> "Node":
+        """Let the subgraph that the node is in have this output too, although nothing takes it yet."""
+        self.offered.append(self[name])
         return self
 
 
@@ -105,7 +112,8 @@ class Subgraph:
         self.slots = self._slots()
         self.outputs: list[Output] = []
         self.output_names: list[str] = []
-        for _, name, output in users:
+        offered = [(node, output.name, output) for node in self.nodes for output in node.offered]
+        for _, name, output in (*users, *offered):
             if output.node in self.nodes and output not in self.outputs:
                 self.outputs.append(output)
                 taken = output.name in (*self.output_names, *GENERIC) and name not in self.output_names
