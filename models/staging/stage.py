@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
-from ..avatar.animate import Animator
+from ..avatar.animate import Animator, Posed
 from ..avatar.gaussians import Avatar
 from ..avatar.rig import Rig
 from ..body.body import VERTEX_CHUNK, BodyModel, Skeleton
@@ -18,11 +18,13 @@ from ..body.layout import ANKLE, EYES, HEAD, HIP, JAW, JOINTS, PELVIS, SHOULDER
 from ..body.motion import BodyMotion
 from ..body.rotation import axis_angle_to_matrix
 from ..drawing.camera import Camera
+from ..drawing.rasterize import rasterize
 
 NEAREST, FARTHEST = 0.4, 2000.0  # m between the camera and who is staged
 _STEPS = 40  # of a search by halves: from 2 km to nanometres
 _TILTS = torch.linspace(-80, 80, 21).deg2rad().tolist()  # tried before it
-_SEEN = 0.5  # opacity of the gaussians that make an outline
+_OPAQUE = 0.5  # of gaussians that count, and of pixels that they cover
+_DRAWN, _RIM = 1024, 8  # px: the picture in which an avatar's edges are looked for, at most, and around it
 _CONTACT = 0.5  # s within which a foot comes to the ground
 
 
@@ -32,12 +34,14 @@ class StageError(ValueError):
 
 @dataclass(frozen=True)
 class Person:
-    """Who is drawn. `draw(pose [F,55,3], betas [F,10], trans [F,3])`: their points [F,N,3] m; `owner` [N]: the joint
-    that moves each most."""
+    """Who is drawn. `pose(pose [F,55,3], betas [F,10], trans [F,3])`: their points [F,N,3] m; `owner` [N]: the joint
+    that moves each most; `drawn(motion, camera)`: where the top of the head and the lowest point are drawn in the first
+    frame, px from the picture's upper edge, if that is not where their points are."""
 
-    draw: Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
+    pose: Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
     owner: torch.Tensor
     skeleton: Skeleton
+    drawn: Callable[[BodyMotion, Camera], tuple[float, float]] | None = None
 
     @classmethod
     def of_body(cls, body: BodyModel) -> "Person":
@@ -46,30 +50,65 @@ class Person:
     @classmethod
     def of_avatar(cls, avatar: Avatar, rig: Rig) -> "Person":
         """Raises ValueError when the avatar and the rig are of different counts."""
-        animator, seen = Animator(avatar, rig), avatar.opacity[:, 0] >= _SEEN
+        animator, seen = Animator(avatar, rig), avatar.opacity[:, 0] >= _OPAQUE
         seen = seen if seen.any() else torch.ones_like(seen)
-        owner = rig.skinning.argmax(1)[seen]
-        return cls(lambda pose, _, trans: animator(pose, trans).xyz[:, seen], owner, rig.skeleton)
+        owner = rig.skinning.argmax(1)
+        head = _of_head(owner)
+
+        def drawn(motion: BodyMotion, camera: Camera) -> tuple[float, float]:
+            posed = animator(motion.pose[:1], motion.trans[:1])
+            return _edges(posed, head, camera)[0], _edges(posed, torch.ones_like(head), camera)[1]
+
+        return cls(lambda pose, _, trans: animator(pose, trans).xyz[:, seen], owner[seen], rig.skeleton, drawn)
 
     def points(self, motion: BodyMotion) -> Iterator[torch.Tensor]:
         """[N,3] m, float64, in each frame."""
         for part in torch.arange(len(motion)).split(VERTEX_CHUNK):
-            yield from self.draw(motion.pose[part], motion.betas[part], motion.trans[part]).double()
+            yield from self.pose(motion.pose[part], motion.betas[part], motion.trans[part]).double()
 
     def stature(self, motion: BodyMotion) -> float:
         """m from sole to crown, upright, in the shape of the motion's first frame."""
         zero = torch.zeros(1, JOINTS, 3, dtype=torch.float64)
-        height = self.draw(zero, motion.betas[:1], zero[:, 0])[0, :, 1]
+        height = self.pose(zero, motion.betas[:1], zero[:, 0])[0, :, 1]
         return float(height.max() - height.min())
 
     def head(self) -> torch.Tensor:
         """[N] bool."""
-        return torch.isin(self.owner, torch.tensor([HEAD, JAW, *EYES]))
+        return _of_head(self.owner)
 
     def between_feet(self, points: torch.Tensor) -> torch.Tensor:
         """The middle [3] between the feet of points [N,3]."""
         feet = [torch.isin(self.owner, torch.tensor([ankle, ankle + 3])) for ankle in ANKLE.values()]  # and toes
         return torch.stack([points[foot].mean(0) for foot in feet]).mean(0)
+
+
+def _of_head(owner: torch.Tensor) -> torch.Tensor:
+    return torch.isin(owner, torch.tensor([HEAD, JAW, *EYES]))
+
+
+def _edges(posed: Posed, some: torch.Tensor, camera: Camera) -> tuple[float, float]:
+    """The rows, px from the camera's upper edge, between which some [N] of the first frame's gaussians are opaque."""
+    xyz, rotation = posed.xyz[0, some], posed.rotation[0, some]
+    at = camera.project(xyz.double()) + 0.5
+    low, high = at.amin(0), at.amax(0)
+    zoom = min(1.0, _DRAWN / float((high - low).max()))
+    # A picture of its own, in which nothing is cut off.
+    principal = ((torch.tensor(camera.principal) - low) * zoom + _RIM).tolist()
+    size = [math.ceil(side) + 2 * _RIM for side in ((high - low) * zoom).tolist()]
+    own = Camera(tuple(zoom * focal for focal in camera.focal), tuple(principal), tuple(size))
+    drawn = rasterize(xyz, posed.rgb[some], posed.opacity[some], posed.scale[some], rotation, own)
+    rows = drawn.alpha[0].amax(1).tolist()
+    covered = [row for row, alpha in enumerate(rows) if alpha > _OPAQUE]
+    if not covered:
+        return float(low[1]), float(high[1])
+
+    def edge(row: int, out: int) -> float:
+        """Where, from the centre of a covered row to that of the next, the picture is just opaque."""
+        beyond = rows[min(max(row + out, 0), len(rows) - 1)]
+        return row + 0.5 + out * (rows[row] - _OPAQUE) / max(rows[row] - beyond, 1e-6)
+
+    top, bottom = edge(covered[0], -1), edge(covered[-1], 1)
+    return (top - _RIM) / zoom + float(low[1]), (bottom - _RIM) / zoom + float(low[1])
 
 
 def tilt(angle: float) -> torch.Tensor:
