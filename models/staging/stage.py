@@ -21,8 +21,9 @@ from ..drawing.camera import Camera
 from ..drawing.rasterize import rasterize
 
 NEAREST, FARTHEST = 0.4, 2000.0  # m between the camera and who is staged
-_STEPS = 40  # of a search by halves: from 2 km to nanometres
-_TILTS = torch.linspace(-80, 80, 21).deg2rad().tolist()  # tried before it
+_STEPS, _EXACT = 60, 1e-6  # of a search, which ends at so few px or m
+_TILTS = torch.linspace(-80, 80, 21).deg2rad().tolist()  # tried first
+_MIDDLES = 6  # corrections until the feet's middle is in its place
 _OPAQUE = 0.5  # of gaussians that count, and of pixels that they cover
 _DRAWN, _RIM = 1024, 8  # px: the picture in which an avatar's edges are looked for, at most, and around it
 _CONTACT = 0.5  # s within which a foot comes to the ground
@@ -76,10 +77,9 @@ class Person:
         """[N] bool."""
         return _of_head(self.owner)
 
-    def between_feet(self, points: torch.Tensor) -> torch.Tensor:
-        """The middle [3] between the feet of points [N,3]."""
-        feet = [torch.isin(self.owner, torch.tensor([ankle, ankle + 3])) for ankle in ANKLE.values()]  # and toes
-        return torch.stack([points[foot].mean(0) for foot in feet]).mean(0)
+    def feet(self) -> torch.Tensor:
+        """[N] bool."""
+        return torch.isin(self.owner, torch.tensor([joint + toes for joint in ANKLE.values() for toes in (0, 3)]))
 
 
 def _of_head(owner: torch.Tensor) -> torch.Tensor:
@@ -140,29 +140,37 @@ def bearing(point: torch.Tensor) -> float:
 
 class Stand:
     """A person in one frame, `points` [N,3] m in the camera's axes, to be moved until the feet are seen at `at` px
-    (x, y): x is the middle between them, y the lowest point of all, both from the picture's edges."""
+    (x, y), from the picture's edges: x is the middle of both, y the lowest point of the person."""
 
     def __init__(self, person: Person, points: torch.Tensor, camera: Camera, at: tuple[float, float]):
         self._points, self._camera = points, camera
         self._head = points[person.head()]
-        self._feet = person.between_feet(points)
+        self._feet = points[person.feet()]
         self._slope = [(a - c) / f for a, c, f in zip(at, camera.principal, camera.focal, strict=True)]
         self._least = NEAREST - float(points[:, 2].min())
 
     def shift(self, depth: float) -> torch.Tensor:
         """[3] m that brings the person there, moved `depth` along the camera's axis."""
-        x = self._slope[0] * (self._feet[2] + depth) - self._feet[0]
-        y = (self._slope[1] * (self._points[:, 2] + depth) - self._points[:, 1]).min()
-        return torch.stack([x, y, x.new_tensor(depth)])
+        x, z = self._feet[:, 0], self._feet[:, 2] + depth
+        across = x.new_zeros(())
+        for _ in range(_MIDDLES):
+            seen = (x + across) / z
+            across = across + (self._slope[0] - (seen.min() + seen.max()) / 2) * z.mean()
+        return torch.stack([across, self._drop(depth), x.new_tensor(depth)])
+
+    def _drop(self, depth: float) -> torch.Tensor:
+        """m down until the lowest point is where it should be."""
+        return (self._slope[1] * (self._points[:, 2] + depth) - self._points[:, 1]).min()
 
     def tall(self, depth: float) -> float:
         """px from the feet to the top of the head."""
-        head = self._head + self.shift(depth)
-        return self._camera.focal[1] * float(self._slope[1] - (head[:, 1] / head[:, 2]).min())
+        head = (self._head[:, 1] + self._drop(depth)) / (self._head[:, 2] + depth)
+        return self._camera.focal[1] * float(self._slope[1] - head.min())
 
     def above(self, depth: float, down: torch.Tensor) -> float:
-        """m from the ground that they stand on to the camera."""
-        return float(((self._points + self.shift(depth)) @ down).max())
+        """m from the ground that they stand on to the camera, which sees down along `down` [3] (x is 0)."""
+        drop = torch.stack([self._feet.new_zeros(()), self._drop(depth), self._feet.new_tensor(depth)])
+        return float(((self._points + drop) @ down).max())
 
     def for_tall(self, pixels: float) -> torch.Tensor:
         """The shift [3] that makes them so tall. Raises StageError."""
@@ -174,17 +182,19 @@ class Stand:
 
     def _search(self, value: Callable[[float], float], wanted: float, what: str) -> float:
         """The depth at which `value`, which rises or falls with it, is as wanted."""
-        near, far = self._least, self._least + FARTHEST
-        if (value(near) - wanted) * (value(far) - wanted) > 0:
+        middle = float(self._points[:, 2].mean())
+
+        def off(inverse: float) -> float:
+            """`value` less what is wanted, at an inverse distance: with that sizes grow evenly."""
+            return value(1 / inverse - middle) - wanted
+
+        near, far = (1 / (middle + self._least + away) for away in (0, FARTHEST))
+        if off(near) * off(far) > 0:
             raise StageError(
                 f"Nobody can stand there {what.format(wanted=wanted)}: it would be less than {NEAREST} m from the "
                 f"camera or more than {FARTHEST / 1000:g} km. Change the height, or the camera."
             )
-        rises = value(far) > value(near)
-        for _ in range(_STEPS):
-            middle = (near + far) / 2
-            near, far = (middle, far) if (value(middle) < wanted) == rises else (near, middle)
-        return (near + far) / 2
+        return 1 / _root(off, far, near) - middle
 
 
 def tilt_for_height(height: Callable[[float], float], metres: float) -> float:
@@ -196,15 +206,28 @@ def tilt_for_height(height: Callable[[float], float], metres: float) -> float:
     tried = [(angle, above) for angle, above in tried if not math.isnan(above)]
     for (low, below), (high, above) in zip(tried, tried[1:], strict=False):
         if below <= metres <= above:
-            for _ in range(_STEPS):
-                middle = (low + high) / 2
-                low, high = (middle, high) if height(middle) < metres else (low, middle)
-            return (low + high) / 2
+            return _root(lambda angle: height(angle) - metres, low, high)
     highest = max((above for _, above in tried), default=0.0)
     raise StageError(
         f"No camera {metres:g} m above the ground sees a person so tall at that place: it is at most {highest:.2g} m "
         "above it. Make the person smaller, or the camera lower."
     )
+
+
+def _root(value: Callable[[float], float], a: float, b: float) -> float:
+    """Where `value`, of different signs at a and b, is 0: by false position (Illinois)."""
+    at_a, at_b = value(a), value(b)
+    for _ in range(_STEPS):
+        if abs(at_b) < _EXACT:
+            break
+        c = b - at_b * (b - a) / (at_b - at_a)
+        at_c = value(c)
+        if at_c * at_b < 0:
+            a, at_a = b, at_b
+        else:
+            at_a /= 2
+        b, at_b = c, at_c
+    return b
 
 
 def ground_track(person: Person, motion: BodyMotion, down: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

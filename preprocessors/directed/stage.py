@@ -236,8 +236,9 @@ def _report(person: Person, motion: BodyMotion, row: int, view: View) -> str:
             "way, stand farther away, or cut the motion (Edit Motion)."
         )
     camera, down, chosen = Camera.of(motion, row), tilt(view.angle)[:, 1], motion.frames[row] + 1
-    feet = person.between_feet(here)
-    x, top, bottom = float(camera.project(feet)[0]) + 0.5, float(xy[person.head(), 1].min()), float(xy[:, 1].max())
+    feet = person.feet()
+    x = float(xy[feet, 0].min() + xy[feet, 0].max()) / 2
+    top, bottom = float(xy[person.head(), 1].min()), float(xy[:, 1].max())
     if person.drawn:
         top, bottom = person.drawn(motion.only(row), camera)
     place = f"frame {chosen}: feet at ({x:.0f}, {bottom:.0f}) px, head at {top:.0f} px, {bottom - top:.0f} px tall"
@@ -262,10 +263,10 @@ def _report(person: Person, motion: BodyMotion, row: int, view: View) -> str:
     horizon = horizon_of_tilt(camera, view.angle) / motion.size[1]
     field_of_view = 2 * math.degrees(math.atan(max(motion.size) / 2 / camera.focal[0]))
     looks = f"{'down' if view.angle >= 0 else 'up'} by {abs(math.degrees(view.angle)):.1f}°"
+    away, above = float(here[feet, 2].mean()) / view.unit, above / view.unit
     return (
-        f"{place}, {float(feet[2]) / view.unit:.2f} m away; camera {above / view.unit:.2f} m above the ground, looking "
-        f"{looks}; horizon at {horizon:.2f} of the height; field of view {field_of_view:.0f}°; outside the picture in "
-        f"{len(gone)} of {len(shown)} frames."
+        f"{place}, {away:.2f} m away; camera {above:.2f} m above the ground, looking {looks}; horizon at {horizon:.2f} "
+        f"of the height; field of view {field_of_view:.0f}°; outside the picture in {len(gone)} of {len(shown)} frames."
     )
 
 
