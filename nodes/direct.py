@@ -208,14 +208,14 @@ class CraftersStagePerson(io.ComfyNode):
         from ..preprocessors.directed.stage import overview, stage_person
 
         height, width = background.shape[1:3]
-        where = _place(place, body, motion.fps)
+        where = _place(place, body, motion)
         staged = stage_person(motion, body, (width, height), where, facing.get("degrees"), frame, filmed_pitch,
                               on_ground, avatar, rig)
         pictures = stills(overview(staged, body, background, STILLS))
         return io.NodeOutput(staged.motion, width, height, staged.report, ui=pictures)
 
 
-def _place(place: dict, body, fps: float):
+def _place(place: dict, body, motion):
     """What the inputs of a choice of `place` say, as a Spot or a Track."""
     from ..preprocessors.directed.stage import Spot, Track, clip_person
 
@@ -224,7 +224,8 @@ def _place(place: dict, body, fps: float):
         return Spot(**told, **{name: value for name, value in place["size"].items() if name != "size"})
     if "keypoints" in place:
         poses, size = from_openpose(told.pop("keypoints"))
-        clip = clip_person(body, follow_person(poses), size, fps, told.pop("field_of_view"), Progress("Stage Person"))
+        angle, progress = told.pop("field_of_view"), Progress("Stage Person")
+        clip = clip_person(body, follow_person(poses), size, motion.fps, angle, progress)
     else:
         clip = told.pop("clip_motion")
     return Track(clip, **told)

@@ -106,17 +106,17 @@ def stage_person(
     """
     if (avatar is None) != (rig is None):
         raise ValueError("An avatar is staged with its rig, and a rig with its avatar: connect both, or neither.")
-    person = Person.of_body(body)
+    same_film = isinstance(place, Track) and place.motion is motion
+    pitch, person = None if same_film else math.radians(filmed_pitch), Person.of_body(body)
     if avatar is not None:
         person = Person.of_avatar(avatar, rig)
         if torch.allclose(rig.skeleton.joints, body.skeleton.joints, atol=1e-4):
             motion = replace(motion, betas=avatar.betas.expand_as(motion.betas))
     row = min(range(len(motion)), key=lambda row: abs(motion.frames[row] + 1 - frame))
-    upright = motion.turned(tilt(-math.radians(filmed_pitch)))
     if isinstance(place, Spot):
-        staged, view = _at_spot(person, upright, size, place, facing, row, on_ground)
+        staged, view = _at_spot(person, motion.turned(tilt(-pitch)), size, place, facing, row, on_ground)
     else:
-        staged, view = _on_track(person, body, upright, size, place, facing, row, on_ground)
+        staged, view = _on_track(person, body, motion, pitch, size, place, facing, row, on_ground)
     return Staged(staged, row, _report(person, staged, row, view))
 
 
@@ -153,12 +153,17 @@ def _at_spot(
             "that there is no ground to stand on: move the feet down, or the horizon up."
         )
     turned, down = motion.turned(turn(angle)), tilt(angle)[:, 1]
-    stand = Stand(person, next(person.points(turned.only(row))), camera, at)
     unit = person.stature(motion) / spot.metres if spot.metres else 1.0  # bodies keep their size: the world changes
-    if spot.pixels is None:
-        shift = stand.for_above(unit * spot.camera_height, down)
-    else:
-        shift = stand.for_tall(spot.pixels)
+    one = turned.only(row)
+
+    def shift_to(feet_y: float, pixels: float | None) -> torch.Tensor:
+        stand = Stand(person, next(person.points(one)), camera, (at[0], feet_y))
+        return stand.for_above(unit * spot.camera_height, down) if pixels is None else stand.for_tall(pixels)
+
+    shift = shift_to(at[1], spot.pixels)
+    if person.drawn:
+        top, bottom = person.drawn(one.shifted(shift), camera)
+        shift = shift_to(2 * at[1] - bottom, spot.pixels and 2 * spot.pixels - (bottom - top))
     if on_ground:
         _, low = ground_track(person, turned, down)
         turned = turned.shifted((low[row] - low)[:, None] * down)
@@ -166,10 +171,10 @@ def _at_spot(
 
 
 def _on_track(
-    person: Person, body: BodyModel, motion: BodyMotion, size: tuple[int, int], track: Track, facing: float | None,
-    row: int, on_ground: bool,
+    person: Person, body: BodyModel, motion: BodyMotion, pitch: float | None, size: tuple[int, int], track: Track,
+    facing: float | None, row: int, on_ground: bool,
 ) -> tuple[BodyMotion, View]:
-    """As `_at_spot`."""
+    """As `_at_spot`; the motion's own camera looked down by `pitch`, radians, or (None) is that of the track."""
     clip = fit_camera(track.motion, *size)
     if not math.isclose(clip.fps, motion.fps, rel_tol=1e-6):
         _log.warning(
@@ -189,6 +194,7 @@ def _on_track(
     down = tilt(angle)[:, 1]
     owner = Person.of_body(body)
     track_there, _ = ground_track(owner, clip, down)
+    motion = motion.turned(tilt(-(angle if pitch is None else pitch)))
     unit = person.stature(motion) / owner.stature(clip)
     wanted = track_there[rows] * unit
     turn = tilt(angle) @ _facing(person, motion, row, facing, bearing(tilt(angle).T @ wanted[row]))
@@ -230,8 +236,11 @@ def _report(person: Person, motion: BodyMotion, row: int, view: View) -> str:
             "way, stand farther away, or cut the motion (Edit Motion)."
         )
     camera, down, chosen = Camera.of(motion, row), tilt(view.angle)[:, 1], motion.frames[row] + 1
-    feet = person.between_feet(here)
-    x, bottom, top = float(camera.project(feet)[0]) + 0.5, float(xy[:, 1].max()), float(xy[person.head(), 1].min())
+    feet = person.feet()
+    x = float(xy[feet, 0].min() + xy[feet, 0].max()) / 2
+    top, bottom = float(xy[person.head(), 1].min()), float(xy[:, 1].max())
+    if person.drawn:
+        top, bottom = person.drawn(motion.only(row), camera)
     place = f"frame {chosen}: feet at ({x:.0f}, {bottom:.0f}) px, head at {top:.0f} px, {bottom - top:.0f} px tall"
     if not shown[chosen]:
         raise StageError(
@@ -254,10 +263,10 @@ def _report(person: Person, motion: BodyMotion, row: int, view: View) -> str:
     horizon = horizon_of_tilt(camera, view.angle) / motion.size[1]
     field_of_view = 2 * math.degrees(math.atan(max(motion.size) / 2 / camera.focal[0]))
     looks = f"{'down' if view.angle >= 0 else 'up'} by {abs(math.degrees(view.angle)):.1f}°"
+    away, above = float(here[feet, 2].mean()) / view.unit, above / view.unit
     return (
-        f"{place}, {float(feet[2]) / view.unit:.2f} m away; camera {above / view.unit:.2f} m above the ground, looking "
-        f"{looks}; horizon at {horizon:.2f} of the height; field of view {field_of_view:.0f}°; outside the picture in "
-        f"{len(gone)} of {len(shown)} frames."
+        f"{place}, {away:.2f} m away; camera {above:.2f} m above the ground, looking {looks}; horizon at {horizon:.2f} "
+        f"of the height; field of view {field_of_view:.0f}°; outside the picture in {len(gone)} of {len(shown)} frames."
     )
 
 
