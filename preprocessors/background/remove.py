@@ -13,7 +13,7 @@ from .propainter import PROPAINTER, Inpainting, Settings
 
 logger = logging.getLogger(__name__)
 CODED = 16  # what sides are multiples of for Wan
-LEAST = 4 * CODED**2  # px of a hole that can be seen as somebody
+LEAST = 4 * CODED**2  # px of a mask, at the size worked at, that can be seen as somebody
 
 
 def remove_person(
@@ -63,8 +63,8 @@ def cut_hole(
 
     images, mask, dilation, scale: see `remove_person`, which takes the result as `filled`. fill: what the hole shows, a
     level of 0…255, or pictures [n,H',W',3] in 0…1 such as a pose or an avatar, or one for all frames. blocks: side px
-    of the squares that the grown hole is widened to; 0 keeps its outline. Raises ValueError. Warns of frames with next
-    to no hole.
+    of the squares that the grown hole is widened to; 0 keeps its outline. Raises ValueError. Warns of frames in which
+    the mask shows next to nothing.
     """
     hole = check_clip(images, mask)
     size = tuple(side // CODED * CODED for side in working_size(*images.shape[1:3], scale))
@@ -79,7 +79,8 @@ def cut_hole(
         inside = blocky(inside, blocks) if blocks else inside
         frame[inside] = fill if isinstance(fill, int) else levels(resize(fill[t], *size[::-1]))[inside]
         cut[t], holes[t] = as_image(frame), torch.from_numpy(inside)
-    small = (holes[:count].flatten(1).sum(1) < LEAST).nonzero().flatten() + 1
+    shown = hole.flatten(1).float().mean(1) * size[0] * size[1]
+    small = (shown < LEAST).nonzero().flatten() + 1
     if len(small):
         logger.warning(
             "The mask shows next to nobody in frames %s (fewer than %d pixels of %dx%d): a video model paints nobody "

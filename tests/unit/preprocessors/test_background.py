@@ -350,7 +350,7 @@ def test_hole_of_next_to_nobody_is_told(caplog):
     images, mask = placed_scene(5)
     mask[1:3] = 0
     mask[2, 50:60, 50:60] = 1
-    cut, hole = cut_hole(images, mask, dilation=0, scale=1.0)
+    cut, hole = cut_hole(images, mask, scale=1.0)
     assert "next to nobody in frames 2-3 " in caplog.text
     assert len(cut) == len(hole) == 5
     caplog.clear()
