@@ -50,9 +50,11 @@ def run(url: str, name: str, seed: int, folder: Path) -> tuple[dict[str, np.ndar
     if "MimicMotion" in name:  # the demo has no network of its kind: the pose that it would follow
         _instead(demo.prompt, [titles["Draw Driving Pose"], 0])
     if name.endswith("placed"):  # nor of these: what they would be shown of the person and the scene
-        (hole,) = (node_id for node_id, node in demo.prompt.items() if node["class_type"] == "CraftersCutHole")
+        ((hole, cut),) = ((node_id, node["inputs"]) for node_id, node in demo.prompt.items()
+                          if node["class_type"] == "CraftersCutHole")
         if "Draw Pose" in titles:
-            demo.prompt[hole]["inputs"] |= {"fill": "pose", "pose": [titles["Draw Pose"], 0]}
+            cut |= {"fill": "pose", "pose": [titles["Draw Pose"], 0]}
+        cut |= {key: cut[key] // 4 for key in ("dilation", "blocks")}  # the picture is that much smaller
         _instead(demo.prompt, [hole, 0])
     _without_lora(demo.prompt)
     (video,) = (file for file in asyncio.run(execute(url, demo.prompt, demo.files, folder)) if file.suffix == ".mp4")

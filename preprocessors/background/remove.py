@@ -13,7 +13,7 @@ from .propainter import PROPAINTER, Inpainting, Settings
 
 logger = logging.getLogger(__name__)
 CODED = 16  # what sides are multiples of for Wan
-LEAST = 4 * CODED**2  # px of a mask, at the size worked at, that can be seen as somebody
+LEAST = CODED**2  # px of a mask, at the size worked at, that can be seen as somebody: a token of Wan
 
 
 def remove_person(
