@@ -205,12 +205,13 @@ class CraftersStagePerson(io.ComfyNode):
     @classmethod
     def execute(cls, motion, body, background, place, facing, frame=1, on_ground=False, filmed_pitch=0.0, avatar=None,
                 rig=None):
-        from ..preprocessors.directed.stage import overview, stage_person
+        from ..preprocessors.directed.stage import check_still, overview, stage_person
 
         height, width = background.shape[1:3]
         where = _place(place, body, motion)
         staged = stage_person(motion, body, (width, height), where, facing.get("degrees"), frame, filmed_pitch,
                               on_ground, avatar, rig)
+        check_still(background, where)
         pictures = stills(overview(staged, body, background, STILLS))
         return io.NodeOutput(staged.motion, width, height, staged.report, ui=pictures)
 

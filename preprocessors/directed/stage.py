@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+import numpy as np
 import torch
 
 from ...media.frames import frame_ranges
@@ -29,11 +30,13 @@ from ...models.staging.stage import (
     tilt_for_height,
     tilt_of_horizon,
 )
+from ..background.camera import Camera as ClipCamera
 from ..body_motion.estimate import estimate_motion
 from ..pose.keypoints import Pose
 
 STANDING, FRAME_BY_FRAME = PATHS = ("standing", "frame by frame")
 WHOLE = 0.995  # of the points: what the edge cuts off then is not worth a word
+LOOKED_AT = 7  # frames of a background
 UPRIGHT = 0.8  # of the stature: whose head is lower in the chosen frame bends or sits
 _log = logging.getLogger(__name__)
 
@@ -268,6 +271,19 @@ def _report(person: Person, motion: BodyMotion, row: int, view: View) -> str:
         f"{place}, {away:.2f} m away; camera {above:.2f} m above the ground, looking {looks}; horizon at {horizon:.2f} "
         f"of the height; field of view {field_of_view:.0f}°; outside the picture in {len(gone)} of {len(shown)} frames."
     )
+
+
+def check_still(background: torch.Tensor, place: Spot | Track) -> None:
+    """Warn where the camera of a clip [B,H,W,C], 0…1, moves and the place does not move with it."""
+    if len(background) == 1 or isinstance(place, Track) and place.path == FRAME_BY_FRAME:
+        return
+    some = np.linspace(0, len(background) - 1, min(LOOKED_AT, len(background))).round().astype(int).tolist()
+    frames = (background[some, ..., :3].cpu().float() * 255).byte().numpy()
+    if not ClipCamera(frames, np.zeros(frames.shape[:3], bool)).still:
+        _log.warning(
+            "The background's camera moves, but the person's does not: the feet will slide. Take a background that "
+            "stands still, or the place of a clip's person, frame by frame."
+        )
 
 
 def overview(staged: Staged, body: BodyModel, background: torch.Tensor, most: int) -> torch.Tensor:

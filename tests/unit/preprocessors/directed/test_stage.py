@@ -17,6 +17,7 @@ from crafters.preprocessors.directed.stage import (
     STANDING,
     Spot,
     Track,
+    check_still,
     clip_person,
     overview,
     stage_person,
@@ -25,6 +26,7 @@ from crafters.preprocessors.pose.draw_pose import draw_poses
 from crafters.preprocessors.pose.from_body import motion_poses, posed_frames
 from crafters.preprocessors.pose.keypoints import Pose
 from crafters.scenes.avatar import avatar_rig
+from crafters.scenes.room import make_room
 from helpers.made_up import performers_avatar
 
 SIZES = [(640, 360), (360, 640), (800, 560)]
@@ -309,6 +311,16 @@ def test_who_does_not_stand_is_told(body, caplog):
     pose[:, [1, 2], 0], pose[:, [4, 5], 0] = -1.6, 2.4
     stage_person(replace(sitting, pose=pose), body, (640, 360), SPOTS[0])
     assert "bends or sits" in caplog.text
+
+
+@pytest.mark.parametrize(("moving", "path", "told"), [(True, STANDING, True), (True, FRAME_BY_FRAME, False),
+                                                      (False, STANDING, False)])
+def test_a_camera_that_moves_is_told_where_feet_would_slide(caplog, moving, path, told):
+    frames = torch.from_numpy(make_room(1, "test", (320, 240), 8, moving=moving).frames()).float() / 255
+    check_still(frames, Track(walking(), path))
+    assert ("the feet will slide" in caplog.text) == told
+    check_still(frames[:1], SPOTS[0])
+    assert len(caplog.records) == told
 
 
 def test_the_preview_shows_the_mesh_on_the_background(body):
