@@ -5,6 +5,7 @@ Everything that speaks of weights (`crafters download`, `crafters doctor`, error
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,6 +67,10 @@ def _plain(repo: str, file: str, kind: str, size: float) -> WeightFile:
 
 def _wan(kind: str, name: str, size: float) -> WeightFile:
     return WeightFile(WAN_REPO, f"split_files/{kind}/{name}", kind, name, size)
+
+
+WAN_VAE = _wan("vae", "wan_2.1_vae.safetensors", 254e6)
+WAN_CLIP = _wan("clip_vision", "clip_vision_h.safetensors", 1.26e9)
 
 
 def _dinov2(file: str, size: float) -> WeightFile:
@@ -135,11 +140,45 @@ CATALOGUE = (
         "wan-i2v",
         "Wan 2.1 I2V 14B 720P with its VAE and CLIP; any fp16, fp8 or GGUF file of it will do",
         "Apache-2.0",
+        (_wan("diffusion_models", "wan2.1_i2v_720p_14B_fp16.safetensors", 32.8e9), WAN_VAE, WAN_CLIP),
+    ),
+    WeightSet(
+        "wan-animate",
+        "Wan 2.2 Animate 14B with Wan's VAE and CLIP",
+        "Apache-2.0",
         (
-            _wan("diffusion_models", "wan2.1_i2v_720p_14B_fp16.safetensors", 32.8e9),
-            _wan("vae", "wan_2.1_vae.safetensors", 254e6),
-            _wan("clip_vision", "clip_vision_h.safetensors", 1.26e9),
+            WeightFile(
+                "Comfy-Org/Wan_2.2_ComfyUI_Repackaged",
+                "split_files/diffusion_models/wan2.2_animate_14B_bf16.safetensors",
+                "diffusion_models",
+                "wan2.2_animate_14B_bf16.safetensors",
+                34.5e9,
+            ),
+            WAN_VAE,
+            WAN_CLIP,
         ),
+    ),
+    WeightSet(
+        "scail-2",
+        "SCAIL-2 14B with Wan's VAE and CLIP",
+        "Apache-2.0",
+        (
+            WeightFile(
+                "Comfy-Org/SCAIL-2",
+                "diffusion_models/wan2.1_14B_SCAIL_2_fp16.safetensors",
+                "diffusion_models",
+                "wan2.1_14B_SCAIL_2_fp16.safetensors",
+                32.8e9,  # that of Wan 2.1 I2V, which it is but for two embeddings
+            ),
+            WAN_VAE,
+            WAN_CLIP,
+        ),
+    ),
+    WeightSet(
+        "vace",
+        "Wan 2.1 VACE 14B with Wan's VAE",
+        "Apache-2.0",
+        (_wan("diffusion_models", "wan2.1_vace_14B_fp16.safetensors", 34.7e9), WAN_VAE),
     ),
     WeightSet(
         "lightx2v",
@@ -157,7 +196,7 @@ CATALOGUE = (
     ),
     WeightSet(
         "umt5",
-        "Wan's text encoder, needed once: `crafters cache-prompt` keeps the prompt in a small file",
+        "Wan's text encoder; AniCrafter needs it once: `crafters cache-prompt` keeps the prompt in a small file",
         "Apache-2.0",
         (_wan("text_encoders", "umt5_xxl_fp16.safetensors", 11.4e9),),
     ),
@@ -234,17 +273,25 @@ def named(name: str) -> WeightSet | None:
     return next((weights for weights in CATALOGUE if weights.name == name), None)
 
 
-def providing(name: str) -> WeightSet | None:
-    """The set that holds the model file or model folder `name` (relative to its model folder)."""
-    for weights in CATALOGUE:
-        if any(name in (file.name, file.name.rpartition("/")[0]) for file in weights.files if name):
-            return weights
-    return None
+def providing(name: str, beside: Collection[str] = ()) -> WeightSet | None:
+    """The set that holds the model file or model folder `name` (relative to its model folder).
+
+    beside: other such names; of sets that share a file, one is preferred all of whose files are among these.
+    """
+    holding = [weights for weights in CATALOGUE if any(_is(file, name) for file in weights.files if name)]
+    whole = [weights for weights in holding if all(_is(file, *beside) for file in weights.files)]
+    return next(iter(whole + holding), None)
+
+
+def _is(file: WeightFile, *names: str) -> bool:
+    """Whether a loader that is set to one of these names loads the file: by it, or by its folder."""
+    return file.name in names or "/" in file.name and file.name.rpartition("/")[0] in names
 
 
 def needed_by(prompt: dict[str, dict[str, Any]]) -> list[WeightSet]:
     """The sets whose files an API-format prompt names, in the catalogue's order."""
-    wanted = [providing(value) for value in _texts(prompt)]
+    texts = _texts(prompt)
+    wanted = [providing(value, texts) for value in texts]
     return [weights for weights in CATALOGUE if weights in wanted]
 
 

@@ -66,6 +66,35 @@ def resize(frame: torch.Tensor, width: int, height: int) -> torch.Tensor:
     return (resized if frame.is_floating_point() else resized.round()).to(frame.dtype)
 
 
+def cut_to_multiple(images: torch.Tensor, multiple: int) -> torch.Tensor:
+    """The middle of [F,H,W,…] whose sides are multiples of `multiple`. Raises ValueError for a picture that is smaller.
+    """
+    height, width = (side // multiple * multiple for side in images.shape[1:3])
+    if not height or not width:
+        raise ValueError(
+            f"The clip is {images.shape[2]}x{images.shape[1]} pixels, too small for sides that are multiples of "
+            f"{multiple}: take a larger one."
+        )
+    top, left = (images.shape[1] - height) // 2, (images.shape[2] - width) // 2
+    return images[:, top : top + height, left : left + width]
+
+
+def join_windows(frames: torch.Tensor, more: torch.Tensor | None, overlap: int | None, length: int = 0) -> torch.Tensor:
+    """[F,H,W,C] and behind it the window [N,H,W,C] that repeats its last `overlap` frames; the first `length` of them,
+    or all if that is 0. Raises ValueError for windows of another size, or if the second adds nothing.
+    """
+    if more is None:
+        return frames[: length or None]
+    if more.shape[1:3] != frames.shape[1:3]:
+        raise ValueError(
+            f"The frames so far are {frames.shape[2]}x{frames.shape[1]} pixels and the next window {more.shape[2]}x"
+            f"{more.shape[1]}: make both at one size."
+        )
+    if overlap >= len(more):
+        raise ValueError(f"The next window has {len(more)} frames and all of them repeat the last: make it longer.")
+    return torch.cat([frames, more[overlap:]])[: length or None]
+
+
 def levels(images: torch.Tensor) -> np.ndarray:
     """uint8 of the same shape, of IMAGE or MASK in 0…1."""
     converted = np.empty(images.shape, np.uint8)

@@ -5,12 +5,14 @@ from comfy_api.latest import io
 from ..host import folders, notes
 from ..host.memory import DTYPE_CHOICES, Managed, network_dtype, to_output
 from ..host.progress import Progress
+from ..preprocessors.background.hole import LEVELS
 from .choices import files, model
 from .previews import stills
 from .types import Painter
 
 CATEGORY = "Crafters/Background"
 PRESETS = ["fast", "published"]
+SHOWN = "picture", "pose"
 
 
 def _weights(mark: str) -> list[str]:
@@ -62,8 +64,9 @@ class CraftersCutHole(io.ComfyNode):
             display_name="Cut Hole",
             category=CATEGORY,
             search_aliases=["inpaint", "mask out", "erase person"],
-            description="The clip with the person greyed out, as ComfyUI's own WanVaceToVideo takes it. What is made "
-            "of it goes into Remove Person as filled, with the same dilation.",
+            description="The clip with the person greyed out, as ComfyUI's own WanVaceToVideo takes it, or blacked out "
+            "in squares, for WanAnimateToVideo; or with a pose, a mesh or an avatar in the person's place. What is "
+            "made of it goes into Remove Person as filled, with the same dilation.",
             inputs=[
                 io.Image.Input("images", tooltip="The clip."),
                 io.Mask.Input("mask", tooltip="The person in every frame, or one mask for all of them."),
@@ -71,10 +74,25 @@ class CraftersCutHole(io.ComfyNode):
                              tooltip="By how many pixels the mask is grown, at the size worked at."),
                 io.Float.Input("scale", default=0.5, min=0.1, max=1.0, step=0.05, optional=True, advanced=True,
                                tooltip="Of the clip's size, what is worked at."),
+                io.Combo.Input("fill", options=[*LEVELS, *SHOWN], default="grey", optional=True,
+                               tooltip="What the hole shows: grey as VACE learned, black as Wan-Animate did, or what "
+                               "is connected of that name. VACE follows a pose there and finishes an avatar."),
+                io.Int.Input("blocks", default=0, min=0, max=256, step=8, optional=True,
+                             tooltip="Widen the hole to whole squares of so many pixels, after dilation: Wan-Animate "
+                             "learned such masks, which do not tell the outline. 0 keeps the outline."),
+                io.Image.Input("picture", optional=True, lazy=True,
+                               tooltip="An avatar or a body mesh, in every frame; made only if fill says picture."),
+                io.Image.Input("pose", optional=True, lazy=True,
+                               tooltip="From Draw Pose, in every frame; made only if fill says pose."),
+                io.Int.Input("window", default=0, min=0, max=10_000, optional=True,
+                             tooltip="The most frames that the model makes at once: length is no more. 0 makes all."),
             ],
             outputs=[
-                io.Image.Output("cut", display_name="images", tooltip="control_video of WanVaceToVideo."),
-                io.Mask.Output("hole", display_name="mask", tooltip="control_masks of WanVaceToVideo."),
+                io.Image.Output("cut", display_name="images",
+                                tooltip="control_video of WanVaceToVideo, background_video of WanAnimateToVideo, or "
+                                "pose_video of WanSCAILToVideo."),
+                io.Mask.Output("hole", display_name="mask",
+                               tooltip="control_masks of WanVaceToVideo, character_mask of WanAnimateToVideo."),
                 io.Int.Output("width", display_name="width"),
                 io.Int.Output("height", display_name="height"),
                 io.Int.Output("length", display_name="length", tooltip="A number of frames that Wan can make."),
@@ -82,12 +100,21 @@ class CraftersCutHole(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, images, mask, dilation=16, scale=0.5):
+    def check_lazy_status(cls, fill="grey", **linked):
+        # An input that is connected but not made yet comes as None; one that is not connected does not come.
+        return [fill] if fill in SHOWN and fill in linked and linked[fill] is None else []
+
+    @classmethod
+    def execute(cls, images, mask, dilation=16, scale=0.5, fill="grey", blocks=0, picture=None, pose=None, window=0):
         from ..preprocessors.background.remove import cut_hole
 
-        cut, hole = (to_output(part) for part in cut_hole(images, mask, dilation, scale))
+        shown = (LEVELS | dict(zip(SHOWN, (picture, pose), strict=True)))[fill]
+        if shown is None:
+            raise ValueError(f"Cut Hole is to show the {fill}, but none is connected: connect one, or choose grey.")
+        cut, hole = (to_output(part) for part in cut_hole(images, mask, dilation, scale, shown, blocks))
         count, height, width = hole.shape
-        return io.NodeOutput(cut, hole, width, height, count, ui=stills(cut))
+        length = min(count, (window - 1) // 4 * 4 + 1) if window else count
+        return io.NodeOutput(cut, hole, width, height, length, ui=stills(cut))
 
 
 class CraftersRemovePerson(io.ComfyNode):

@@ -4,6 +4,7 @@ from comfy_api.latest import io
 
 from ..host.progress import Progress
 from ..media import clip
+from ..media.frames import cut_to_multiple, join_windows
 from ..preprocessors.person import size as person
 
 CATEGORY = "Crafters/Clips"
@@ -35,6 +36,9 @@ class CraftersClipFrames(io.ComfyNode):
                 io.Float.Input("at_fps", default=0.0, min=0.0, max=240.0, optional=True,
                                tooltip="For condition videos: connect the driving clip's fps, and a video of another "
                                "rate runs alongside it, frame for frame. 0 keeps the clip's own rate."),
+                io.Int.Input("multiple", default=1, min=1, max=64, optional=True, advanced=True,
+                             tooltip="Cut what is over at the edges, so that both sides are multiples of so many "
+                             "pixels: 16 for Wan, 32 for SCAIL-2. 1 cuts nothing."),
             ],
             outputs=[
                 io.Image.Output("frames_out", display_name="frames"),
@@ -45,9 +49,10 @@ class CraftersClipFrames(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, video, first_frame, every, frames, long_side=1024, at_fps=0.0):
+    def execute(cls, video, first_frame, every, frames, long_side=1024, at_fps=0.0, multiple=1):
         progress = Progress("Clip Frames")
-        return io.NodeOutput(*clip.read_video(video, first_frame, every, frames, long_side, progress, at_fps))
+        images, fps, opacity = clip.read_video(video, first_frame, every, frames, long_side, progress, at_fps)
+        return io.NodeOutput(cut_to_multiple(images, multiple), fps, cut_to_multiple(opacity, multiple))
 
 
 class CraftersFitPerson(io.ComfyNode):
@@ -82,4 +87,39 @@ class CraftersFitPerson(io.ComfyNode):
         return io.NodeOutput(fitted, fitted.shape[2], fitted.shape[1])
 
 
-NODES = [CraftersClipFrames, CraftersFitPerson]
+class CraftersJoinWindows(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="CraftersJoinWindows",
+            display_name="Join Windows",
+            category=CATEGORY,
+            search_aliases=["long video", "extend video", "continue", "chunk", "batch images", "concatenate"],
+            description="Puts the frames of the next window behind those so far, for models that make a long video in "
+            "windows which each go on from the last (WanAnimateToVideo, WanSCAILToVideo). Where the frames so far "
+            "reach the end, the next window is not even made. Chain it for more windows.",
+            inputs=[
+                io.Image.Input("frames", tooltip="The video so far."),
+                io.Image.Input("next", lazy=True,
+                               tooltip="The next window, decoded. Nothing that only it needs runs unless it is used."),
+                io.Int.Input("overlap", default=5, min=0, max=10_000, lazy=True,
+                             tooltip="With so many frames the next window repeats the end of the last: SCAIL-2's "
+                             "previous_frame_count, or what WanAnimateToVideo gives as trim_image."),
+                io.Int.Input("length", default=0, min=0, max=1_000_000,
+                             tooltip="Frames of the whole video, at which it is cut: those of the motion. 0 takes "
+                             "all."),
+            ],
+            outputs=[io.Image.Output("frames_out", display_name="frames")],
+        )
+
+    @classmethod
+    def check_lazy_status(cls, frames, length, next=None, overlap=None):
+        made = {"next": next, "overlap": overlap}
+        return [] if 0 < length <= len(frames) else [name for name, value in made.items() if value is None]
+
+    @classmethod
+    def execute(cls, frames, length, next=None, overlap=None):
+        return io.NodeOutput(join_windows(frames, next, overlap, length))
+
+
+NODES = [CraftersClipFrames, CraftersFitPerson, CraftersJoinWindows]

@@ -1,4 +1,4 @@
-"""A photo's person told what to do with a product: conditions without a driving clip."""
+"""A shot directed without a driving clip: who does what with a product, and where a motion takes place."""
 
 from comfy_api.latest import io
 
@@ -7,10 +7,11 @@ from ..host.progress import Progress
 from ..models.staging.gestures import GESTURES
 from ..models.staging.product_solid import KINDS
 from ..preprocessors.directed.present import HANDS
+from ..preprocessors.directed.stage import PATHS
 from ..preprocessors.pose.follow import follow_person
 from ..preprocessors.pose.keypoints import from_openpose, to_openpose
 from .previews import STILLS, stills
-from .types import BodyModel, BodyMotion, HeldProduct, PoseKeypoint, Product
+from .types import Avatar, BodyModel, BodyMotion, HeldProduct, PoseKeypoint, Product, Rig
 
 CATEGORY = "Crafters/Direct"
 
@@ -96,4 +97,139 @@ class CraftersPresentProduct(io.ComfyNode):
         )
 
 
-NODES = [CraftersPresentProduct]
+class CraftersStagePerson(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        def share(name, default, tooltip):
+            return io.Float.Input(name, default=default, min=-1.0, max=2.0, step=0.001, tooltip=tooltip)
+
+        def horizon():
+            return share("horizon", 0.5, "Where the horizon is, or would be, as a share of the picture's height from "
+                         "above: where lines along the ground meet, or the eyes of people as tall as the camera. 0.5: "
+                         "the camera looks straight ahead; less: it looks down.")
+
+        def camera_height():
+            return io.Float.Input("camera_height", default=1.5, min=0.01, max=1000.0, step=0.01,
+                                  tooltip="Metres from the ground up to the camera.")
+
+        def pixels():
+            return io.Float.Input("pixels", default=400.0, min=4.0, max=100_000.0, step=1.0,
+                                  tooltip="From the lowest point of the feet to the top of the head, as the person "
+                                  "stands in the chosen frame.")
+
+        def angle():
+            return io.Float.Input("field_of_view", default=60.0, min=5.0, max=150.0, step=1.0,
+                                  tooltip="Degrees the camera sees over the picture's longer side. A phone: 65 to 75, "
+                                  "zoomed in less.")
+
+        def path():
+            return io.Combo.Input("path", options=list(PATHS), default=PATHS[0],
+                                  tooltip="standing: the motion begins at that person's place and goes its own way. "
+                                  "frame by frame: it goes where that person goes.")
+
+        return io.Schema(
+            node_id="CraftersStagePerson",
+            display_name="Stage Person",
+            category=CATEGORY,
+            search_aliases=["place person", "position", "scene", "camera", "ground", "wan animate", "scail", "vace"],
+            description="Puts a motion into a picture by what can be seen there: where the feet stand, how tall the "
+            "person is, where the horizon is. What is drawn from the motion then is in that place to the pixel.",
+            inputs=[
+                BodyMotion.Input("motion", tooltip="What the person does: from Load Motion, Body Motion from Video or "
+                                 "Present Product."),
+                BodyModel.Input("body", tooltip="From Load Body Model: SMPL-X, or Anny. The same draws the mesh."),
+                io.Image.Input("background", tooltip="The scene, a picture or a clip without the person. Its size is "
+                               "that of the result."),
+                io.DynamicCombo.Input("place", tooltip="How the place is told: by a point of the picture, or by who "
+                                      "was there in a clip of it.", options=[
+                    io.DynamicCombo.Option("at a point", [
+                        share("feet_x", 0.5, "The middle between the feet, as a share of the picture's width from the "
+                              "left."),
+                        share("feet_y", 0.9, "The lowest point of the feet, as a share of the picture's height from "
+                              "above. More than 1 is below the picture, for a person that it cuts off."),
+                        io.DynamicCombo.Input("size", tooltip="What is known of the person's size; the rest follows.",
+                                              options=[
+                            io.DynamicCombo.Option("pixels and horizon", [pixels(), horizon()]),
+                            io.DynamicCombo.Option("pixels and camera height", [pixels(), camera_height()]),
+                            io.DynamicCombo.Option("metres, camera height and horizon", [
+                                io.Float.Input("metres", default=0.0, min=0.0, max=100.0, step=0.01,
+                                               tooltip="How tall the person really is; 0 takes the body's own height."),
+                                camera_height(), horizon(),
+                            ]),
+                        ]),
+                        angle(),
+                    ]),
+                    io.DynamicCombo.Option("where a clip's person is", [
+                        PoseKeypoint.Input("keypoints", tooltip="The pose of that person, from Extract Pose on a clip "
+                                           "or photo of the scene."),
+                        path(), horizon(), angle(),
+                    ]),
+                    io.DynamicCombo.Option("where a motion's person is", [
+                        BodyMotion.Input("clip_motion", tooltip="That person's motion in a clip of the scene, with its "
+                                         "camera: from Body Motion from Video."),
+                        path(), horizon(),
+                    ]),
+                ]),
+                io.DynamicCombo.Input("facing", tooltip="Which way the person faces in the chosen frame; the path "
+                                      "turns with them.", options=[
+                    io.DynamicCombo.Option("as in the motion", []),
+                    io.DynamicCombo.Option("degrees", [
+                        io.Float.Input("degrees", default=0.0, min=-360.0, max=360.0, step=1.0,
+                                       tooltip="0 faces the camera, 90 the picture's right, 180 away, -90 the left."),
+                    ]),
+                ]),
+                io.Int.Input("frame", default=1, min=1, max=1_000_000, optional=True,
+                             tooltip="The motion's frame, counted from 1, in which the person stands there."),
+                io.Boolean.Input("on_ground", default=False, optional=True,
+                                 tooltip="The lowest point of the body touches the ground in every frame. For motions "
+                                 "from a video, whose distance wavers; jumps are lost."),
+                io.Float.Input("filmed_pitch", default=0.0, min=-89.0, max=89.0, step=0.5, optional=True, advanced=True,
+                               tooltip="Degrees that the camera looked down with which the motion was filmed, if the "
+                               "person leans without reason. 0 for motion capture."),
+                Avatar.Input("avatar", optional=True,
+                             tooltip="Who is drawn: then feet and head are the avatar's, with its shoes and hair, and "
+                             "the motion takes its shape."),
+                Rig.Input("rig", optional=True, tooltip="From Rig Avatar, for this avatar."),
+            ],
+            outputs=[
+                BodyMotion.Output("motion_out", display_name="motion",
+                                  tooltip="Before a camera that sees the background at its size: for Render Avatar, "
+                                  "Render Body Mesh and Pose from Motion."),
+                io.Int.Output("width", display_name="width", tooltip="Of the background."),
+                io.Int.Output("height", display_name="height", tooltip="Of the background."),
+                io.String.Output("report", display_name="report",
+                                 tooltip="Feet, head and distance in the chosen frame, and the camera."),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, motion, body, background, place, facing, frame=1, on_ground=False, filmed_pitch=0.0, avatar=None,
+                rig=None):
+        from ..preprocessors.directed.stage import check_still, overview, stage_person
+
+        height, width = background.shape[1:3]
+        where = _place(place, body, motion)
+        staged = stage_person(motion, body, (width, height), where, facing.get("degrees"), frame, filmed_pitch,
+                              on_ground, avatar, rig)
+        check_still(background, where)
+        pictures = stills(overview(staged, body, background, STILLS))
+        return io.NodeOutput(staged.motion, width, height, staged.report, ui=pictures)
+
+
+def _place(place: dict, body, motion):
+    """What the inputs of a choice of `place` say, as a Spot or a Track."""
+    from ..preprocessors.directed.stage import Spot, Track, clip_person
+
+    told = {name: value for name, value in place.items() if name not in ("place", "size")}
+    if "size" in place:
+        return Spot(**told, **{name: value for name, value in place["size"].items() if name != "size"})
+    if "keypoints" in place:
+        poses, size = from_openpose(told.pop("keypoints"))
+        angle, progress = told.pop("field_of_view"), Progress("Stage Person")
+        clip = clip_person(body, follow_person(poses), size, motion.fps, angle, progress)
+    else:
+        clip = told.pop("clip_motion")
+    return Track(clip, **told)
+
+
+NODES = [CraftersPresentProduct, CraftersStagePerson]

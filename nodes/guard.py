@@ -3,6 +3,7 @@
 import functools
 import math
 import sys
+from collections.abc import Iterable, Iterator, Mapping
 
 from comfy.model_management import InterruptProcessingException
 from comfy_api.latest import io
@@ -23,6 +24,23 @@ class _Bound(float):
         return not value <= float(self)
 
 
+def _numbers(inputs: Iterable[io.Input]) -> Iterator[io.Float.Input]:
+    """The inputs that are numbers, those of a combo's choices too."""
+    for given in inputs:
+        if isinstance(given, io.Float.Input):
+            yield given
+        for option in given.options if isinstance(given, io.DynamicCombo.Input) else ():
+            yield from _numbers(option.inputs)
+
+
+def _values(inputs: Mapping[str, object]) -> Iterator[tuple[str, object]]:
+    """Every input's name and value, those of a combo's choice too."""
+    for name, value in inputs.items():
+        yield name, value
+        if isinstance(value, dict):
+            yield from _values(value)
+
+
 def guarded(node: type[io.ComfyNode]) -> type[io.ComfyNode]:
     """The same node, guarded.
 
@@ -35,14 +53,14 @@ def guarded(node: type[io.ComfyNode]) -> type[io.ComfyNode]:
     @functools.wraps(define)
     def define_schema(cls):
         schema = define(cls)
-        for number in (number for number in schema.inputs if isinstance(number, io.Float.Input)):
+        for number in _numbers(schema.inputs):
             number.min = _Bound(-sys.float_info.max if number.min is None else number.min)
             number.max = _Bound(sys.float_info.max if number.max is None else number.max)
         return schema
 
     @functools.wraps(execute)
     def guarded_execute(cls, *args, **inputs):
-        for name, value in inputs.items():
+        for name, value in _values(inputs):
             if isinstance(value, float) and not math.isfinite(value):
                 raise ValueError(f"{name} is {value}: it must be a finite number.")
         try:

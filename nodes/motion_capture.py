@@ -6,9 +6,8 @@ from ..host import folders, notes
 from ..host.memory import Managed, to_output
 from ..host.progress import Progress
 from ..media.frames import to_image
-from ..preprocessors.pose.follow import follow_person
-from ..preprocessors.pose.keypoints import from_openpose
 from .choices import files, model
+from .pose import one_person
 from .previews import stills
 from .types import BodyModel, BodyMotion, HaMeRModel, MultiHMRModel, PoseKeypoint
 
@@ -89,7 +88,7 @@ class CraftersHandMesh(io.ComfyNode):
         from ..preprocessors.hand_mesh.hands import fit_hands, hand_pictures, masks_at
 
         height, width = images.shape[1:3]
-        poses = _one_person(keypoints, len(images))
+        poses = one_person(keypoints, len(images))
         progress = Progress("Hand Mesh")
         if hamer is None:
             meshes = fit_hands(poses, (width, height), fps, field_of_view, progress)
@@ -162,20 +161,13 @@ class CraftersBodyMotionFromVideo(io.ComfyNode):
         from ..preprocessors.body_motion.estimate import estimate_motion
 
         height, width = images.shape[1:3]
-        poses = _one_person(keypoints, len(images))
+        poses = one_person(keypoints, len(images))
         progress = Progress("Body Motion from Video")
         motion, report = estimate_motion(
             body, poses, (width, height), fps, field_of_view or None, multihmr, images, progress
         )
         first = render_body(body, motion.still(), width, height)[0]
         return io.NodeOutput(motion, str(report), ui=stills(first))
-
-
-def _one_person(keypoints: list, count: int) -> list:
-    poses, _ = from_openpose(keypoints)
-    if len(poses) != count:
-        raise ValueError(f"There are {count} frames but poses for {len(poses)}: extract the pose from the same clip.")
-    return follow_person(poses)
 
 
 NODES = [CraftersLoadHaMeR, CraftersHandMesh, CraftersLoadMultiHMR, CraftersBodyMotionFromVideo]

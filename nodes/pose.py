@@ -11,6 +11,7 @@ from ..preprocessors.pose.follow import follow_person
 from ..preprocessors.pose.keypoints import from_openpose, to_openpose
 from ..preprocessors.pose.placement import FITS, VISIBLE_JOINTS
 from .choices import files, model
+from .previews import stills
 from .types import BodyModel, BodyMotion, Placement, PoseDetector, PoseKeypoint
 
 CATEGORY = "Crafters/Pose"
@@ -151,16 +152,19 @@ class CraftersDrawPose(io.ComfyNode):
                 io.Boolean.Input("antialias", default=False, optional=True, advanced=True,
                                  tooltip="Keeps thin lines whole on pictures far smaller than the published 576×1024. "
                                  "Off is what the released models learned."),
+                io.Boolean.Input("faces", default=True, optional=True, advanced=True,
+                                 tooltip="Draw the face's points too, as AnchorCrafter and MimicMotion learned. Off "
+                                 "for Wan-Animate, which sees the face in a video of its own (Face Clip)."),
             ],
             outputs=[io.Image.Output("image", display_name="image")],
         )
 
     @classmethod
-    def execute(cls, keypoints, antialias=False):
+    def execute(cls, keypoints, antialias=False, faces=True):
         from ..preprocessors.pose.draw_pose import pose_pictures
 
         poses, size = from_openpose(keypoints)
-        drawn = pose_pictures(poses, *size, antialias, Progress("Draw Pose"))
+        drawn = pose_pictures(poses, *size, antialias, Progress("Draw Pose"), faces)
         return io.NodeOutput(to_output(to_image(drawn, len(poses))))
 
 
@@ -221,6 +225,41 @@ class CraftersPoseFromMotion(io.ComfyNode):
         return io.NodeOutput(to_openpose(poses, *size))
 
 
+class CraftersFaceClip(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="CraftersFaceClip",
+            display_name="Face Clip",
+            category=CATEGORY,
+            search_aliases=["crop face", "face video", "wan animate", "expression", "lip sync"],
+            description="The face of a clip alone, 512×512 in every frame, steady: the face video of ComfyUI's own "
+            "WanAnimateToVideo, which takes expression and speech from it. In frames without a face its place is kept.",
+            inputs=[
+                io.Image.Input("images", tooltip="The clip in which the face is seen."),
+                PoseKeypoint.Input("keypoints", tooltip="Its pose, from Extract Pose."),
+            ],
+            outputs=[
+                io.Image.Output("face", display_name="images", tooltip="face_video of WanAnimateToVideo."),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, images, keypoints):
+        from ..preprocessors.person.face import face_clip
+
+        face = to_output(face_clip(images, one_person(keypoints, len(images)), Progress("Face Clip")))
+        return io.NodeOutput(face, ui=stills(face))
+
+
+def one_person(keypoints: list, count: int) -> list:
+    """The poses of one person, the same through `count` frames. Raises ValueError for another number."""
+    poses, _ = from_openpose(keypoints)
+    if len(poses) != count:
+        raise ValueError(f"There are {count} frames but poses for {len(poses)}: extract the pose from the same clip.")
+    return follow_person(poses)
+
+
 NODES = [
     CraftersLoadDWPose,
     CraftersExtractPose,
@@ -228,4 +267,5 @@ NODES = [
     CraftersDrawPose,
     CraftersPlaceVideo,
     CraftersPoseFromMotion,
+    CraftersFaceClip,
 ]

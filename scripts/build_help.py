@@ -79,9 +79,17 @@ def _english_node(info: dict) -> dict:
     return {
         "display_name": info["display_name"],
         "description": info["description"],
-        "inputs": {name: _entry(told.get("display_name") or name, told.get("tooltip")) for name, told in given},
+        "inputs": {
+            _key(name): _entry(told.get("display_name") or name.rpartition(".")[2], told.get("tooltip"))
+            for name, told in given
+        },
         "outputs": {str(slot): _entry(name, tip) for slot, (name, tip) in enumerate(made)},
     }
+
+
+def _key(name: str) -> str:
+    """An input's name as the page looks up its texts: that of a choice's own has dots."""
+    return name.replace(".", "_")
 
 
 def _entry(name: str, tooltip: str | None) -> dict:
@@ -126,7 +134,7 @@ def page(node: str, texts: dict, shape: dict, told: dict, words: Words) -> str:
         parts.append(f"![{caption}](pictures/{picture}.webp)\n\n*{caption}*")
     if when := own.get("when"):
         parts.append(_section(words("When to use it"), [_escape(words(when))]))
-    inputs = [(texts["inputs"][name], name, _type(words, *rest)) for name, *rest in map(_parse, shape["inputs"])]
+    inputs = [(texts["inputs"][_key(name)], name, _type(words, *rest)) for name, *rest in map(_parse, shape["inputs"])]
     outputs = [line.rpartition(": ") for line in shape["outputs"]]
     outputs = [(texts["outputs"][str(slot)], name, kind) for slot, (name, _, kind) in enumerate(outputs)]
     parts += [_slots(words("Inputs"), inputs), _slots(words("Outputs"), outputs)]
@@ -160,7 +168,7 @@ def _slots(heading: str, slots: list[tuple[dict, str, str]]) -> str:
 
 def _parse(line: str) -> tuple[str, str, bool, dict]:
     """Name, type, whether it is optional, and options of an input as the tests record it."""
-    name, kind, need, options = re.fullmatch(r"(\w+): (\S+), (required|optional) (\{.*\})", line).groups()
+    name, kind, need, options = re.fullmatch(r"([\w.]+): (\S+), (required|optional) (\{.*\})", line).groups()
     return name, kind, need == "optional", json.loads(options)
 
 

@@ -14,6 +14,8 @@ from crafters.models.body.anny import anny_body
 from crafters.preprocessors.background.remove import cut_hole
 from crafters.preprocessors.condition_sheet import condition_sheet
 from crafters.preprocessors.directed.present import direct, overview
+from crafters.preprocessors.directed.stage import Spot, stage_person
+from crafters.preprocessors.directed.stage import overview as staged_overview
 from crafters.preprocessors.pose.draw_pose import draw_pose
 from crafters.preprocessors.pose.placement import fit_placement
 from crafters.preprocessors.product.views import on_black
@@ -54,6 +56,10 @@ def pictures() -> Iterator[tuple[str, list[np.ndarray]]]:
     film = moving.scene
     cut, _ = cut_hole(_image(film.frames), torch.from_numpy(film.person_mask).float(), dilation=6, scale=1.0)
     yield "background", [film.frames[3], _levels(cut[3]), film.background[3]]
+    near, far = Spot(0.3, 0.95, 60, pixels=330, horizon=0.45), Spot(0.62, 0.86, 60, pixels=240, horizon=0.45)
+    staged = [stage_person(film.motion, anny_body(), LANDSCAPE, *place) for place in ((near, 30.0), (far, -50.0))]
+    there = [staged_overview(each, anny_body(), _image(film.background), 1)[0] for each in staged]
+    yield "staged", [film.background[0], *map(_levels, there)]
     avatar = scene_avatar(film.person, 40_000, MOVING)
     yield "avatar", [_levels(image) for image in render_turntable(avatar, 4, 400, 400)]
     blend = composite(avatar, film.motion, film.background)

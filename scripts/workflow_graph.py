@@ -8,17 +8,19 @@ from dataclasses import dataclass, field
 from crafters.host.weights import providing
 from graph_layout import ALLEY, GAPS, SLOT, WIDGET, Box, Point, Wire, arrange, route
 
-WIDGETS = {"BOOLEAN", "COMBO", "COMFY_DYNAMICCOMBO_V3", "FLOAT", "INT", "STRING"}
+CHOOSING = "COMFY_DYNAMICCOMBO_V3"
+WIDGETS = {"BOOLEAN", "COMBO", CHOOSING, "FLOAT", "INT", "STRING"}
 SEEDS = ("seed", "noise_seed")
 GROWING = "COMFY_AUTOGROW_V3"
 WIDTH = 236
 WIDE_SUBGRAPH = 260
-WIDE = {"LoadImage": 224, "LoadVideo": 224, "PreviewImage": 280, "SaveVideo": 300}
+WIDE = {"LoadImage": 224, "LoadVideo": 224, "PreviewImage": 280, "SaveVideo": 300,
+        "WanAnimateToVideo": 280, "WanSCAILToVideo": 280}
 # What these nodes show below their widgets needs room: a photo, a portrait clip, an avatar, a preview while sampling.
 PREVIEW, PORTRAIT, AVATAR = 214, 391, 240
 ROOM = {"LoadVideo": PORTRAIT, "CraftersLoadAvatar": AVATAR} | dict.fromkeys(
     ("LoadImage", "PreviewImage", "KSampler", "CraftersAnchorSampler", "CraftersAniCrafterSampler",
-     "CraftersPreviewAvatar", "CraftersPresentProduct"), PREVIEW)
+     "CraftersPreviewAvatar", "CraftersPresentProduct", "CraftersStagePerson"), PREVIEW)
 # Upload buttons, and nodes that say in a line or two what they hold.
 ROOM |= {"CraftersLoadMotion": 150} | dict.fromkeys(
     ("CraftersLoadDWPose", "CraftersLoadDINOv2", "CraftersLoadAnchorCrafter", "CraftersLoadSVDFolder",
@@ -56,6 +58,7 @@ class Node:
     info: dict = field(repr=False)
     inputs: dict = field(default_factory=dict)
     shown: dict[str, str] = field(default_factory=dict)
+    offered: list[Output] = field(default_factory=list)
 
     def __getitem__(self, name: str) -> Output:
         names = self.info["output_name"]
@@ -70,6 +73,11 @@ class Node:
         Widgets of one subgraph shown under one name are one.
         """
         self.shown |= {name: name for name in widgets} | labels
+        return self
+
+    def offer(self, name: str) -> "Node":
+        """Let the subgraph that the node is in have this output too, although nothing takes it yet."""
+        self.offered.append(self[name])
         return self
 
 
@@ -104,7 +112,8 @@ class Subgraph:
         self.slots = self._slots()
         self.outputs: list[Output] = []
         self.output_names: list[str] = []
-        for _, name, output in users:
+        offered = [(node, output.name, output) for node in self.nodes for output in node.offered]
+        for _, name, output in (*users, *offered):
             if output.node in self.nodes and output not in self.outputs:
                 self.outputs.append(output)
                 taken = output.name in (*self.output_names, *GENERIC) and name not in self.output_names
@@ -113,7 +122,7 @@ class Subgraph:
     def _slots(self) -> list[Slot]:
         fed: dict[object, Slot] = {}
         for node in self.nodes:
-            specs = {name: spec for _, name, spec in input_specs(node.info)}
+            specs = {name: spec for _, name, spec in input_specs(node.info, node.inputs)}
             names = {widget: label for label, widget in node.shown.items()}
             for name, spec in specs.items():
                 value = node.inputs.get(name)
@@ -181,11 +190,11 @@ class Graph:
             raise ValueError(f"{self.name}: this ComfyUI has no node {kind}.")
         info = self._info[kind]
         title = title or info["display_name"] or kind
-        specs = {name: spec for _, name, spec in input_specs(info)}
+        specs = {name: spec for _, name, spec in input_specs(info, inputs)}
         if unknown := inputs.keys() - specs.keys():
             raise ValueError(f"{self.name}: {title} has no input {sorted(unknown)}; it has {list(specs)}.")
         values = {}
-        for category, name, spec in input_specs(info):
+        for category, name, spec in input_specs(info, inputs):
             value = inputs.get(name, _default(spec) if _is_widget(spec) else None)
             if value is None and category == "required":
                 raise ValueError(f"{self.name}: {title} needs the input {name}.")
@@ -349,7 +358,7 @@ class _Canvas:
                     entry["widget"] = {"name": slot.name}
                 yield entry, self._origin(slot.origin, inside) if slot.origin else None
             return
-        for category, name, spec in sorted(input_specs(part.info), key=lambda item: _is_widget(item[2])):
+        for category, name, spec in sorted(input_specs(part.info, part.inputs), key=lambda item: _is_widget(item[2])):
             value = part.inputs.get(name)
             slots = inside.slots if inside else []
             through = next((number for number, slot in enumerate(slots) if (part, name) in slot.targets), None)
@@ -528,7 +537,8 @@ def _rows(part: Node | Subgraph) -> int:
     """Of sockets, inputs left and outputs right."""
     if isinstance(part, Subgraph):
         return max(sum(not slot.is_widget for slot in part.slots), len(part.outputs), 1)
-    return max(sum(not _is_widget(spec) for _, _, spec in input_specs(part.info)), len(part.info["output"]), 1)
+    sockets = sum(not _is_widget(spec) for _, _, spec in input_specs(part.info, part.inputs))
+    return max(sockets, len(part.info["output"]), 1)
 
 
 def _widget_names(part: Node | Subgraph) -> list[str]:
@@ -568,11 +578,28 @@ def _models(node: Node) -> dict:
     return {"models": models} if models else {}
 
 
-def input_specs(info: dict) -> list[tuple[str, str, list]]:
-    """(required or optional, name, [type, options]) of each input, in the schema's order."""
-    return [(category, name, info["input"][category][name])
-            for category in ("required", "optional")
-            for name in info.get("input_order", {}).get(category, [])]
+def input_specs(info: dict, given: dict | None = None) -> list[tuple[str, str, list]]:
+    """(required or optional, name, [type, options]) of each input, in the schema's order.
+
+    Behind a combo whose choices have inputs of their own come those, as NAME.OWN: of the choice that is among the
+    `given` values, or the first; without `given` those of every choice.
+    """
+    specs = [(category, name, info["input"][category][name])
+             for category in ("required", "optional")
+             for name in info.get("input_order", {}).get(category, [])]
+    return list({spec[1]: spec for each in specs for spec in _with_own(*each, given)}.values())
+
+
+def _with_own(category: str, name: str, spec: list, given: dict | None) -> Iterator[tuple[str, str, list]]:
+    yield category, name, spec
+    if input_type(spec) == CHOOSING:
+        options = input_options(spec)["options"]
+        chosen = None if given is None else given.get(name, options[0]["key"])
+        for option in options:
+            if chosen in (None, option["key"]):
+                for kind, own in option["inputs"].items():
+                    for key, own_spec in own.items():
+                        yield from _with_own(kind, f"{name}.{key}", own_spec, given)
 
 
 def input_type(spec: list) -> str:
@@ -602,7 +629,7 @@ def _default(spec: list) -> object:
 
 def _widgets(info: dict, inputs: dict) -> Iterator[tuple[str, object]]:
     """Every widget with its value in the schema's order, and what the frontend puts behind some of them."""
-    for _, name, spec in input_specs(info):
+    for _, name, spec in input_specs(info, inputs):
         if not _is_widget(spec):
             continue
         value = inputs.get(name)

@@ -3,7 +3,8 @@
     python scripts/workflow_pictures.py [NAME ...]
 
 Of a pack's graph ComfyUI shows workflows/NAME.jpg, on a square card, and no other kind of picture. Each graph gets a
-scene of its own, so that the cards can be told apart.
+scene of its own, so that the cards can be told apart. Where the demo has no network of a graph's kind, the card shows
+what that network would be shown.
 """
 
 import argparse
@@ -48,6 +49,13 @@ def run(url: str, name: str, seed: int, folder: Path) -> tuple[dict[str, np.ndar
             shown[label] = _frame(Path(file))
     if "MimicMotion" in name:  # the demo has no network of its kind: the pose that it would follow
         _instead(demo.prompt, [titles["Draw Driving Pose"], 0])
+    if name.endswith("placed"):  # nor of these: what they would be shown of the person and the scene
+        ((hole, cut),) = ((node_id, node["inputs"]) for node_id, node in demo.prompt.items()
+                          if node["class_type"] == "CraftersCutHole")
+        if "Draw Pose" in titles:
+            cut |= {"fill": "pose", "pose": [titles["Draw Pose"], 0]}
+        cut |= {key: cut[key] // 4 for key in ("dilation", "blocks")}  # the picture is that much smaller
+        _instead(demo.prompt, [hole, 0])
     _without_lora(demo.prompt)
     (video,) = (file for file in asyncio.run(execute(url, demo.prompt, demo.files, folder)) if file.suffix == ".mp4")
     return shown, _frame(video)

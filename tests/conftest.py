@@ -64,6 +64,14 @@ def steps_lora(comfy):
     return write_steps_lora(comfy.models("loras")).name
 
 
+@pytest.fixture(scope="session")
+def placed_models(comfy):
+    """Small Wan-Animate, SCAIL-2 and VACE among `comfy`'s models: their names by the fields of `Weights`."""
+    from helpers.small_wan import write_placed
+
+    return write_placed(comfy.models("diffusion_models"))
+
+
 @pytest.fixture
 def page(comfy):
     """A `helpers.browser.Page`: ComfyUI's own page, open in Chromium; without one, tests that need it are skipped."""

@@ -13,6 +13,7 @@ from .layout import BETAS, JOINTS, PELVIS_AT_REST
 from .rotation import (
     axis_angle_to_matrix,
     axis_angle_to_quaternion,
+    matrix_to_quaternion,
     quaternion_product,
     quaternion_to_axis_angle,
     slerp,
@@ -149,7 +150,11 @@ class BodyMotion:
 
     def still(self) -> "BodyMotion":
         """The first frame alone, as the only one of its film."""
-        return self._take([0])
+        return self.only(0)
+
+    def only(self, row: int) -> "BodyMotion":
+        """One of the frames alone, as the only one of its film."""
+        return self._take([row])
 
     def resized(self, width: int, height: int) -> "BodyMotion":
         """The same view at another picture size; another aspect stretches it like the picture."""
@@ -158,20 +163,31 @@ class BodyMotion:
         ratio = torch.tensor([width / self.size[0], height / self.size[1]], dtype=torch.float64)
         return replace(self, focal=self.focal * ratio, principal=self.principal * ratio, size=(width, height))
 
+    def seen_by(self, focal: torch.Tensor, principal: torch.Tensor, size: tuple[int, int]) -> "BodyMotion":
+        """The same before another camera: focal and principal [2] or, frame by frame, [F,2] px."""
+        pair = [torch.as_tensor(of, dtype=torch.float64).expand(len(self), 2) for of in (focal, principal)]
+        return replace(self, focal=pair[0], principal=pair[1], size=size)
+
     def moved(self, x: float = 0, y: float = 0, z: float = 0, degrees: float = 0) -> "BodyMotion":
         """Moved by x (right), y (down), z (away) m, after a turn about the vertical axis through its first pelvis.
 
         Seen from above a positive turn is counter-clockwise: whoever faces the camera turns to the picture's right.
         """
-        turn = torch.tensor([0, -torch.pi * degrees / 180, 0], dtype=torch.float64)
-        matrix, quaternion = axis_angle_to_matrix(turn), axis_angle_to_quaternion(turn)
-        pose = self.pose
-        if degrees:
-            root = quaternion_to_axis_angle(quaternion_product(quaternion, axis_angle_to_quaternion(pose[:, 0])))
-            pose = torch.cat([root[:, None], pose[:, 1:]], dim=1)
+        turn = axis_angle_to_matrix(torch.tensor([0, -torch.pi * degrees / 180, 0], dtype=torch.float64))
+        turned = self.turned(turn) if degrees else self
+        return turned.shifted(torch.tensor([x, y, z], dtype=torch.float64))
+
+    def turned(self, matrix: torch.Tensor) -> "BodyMotion":
+        """Turned by `matrix` [3,3], float64, about its first pelvis."""
+        quaternion = matrix_to_quaternion(matrix)
+        root = quaternion_to_axis_angle(quaternion_product(quaternion, axis_angle_to_quaternion(self.pose[:, 0])))
         # The body turns about its own pelvis, so the rest pelvis cancels.
         path = (self.trans - self.trans[0]) @ matrix.T + self.trans[0]
-        return replace(self, pose=pose, trans=path + torch.tensor([x, y, z], dtype=torch.float64))
+        return replace(self, pose=torch.cat([root[:, None], self.pose[:, 1:]], dim=1), trans=path)
+
+    def shifted(self, shift: torch.Tensor) -> "BodyMotion":
+        """Moved by `shift` [3] or, frame by frame, [F,3] m."""
+        return replace(self, trans=self.trans + shift)
 
     def scaled(self, factor: float) -> "BodyMotion":
         """The person appears `factor` times as large, the pelvis at the same place in the picture.

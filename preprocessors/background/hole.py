@@ -6,6 +6,7 @@ import torch
 from ...media.frames import levels
 
 THRESHOLD = 0.5  # of a mask; traces of video compression are no mask
+LEVELS = {"grey": 128, "black": 0}  # that VACE and Wan-Animate know as to be painted
 MULTIPLE, SHORTEST, LONGEST = 8, 128, 1280  # px of a side; RAFT knows no shorter, its memory grows with area squared
 
 
@@ -61,6 +62,14 @@ def shrink_frame(image: torch.Tensor, mask: torch.Tensor, size: tuple[int, int],
     if dilation:
         small = cv2.dilate(small, cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3)), iterations=dilation)
     return np.array(pixels), small > 0
+
+
+def blocky(hole: np.ndarray, side: int) -> np.ndarray:
+    """bool [h,w] widened to all squares of `side` px that it touches, on a grid from the upper left corner."""
+    height, width = hole.shape
+    squares = np.pad(hole, ((0, -height % side), (0, -width % side)))
+    squares = squares.reshape(squares.shape[0] // side, side, -1, side).any((1, 3))
+    return squares.repeat(side, 0).repeat(side, 1)[:height, :width]
 
 
 def paste(image: torch.Tensor, filled: np.ndarray, hole: np.ndarray) -> torch.Tensor:

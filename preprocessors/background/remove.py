@@ -5,14 +5,15 @@ from collections.abc import Callable
 
 import torch
 
-from ...media.frames import as_image, gathered, levels, stepped
+from ...media.frames import as_image, frame_ranges, gathered, levels, resize, stepped
 from ...models.loaded import Loaded
-from .hole import check_clip, paste, shrink, shrink_frame, working_size
+from .hole import LEVELS, blocky, check_clip, paste, shrink, shrink_frame, working_size
 from .plate import plate
 from .propainter import PROPAINTER, Inpainting, Settings
 
 logger = logging.getLogger(__name__)
-CODED, GREY = 16, 128  # what sides are multiples of for Wan; the level that VACE knows as to be painted
+CODED = 16  # what sides are multiples of for Wan
+LEAST = CODED**2  # px of a mask, at the size worked at, that can be seen as somebody: a token of Wan
 
 
 def remove_person(
@@ -54,21 +55,38 @@ def remove_person(
 
 
 def cut_hole(
-    images: torch.Tensor, mask: torch.Tensor, dilation: int = 16, scale: float = 0.5
+    images: torch.Tensor, mask: torch.Tensor, dilation: int = 16, scale: float = 0.5,
+    fill: int | torch.Tensor = LEVELS["grey"], blocks: int = 0,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """For video models that inpaint, such as Wan VACE: the clip [n,h,w,3] in 0…1 with its hole grey, and the hole
-    [n,h,w], 1 inside. Sides are multiples of 16; the last frame is repeated until there are 4k + 1.
+    """For video models that inpaint: the clip [n,h,w,3] in 0…1 with a hole, and the hole [n,h,w], 1 inside. Sides are
+    multiples of 16; the last frame is repeated until there are 4k + 1.
 
-    images, mask, dilation, scale: see `remove_person`, which takes the result as `filled`. Raises ValueError.
+    images, mask, dilation, scale: see `remove_person`, which takes the result as `filled`. fill: what the hole shows, a
+    level of 0…255, or pictures [n,H',W',3] in 0…1 such as a pose or an avatar, or one for all frames. blocks: side px
+    of the squares that the grown hole is widened to; 0 keeps its outline. Raises ValueError. Warns of frames in which
+    the mask shows next to nothing.
     """
     hole = check_clip(images, mask)
     size = tuple(side // CODED * CODED for side in working_size(*images.shape[1:3], scale))
     count, more = len(images), -(len(images) - 1) % 4
+    if not isinstance(fill, int):
+        if len(fill) not in (1, count):
+            raise ValueError(f"There are {count} frames but {len(fill)} pictures for their holes: give one of each.")
+        fill = fill[..., :3].expand(count, -1, -1, -1)
     cut, holes = torch.empty(count + more, *size, 3), torch.empty(count + more, *size)
     for t, (image, mask) in enumerate(zip(images, hole, strict=True)):
         frame, inside = shrink_frame(image, mask, size, dilation)
-        frame[inside] = GREY
+        inside = blocky(inside, blocks) if blocks else inside
+        frame[inside] = fill if isinstance(fill, int) else levels(resize(fill[t], *size[::-1]))[inside]
         cut[t], holes[t] = as_image(frame), torch.from_numpy(inside)
+    shown = hole.flatten(1).float().mean(1) * size[0] * size[1]
+    small = (shown < LEAST).nonzero().flatten() + 1
+    if len(small):
+        logger.warning(
+            "The mask shows next to nobody in frames %s (fewer than %d pixels of %dx%d): a video model paints nobody "
+            "there. Check where the person stands, and that the mask is of this clip.",
+            *(frame_ranges(small.tolist()), LEAST, *size[::-1]),
+        )
     for clip in (cut, holes):
         clip[count:] = clip[count - 1]
     return cut, holes

@@ -20,12 +20,12 @@ WHEEL += [(255, 0, 170), (255, 0, 255), (170, 0, 255), (85, 0, 255)]
 BONE_COLORS = [colorsys.hsv_to_rgb(bone / 20, 1, 1)[::-1] for bone in range(20)]
 
 
-def draw_pose(pose: Pose, width: int, height: int, antialias: bool = False) -> np.ndarray:
+def draw_pose(pose: Pose, width: int, height: int, antialias: bool = False, faces: bool = True) -> np.ndarray:
     """The people of `pose` on black, RGB uint8 [height,width,3] (AnchorCrafter, pose drawing).
 
     Body joints that are not visible are left out; hands and faces are drawn whatever they score, only darker.
     antialias: keeps thin lines whole on pictures far below the published size, where the published drawing leaves
-    dots of them.
+    dots of them. faces: with the 68 points; Wan-Animate learned poses without them.
     """
     import cv2
 
@@ -36,7 +36,7 @@ def draw_pose(pose: Pose, width: int, height: int, antialias: bool = False) -> n
     _draw_bodies(canvas, pose.body)
     for hand in (*pose.left_hand, *pose.right_hand):
         _draw_hand(canvas, hand)
-    for face in pose.face:
+    for face in pose.face if faces else ():
         _draw_face(canvas, face)
     return cv2.resize(canvas, (width, height), interpolation=cv2.INTER_AREA if antialias else cv2.INTER_LINEAR)
 
@@ -51,10 +51,10 @@ def draw_poses(
 
 def pose_pictures(
     poses: Sequence[Pose], width: int, height: int, antialias: bool = False,
-    on_step: Callable[[int, int], None] | None = None,
+    on_step: Callable[[int, int], None] | None = None, faces: bool = True,
 ) -> Iterator[np.ndarray]:
     """The frames of `draw_poses`, each drawn when it is asked for."""
-    return (draw_pose(pose, width, height, antialias) for pose in stepped(poses, on_step))
+    return (draw_pose(pose, width, height, antialias, faces) for pose in stepped(poses, on_step))
 
 
 def _draw_bodies(canvas: np.ndarray, bodies: np.ndarray) -> None:

@@ -8,15 +8,17 @@ import av
 import numpy as np
 import pytest
 from build_workflows import GRAPHS, Weights, build
-from crafters.models.body.load import ANNY
-from crafters.proof.demo import INSTEAD, SMALL, moving
+from crafters.proof.demo import moving
 from crafters.scenes import LANDSCAPE, PORTRAIT
 from helpers.comfy_harness import ROOT
 from helpers.made_up import write_moving
+from helpers.small_models import NETWORKS, WIDGETS
 from workflow_graph import Graph
 
 pytestmark = pytest.mark.comfy
 PICTURES = ROOT / "test-artifacts"
+SIZE = 256, 160
+SAMPLERS = "KSampler", "KSampler, First Window", "KSampler, Next Window", "KSampler, WanVaceToVideo"
 
 
 def test_core_graph_runs(page, comfy, tmp_path):
@@ -116,43 +118,26 @@ def test_closed_subgraph_names_the_nodes_inside_that_have_something_to_say(page,
         page.page.evaluate("() => app.extensionManager.setting.set('Comfy.VueNodes.Enabled', false)")
 
 
-NETWORKS = {
-    **SMALL["CraftersLoadDWPose"],
-    "anchorcrafter": SMALL["CraftersLoadAnchorCrafter"]["checkpoint"],
-    "svd": "svd-small",
-    "dinov2": SMALL["CraftersLoadDINOv2"]["name"],
-    "body": ANNY,
-    "anicrafter": SMALL["CraftersLoadAniCrafter"]["weights"],
-    "second_shard": "none",
-    "prompt": SMALL["CraftersAniCrafterPrompt"]["file"],
-    "text": "",
-    "wan": SMALL["UNETLoader"]["unet_name"],
-    "wan_vae": SMALL["VAELoader"]["vae_name"],
-    "wan_clip": INSTEAD["CLIPVisionLoader"][1]["clip_vision"],
-}
-WIDGETS = {"LoadImage": "image", "LoadVideo": "file", "CraftersLoadAvatar": "avatar", "CraftersLoadMotion": "motion"}
-
-
 def inputs(graph: Graph, folder: Path, presenter: dict[str, Path]) -> dict[str, Path]:
     """Files on the server for a graph, by the titles of the nodes that load them."""
     titles = {node["_meta"]["title"] for node in graph.api().values()}
     if {"Driving Clip", "Present Product"} & titles:
         return presenter
     if "Source Video" not in titles:
-        return write_moving(folder)
+        return write_moving(folder, width=SIZE[0], height=SIZE[1])
     moving(folder, {}, 1)  # the demo's, so large that its networks find the person
     return {path.stem: path for path in folder.iterdir()}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", GRAPHS)
-def test_shipped_graph_runs(page, comfy, presenter, mimicmotion, steps_lora, tmp_path, name):
+def test_shipped_graph_runs(page, comfy, presenter, mimicmotion, steps_lora, placed_models, tmp_path, name):
     """The shipped graph with small networks and inputs chosen, pressed Run on, makes a video."""
-    networks = Weights(**NETWORKS, mimicmotion=mimicmotion, steps_lora=steps_lora)
+    networks = Weights(**NETWORKS, **placed_models, mimicmotion=mimicmotion, steps_lora=steps_lora)
     graphs = build(comfy.get("/object_info"), networks)
     graph = next(graph for graph in graphs if graph.name == name)
     files = inputs(graph, comfy.base / "input" / name, presenter)
-    width, height = LANDSCAPE if "Source Video" in files else (160, 96)
+    width, height = LANDSCAPE if "Source Video" in files else SIZE
     changes = {
         "Fit Person Photo": {"short_side": PORTRAIT[0]},
         "Driving Clip Frames": {"frames": 4},
@@ -164,9 +149,11 @@ def test_shipped_graph_runs(page, comfy, presenter, mimicmotion, steps_lora, tmp
         "Anchor Sampler": {"steps": 2},
         "Render Avatar": {"width": width, "height": height},
         "Render Body Mesh": {"width": width, "height": height},
-        "KSampler": {"steps": 2},
+        **dict.fromkeys(SAMPLERS, {"steps": 2}),
         "AniCrafter Sampler (self-contained)": {"steps": 2},
     }
+    if "Stage Person" in {node["_meta"]["title"] for node in graph.api().values()}:
+        changes["Background Frames"] = {"frames": 5}
     titles = set()
     for node in graph.api().values():
         title, kind = node["_meta"]["title"], node["class_type"]

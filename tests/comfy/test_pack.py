@@ -12,7 +12,7 @@ import pytest
 from crafters.host.comfyui import FLOOR
 from helpers.comfy_harness import ROOT, start_comfy
 from house import ROOMS
-from workflow_graph import input_options, input_specs
+from workflow_graph import CHOOSING, choices, input_options, input_specs, input_type
 
 SCHEMAS = Path(__file__).with_name("schemas.json")
 SOUGHT = [
@@ -137,7 +137,8 @@ def schema(info: dict) -> dict:
     kept = ("default", "min", "max", "step", "options", "control_after_generate")
     inputs = []
     for kind, name, spec in input_specs(info):
-        options = {key: value for key, value in input_options(spec).items() if key in kept and value not in (None, [])}
+        told = input_options(spec) | ({"options": choices(spec)} if input_type(spec) == CHOOSING else {})
+        options = {key: value for key, value in told.items() if key in kept and value not in (None, [])}
         inputs.append(f"{name}: {spec[0]}, {kind} {json.dumps(options)}")
     outputs = [f"{name}: {type_}" for name, type_ in zip(info["output_name"], info["output"], strict=True)]
     return {"inputs": inputs, "outputs": outputs}

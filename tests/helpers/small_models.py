@@ -1,10 +1,12 @@
-"""Sizes of small networks in the released layouts."""
+"""Sizes of small networks in the released layouts, and the demo's by the fields of `build_workflows.Weights`."""
 
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 from crafters.models.anchorcrafter.system import AnchorConfig, AnchorCrafter
+from crafters.models.body.load import ANNY
+from crafters.proof.demo import INSTEAD, SMALL
 
 ANCHOR = AnchorConfig(
     block_out_channels=(32, 32, 64, 64),
@@ -32,6 +34,22 @@ CLIP = {
     "projection_dim": 32,
 }
 DINOV2 = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 1, "image_size": 518, "patch_size": 14}
+NETWORKS = {
+    **SMALL["CraftersLoadDWPose"],
+    "anchorcrafter": SMALL["CraftersLoadAnchorCrafter"]["checkpoint"],
+    "svd": "svd-small",
+    "dinov2": SMALL["CraftersLoadDINOv2"]["name"],
+    "body": ANNY,
+    "anicrafter": SMALL["CraftersLoadAniCrafter"]["weights"],
+    "second_shard": "none",
+    "prompt": SMALL["CraftersAniCrafterPrompt"]["file"],
+    "text": "",
+    "wan": SMALL["UNETLoader"]["unet_name"],
+    "wan_vae": SMALL["VAELoader"]["vae_name"],
+    "wan_clip": INSTEAD["CLIPVisionLoader"][1]["clip_vision"],
+}
+WIDGETS = {"LoadImage": "image", "LoadVideo": "file", "CraftersLoadAvatar": "avatar", "CraftersLoadMotion": "motion"}
+
 
 
 def write_mimicmotion(folder: Path) -> Path:

@@ -14,7 +14,7 @@ NAMED = re.compile(
 QUOTED = {"zh": re.compile("“([^”]+)”"), "ja": re.compile("「([^」]+)」")}
 # Nodes of ComfyUI's own that are named but are no neighbours: Get Video Components, Load CLIP Vision.
 CORE = {"zh": {"获取视频元素", "加载CLIP视觉"}, "ja": {"ビデオコンポーネントの取得", "CLIPビジョンを読み込む"}}
-SHAPE = re.compile(r"(\w+): (\S+)")
+SHAPE = re.compile(r"([\w.]+): (\S+)")
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,17 @@
 import numpy as np
 import pytest
 import torch
-from crafters.media.frames import Levels, gathered, levels, resize, resize_lanczos, stepped, to_image
+from crafters.media.frames import (
+    Levels,
+    cut_to_multiple,
+    gathered,
+    join_windows,
+    levels,
+    resize,
+    resize_lanczos,
+    stepped,
+    to_image,
+)
 
 
 def test_a_loop_over_frames_reports_and_can_be_cancelled():
@@ -61,3 +71,24 @@ def test_resize_averages_when_shrinking_and_keeps_the_dtype():
     levels = resize((stripes * 255).byte(), 6, 4)
     assert levels.dtype == torch.uint8 and torch.equal(levels, resize(stripes * 255, 6, 4).round().byte())
     assert resize(stripes, 60, 40) is stripes
+
+
+def test_sides_are_cut_evenly_to_multiples():
+    images = torch.rand(2, 50, 70, 3)
+    cut = cut_to_multiple(images, 16)
+    assert torch.equal(cut, images[:, 1:49, 3:67])
+    assert torch.equal(cut_to_multiple(images, 1), images)
+    assert cut_to_multiple(torch.ones(2, 50, 70), 32).shape == (2, 32, 64)
+    with pytest.raises(ValueError, match="70x50 pixels, too small"):
+        cut_to_multiple(images, 64)
+
+
+def test_windows_are_joined_where_they_repeat_each_other():
+    video = torch.rand(20, 4, 6, 3)
+    assert torch.equal(join_windows(video[:9], video[4:13], 5), video[:13])
+    assert torch.equal(join_windows(video[:9], video[4:13], 5, 11), video[:11])
+    assert torch.equal(join_windows(video[:9], None, 5, 7), video[:7])
+    with pytest.raises(ValueError, match="6x4 pixels and the next window 3x4"):
+        join_windows(video, video[:, :, :3], 1)
+    with pytest.raises(ValueError, match="all of them repeat"):
+        join_windows(video, video[:5], 5)

@@ -310,3 +310,49 @@ def test_the_published_scene_without_weights():
     smooth = np.stack([inpaint_smoothly(*pair) for pair in zip(source, masks, strict=True)])
     found = hole_psnr(plate(source, masks), published, masks)
     assert found > 26 and found > hole_psnr(smooth, published, masks) + 1.5  # 27.7 is measured
+
+
+def placed_scene(frames=3):
+    """A bright clip 256×160 with a person's mask in it."""
+    images, mask = torch.full((frames, 160, 256, 3), 0.8), torch.zeros(frames, 160, 256)
+    mask[:, 40:130, 101:143] = 1
+    return images, mask
+
+
+def test_hole_of_wan_animate_is_black_squares_around_the_person():
+    images, mask = placed_scene()
+    cut, hole = cut_hole(images, mask, dilation=9, scale=1.0, fill=0, blocks=32)
+    assert len(cut) == 5  # 4k + 1
+    squares = hole.reshape(5, 5, 32, 8, 32).permute(0, 1, 3, 2, 4).flatten(3)
+    assert (squares.amin(3) == squares.amax(3)).all()
+    assert (hole[:3] >= mask).all() and hole.mean() < 0.5
+    assert (hole[:, 32, 101 - 9] == 1).all() and (hole[:, 64, 64 - 1] == 0).all()
+    assert (cut[hole > 0] == 0).all() and (cut[hole == 0] > 0.79).all()
+
+
+def test_hole_shows_the_picture_and_nothing_of_it_elsewhere():
+    images, mask = placed_scene()
+    picture = torch.rand(3, 160, 256, 3)
+    cut, hole = cut_hole(images, mask, dilation=0, scale=1.0, fill=picture)
+    assert torch.equal(hole[:3], mask)
+    assert (cut[:3] - picture)[mask > 0].abs().max() <= 0.5 / 255 + 1e-6
+    assert (cut[:3][mask == 0] - 0.8).abs().max() < 1e-6
+    still, _ = cut_hole(images, mask, dilation=0, scale=1.0, fill=picture[:1])
+    assert torch.equal(still[0], cut[0]) and not torch.equal(still[1], cut[1])
+
+
+def test_hole_with_pictures_of_another_clip_is_one_sentence():
+    with pytest.raises(ValueError, match="3 frames but 2 pictures"):
+        cut_hole(*placed_scene(), fill=torch.zeros(2, 160, 256, 3))
+
+
+def test_hole_of_next_to_nobody_is_told(caplog):
+    images, mask = placed_scene(5)
+    mask[1:3] = 0
+    mask[2, 50:60, 50:60] = 1
+    cut, hole = cut_hole(images, mask, scale=1.0)
+    assert "next to nobody in frames 2-3 " in caplog.text
+    assert len(cut) == len(hole) == 5
+    caplog.clear()
+    cut_hole(*placed_scene(), scale=1.0)
+    assert not caplog.text

@@ -82,3 +82,11 @@ def test_hands_and_faces_are_drawn_whatever_they_score():
     assert color_at(image, pose.body[0, 12]) == [0, 0, 0]
     assert color_at(image, pose.face[0, 10]) == [51] * 3
     assert color_at(image, pose.right_hand[0, 0]) == [51, 0, 0]
+
+
+def test_without_faces_the_rest_is_the_same():
+    pose = standing()
+    faceless = Pose(pose.body, np.full_like(pose.face, np.nan), pose.left_hand, pose.right_hand)
+    bare = draw_pose(pose, 192, 320, faces=False)
+    assert np.array_equal(bare, draw_pose(faceless, 192, 320))
+    assert not np.array_equal(bare, draw_pose(pose, 192, 320))
