@@ -18,7 +18,7 @@ class CraftersAvatarToSplat(io.ComfyNode):
             category=CATEGORY,
             search_aliases=["gaussian", "splat", "gaussian splatting", "3dgs", "3d viewer", "preview 3d", "export"],
             description="The avatar as a splat of ComfyUI's own: as it stands, or in one frame of a motion. Show it by "
-            "Create 3D File (from Splat) and Preview 3D, draw it by Render Splat, or edit and merge it.",
+            "Create 3D File (from Splat) and Preview Splat, draw it by Render Splat, or edit and merge it.",
             inputs=[
                 Avatar.Input("avatar", tooltip="Any avatar."),
                 Rig.Input("rig", optional=True, tooltip="From Rig Avatar, for this avatar; only with a motion."),

@@ -64,7 +64,7 @@ def avatar_from_splat(
         raise ValueError(
             f"The splat has {len(points)} gaussians that are not transparent: too few for a person, who has thousands."
         )
-    steps = iter(stepped(range(STIFFLY * TRIED + STEPS * (KEPT + back_to_front)), on_step))
+    steps = iter(stepped(range(STIFFLY * TRIED + STEPS * (KEPT + 1)), on_step))
 
     def best(stands: list[_Stand], joints: Sequence[int], count: int) -> list[_Stand]:
         """The stands with these joints moved to where they fit, that which fits best first."""
@@ -72,9 +72,9 @@ def avatar_from_splat(
         return sorted(moved, key=lambda stand: stand.misfit)
 
     stands = best(_beginnings(points, body)[:TRIED], BENT[:1], STIFFLY)
-    stand = best(stands[:KEPT], BENT, STEPS)[0]
-    if back_to_front:
-        (stand,) = best([_turned_round(stand)], BENT, STEPS)
+    chosen = best(stands[:KEPT], BENT, STEPS)[0]
+    both = [chosen, *best([_turned_round(chosen)], BENT, STEPS)]  # feet and face alone tell the front from the back
+    stand = sorted(both, key=lambda stand: stand.misfit)[back_to_front]
     moved = splat._replace(
         xyz=stand.scale * splat.xyz @ stand.turn.T,
         rotation=quaternion_product(matrix_to_quaternion(stand.turn), F.normalize(splat.rotation, dim=1)),
