@@ -179,7 +179,8 @@ def anicrafter(
         sampler_name="euler",
         scheduler="simple",
     )["LATENT"]
-    video = finish(graph, latent, vae, inputs.clip["fps"])
+    steady = {"scene": scene["scene"]} if window else {}
+    video = finish(graph, latent, vae, inputs.clip["fps"], **steady)
     if one_clip:
         chosen = [(inputs.photo, "image"), (inputs.video, "file"), (inputs.clip, "frames")]
         graph.app(chosen, video)
@@ -327,10 +328,11 @@ def wan_parts(graph: Graph, weights: Weights, clip_image: Output) -> tuple[Outpu
     return vae, seen, prompt["positive"], prompt["negative"]
 
 
-def finish(graph: Graph, latent: Output, vae: Output, fps: Output) -> Node:
+def finish(graph: Graph, latent: Output, vae: Output, fps: Output, **steady: Output) -> Node:
+    """steady: the scene, where the background's colours are to be held to it."""
     graph.group("Latent → video", 5, fold=True)
     frames = graph.add("VAEDecode", samples=latent, vae=vae)["IMAGE"]
-    frames = graph.add("CraftersAniCrafterTrim", images=frames)["images"]
+    frames = graph.add("CraftersAniCrafterTrim", images=frames, **steady)["images"]
     return save(graph, frames, fps)
 
 

@@ -25,8 +25,8 @@ SEEN = 0.1  # opacity from which on a gaussian shows where the person is
 COARSE, FINE = 300, 1000  # points and vertices that are compared
 ARMS, LEGS = (0, 25, 50, 75), 10  # degrees that arms may be lowered by and legs are spread by, where the search begins
 TURNS = 8  # about the vertical, where it begins
-TRIED, KEPT = 8, 2  # beginnings that are followed as they stand; and to the end, limb by limb
-STIFFLY, STEPS, RATE = 20, 60, 0.03
+TRIED = 8  # beginnings that are followed, as stiff as they stand
+STIFFLY, STEPS, RATE = 20, 60, 0.03  # the latter limb by limb
 BENT = (0, *range(1, 10), 12, 13, 14, 15, 16, 17, 18, 19)  # joints that the fit turns: neither toes, hands nor fingers
 STIFF, MEAN = 0.02, 0.001  # cost of a turn of 1 rad away from the beginning, and of a beta of 1, beside metres
 FAR = 0.3  # m: beyond, a distance costs no more
@@ -47,6 +47,10 @@ class _Stand:
     betas: torch.Tensor
     misfit: float
 
+    def upright(self) -> torch.Tensor:
+        """How the splat must be turned for the body to stand upright and face +z, [3,3]."""
+        return axis_angle_to_matrix(self.pose[0]).T @ self.turn
+
 
 @torch.inference_mode(False)  # ComfyUI calls nodes in inference mode, in which nothing can be fitted
 def avatar_from_splat(
@@ -64,17 +68,17 @@ def avatar_from_splat(
         raise ValueError(
             f"The splat has {len(points)} gaussians that are not transparent: too few for a person, who has thousands."
         )
-    steps = iter(stepped(range(STIFFLY * TRIED + STEPS * (KEPT + 1)), on_step))
+    steps = iter(stepped(range(STIFFLY * TRIED + 2 * STEPS), on_step))
 
     def best(stands: list[_Stand], joints: Sequence[int], count: int) -> list[_Stand]:
         """The stands with these joints moved to where they fit, that which fits best first."""
         moved = [_refined(stand, points, body, joints, count, steps) for stand in stands]
         return sorted(moved, key=lambda stand: stand.misfit)
 
-    stands = best(_beginnings(points, body)[:TRIED], BENT[:1], STIFFLY)
-    chosen = best(stands[:KEPT], BENT, STEPS)[0]
-    both = [chosen, *best([_turned_round(chosen)], BENT, STEPS)]  # feet and face alone tell the front from the back
-    stand = sorted(both, key=lambda stand: stand.misfit)[back_to_front]
+    upright = best(_beginnings(points, body, _directions())[:TRIED], BENT[:1], STIFFLY)[0].upright()
+    # Feet and face alone tell the front from the back, so both are followed to the end.
+    both = _beginnings(points, body, [upright, upright * torch.tensor([[-1.0], [1.0], [-1.0]])])
+    stand = best(both, BENT, STEPS)[back_to_front]
     moved = splat._replace(
         xyz=stand.scale * splat.xyz @ stand.turn.T,
         rotation=quaternion_product(matrix_to_quaternion(stand.turn), F.normalize(splat.rotation, dim=1)),
@@ -115,8 +119,8 @@ def _every(body: BodyModel, most: int) -> slice:
     return slice(None, None, -(-len(body.template) // most))
 
 
-def _beginnings(points: torch.Tensor, body: BodyModel) -> list[_Stand]:
-    """Stands in every direction and usual pose, brought to the body's height, the best first."""
+def _beginnings(points: torch.Tensor, body: BodyModel, turns: list[torch.Tensor]) -> list[_Stand]:
+    """A stand for each way to turn the splat, in the pose that fits best, of the body's height; the best first."""
     points, some, nothing = _sample(points, COARSE), _every(body, COARSE), torch.zeros(BETAS)
     poses = torch.zeros(len(ARMS), JOINTS, 3)
     for pose, arms in zip(poses, ARMS, strict=True):
@@ -124,7 +128,7 @@ def _beginnings(points: torch.Tensor, body: BodyModel) -> list[_Stand]:
     bodies = torch.stack([_vertices(body, pose, torch.zeros(3), nothing, some) for pose in poses])
     low, high = bodies.amin(1), bodies.amax(1)
     found = []
-    for turn in _directions():
+    for turn in turns:
         turned = points @ turn.T
         least, most = turned.quantile(0.005, 0), turned.quantile(0.995, 0)
         scale = (high - low)[:, 1] / (most - least)[1].clamp(min=1e-9)
@@ -143,13 +147,6 @@ def _directions() -> list[torch.Tensor]:
     turns = facing(F.normalize(ups, dim=1))[:, :, [1, 2, 0]].mT  # where x, y and z come from: y from the direction
     steps = [axis_angle_to_matrix(torch.tensor([0.0, 2 * torch.pi * k / TURNS, 0.0])) for k in range(TURNS)]
     return [step @ turn for step, turn in product(steps, turns)]
-
-
-def _turned_round(stand: _Stand) -> _Stand:
-    """In the same place, facing the other way: where one arm or leg was, the other is."""
-    about, pose = torch.diag(torch.tensor([-1.0, 1.0, -1.0])), torch.zeros_like(stand.pose)
-    pose[[1, 2, 16, 17], 2] = -stand.pose[[2, 1, 17, 16], 2]
-    return _Stand(about @ stand.turn, stand.scale, pose, about @ stand.trans, torch.zeros(BETAS), stand.misfit)
 
 
 @torch.enable_grad()

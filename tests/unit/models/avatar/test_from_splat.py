@@ -91,7 +91,6 @@ def things(person):
     box = torch.rand(3000, 3, generator=random) - 0.5
     box[torch.arange(3000), torch.arange(3000) % 3] = 0.5
     yield "a box", box * torch.tensor([0.5, 1.7, 0.3])
-    yield "a ball", torch.nn.functional.normalize(torch.randn(3000, 3, generator=random), dim=1)
     yield "two people", torch.cat([person, person + torch.tensor([1.5, 0, 0])])
     yield "half a person", person[person[:, 1] > person[:, 1].median()]
     yield "a person in a room", torch.cat([person, (box - 0.5) * 3])
