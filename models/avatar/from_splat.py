@@ -30,9 +30,10 @@ STIFFLY, STEPS, RATE = 20, 60, 0.03  # the latter limb by limb
 BENT = (0, *range(1, 10), 12, 13, 14, 15, 16, 17, 18, 19)  # joints that the fit turns: neither toes, hands nor fingers
 STIFF, MEAN = 0.02, 0.001  # cost of a turn of 1 rad away from the beginning, and of a beta of 1, beside metres
 FAR = 0.3  # m: beyond, a distance costs no more
-CLOTH, NEAR = 0.25, 0.08  # m from the body: what is farther is left out; what is nearer fits
-PERSON, COVERED = 0.75, 0.8  # shares of a person's gaussians that are near the body, and of its vertices near them
-GOOD = 0.9  # below either, who fits is told to look
+CLOTH, NEAR = 0.25, 0.03  # m from the body: what is farther is left out; what is nearer fits
+# Shares of a person's gaussians that are near the body, and of its vertices near them; below LOOSE, who fits is told to
+# look. In skirts people have 0.79 and 0.93; a box of their size has 0.65 and 0.74.
+PERSON, COVERED, LOOSE = 0.6, 0.8, (0.75, 0.9)
 
 
 @dataclass(frozen=True)
@@ -188,6 +189,6 @@ def _told(scale: float, vertices: torch.Tensor, points: torch.Tensor, away: torc
             f"The splat cannot be one standing person: at best, {told}. It must show one whole person and nothing "
             "else, upright, legs and arms about straight: cut everything else away in a splat editor first."
         )
-    if person < GOOD or covered < GOOD:
+    if person < LOOSE[0] or covered < LOOSE[1]:
         logging.getLogger(__name__).warning("The body fits loosely, so limbs may bend in wrong places: %s.", told)
     return f"{told}; a metre is {1 / scale:.3g} of the splat's units."

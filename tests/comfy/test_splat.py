@@ -81,7 +81,7 @@ def test_a_splat_from_a_file_becomes_an_avatar(comfy, graph):
     }
     outputs = comfy.run(prompt)
     (report,) = outputs["told"]["text"]
-    assert "of the gaussians lie within 8 cm of a standing body" in report
+    assert "of the gaussians lie within 3 cm of a standing body" in report
     (path,) = (comfy.base / "output").glob("again*.safetensors")
     made, avatar = load_avatar(path), performers_avatar(4000)
     assert made.posed and len(made) > 0.95 * len(avatar)
