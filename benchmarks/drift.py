@@ -74,7 +74,7 @@ def settle(prompt: Prompt, size: tuple[int, int], window: int, overlap: int) -> 
 def picture(clips: dict[str, np.ndarray], drifts: dict[str, np.ndarray], about: str) -> np.ndarray:
     """The chart, and eight frames of each clip below each other."""
     score = Score(max(values.max() for values in drifts.values()), frames=drifts)
-    row = Row("drift", "background, ΔE from the first window, at most", "lower", about, score)
+    row = Row("drift", "background, colour difference from the first window (CIE 1976), at most", "lower", about, score)
     chart = plot(Report([row]))
     chart = chart[:, : chart.shape[1] // 2]
     rows = []
