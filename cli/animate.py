@@ -130,6 +130,7 @@ def _make(args: argparse.Namespace, first: bool) -> tuple[torch.Tensor, float]:
     from ..host.progress import Progress
     from ..models.anicrafter.checkpoint import AniCrafter
     from ..models.anicrafter.generate import WanFiles, generate
+    from ..models.anicrafter.steady import steadied
 
     # What is missing is said before anything is computed.
     wan = WanFiles(
@@ -153,8 +154,10 @@ def _make(args: argparse.Namespace, first: bool) -> tuple[torch.Tensor, float]:
         args.window,
         args.overlap,
         Progress("Sampling") if first else None,
-    )
-    return video[:frames], fps
+    )[:frames]
+    if len(scene.free) > args.window:  # in one window nothing drifts apart
+        video = steadied(video, scene)
+    return video, fps
 
 
 def _scene(args: argparse.Namespace, first: bool, skip: int = 0, pose: str = AS_STORED) -> tuple[Scene, int, float]:

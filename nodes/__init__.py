@@ -19,13 +19,14 @@ from . import (
     pose,
     product,
     segment,
+    splat,
     wan,
 )
 from .guard import guarded
 
 # In the order of the work: a clip's conditions, the two systems, and what is around them.
 ROOMS = (clips, pose, segment, product, object_depth, motion_capture, direct, background, keep, anchorcrafter, avatar,
-         lhm, anicrafter, wan, evaluate, demo)
+         lhm, splat, anicrafter, wan, evaluate, demo)
 
 
 class CraftersExtension(ComfyExtension):

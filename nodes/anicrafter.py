@@ -279,16 +279,23 @@ class CraftersAniCrafterTrim(io.ComfyNode):
                 io.Image.Input("images", tooltip="Decoded frames."),
                 io.Int.Input("frames", default=0, min=0, max=100_000, optional=True,
                              tooltip="Keep so many frames, where Compose Scene had to pad; 0 keeps all."),
+                Scene.Input("scene", optional=True,
+                            tooltip="From Compose Scene: each frame is shifted in colour, as a whole, until the "
+                            "background has the scene's. For long videos, whose windows may drift apart."),
             ],
             outputs=[io.Image.Output("trimmed", display_name="images")],
         )
 
     @classmethod
-    def execute(cls, images, frames=0):
+    def execute(cls, images, frames=0, scene=None):
         if len(images) < 2:
             raise ValueError("There is nothing but the still: the sampler's latent was one frame long.")
         check_finite(images, PICTURES)
         trimmed = images[1:][: frames or None]
+        if scene is not None:
+            from ..models.anicrafter.steady import steadied
+
+            trimmed = to_output(steadied(trimmed, scene, Progress("AniCrafter Trim")))
         return io.NodeOutput(trimmed, ui=stills(trimmed))
 
 

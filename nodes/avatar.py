@@ -6,7 +6,7 @@ from pathlib import Path
 
 from comfy_api.latest import io
 
-from ..host import folders
+from ..host import folders, notes
 from ..host.memory import compute_device, to_output
 from ..host.progress import Progress
 from ..models.avatar.poses import AS_STORED, POSES
@@ -39,7 +39,7 @@ class CraftersLoadAvatar(io.ComfyNode):
             category=CATEGORY,
             search_aliases=["gaussian", "splat", "gaussian splatting", "3dgs", "ply", "lhm"],
             description="A character as 3-D gaussians, from ComfyUI's input folder: LHM's *_gaussian.pth, this pack's "
-            ".safetensors, or a .ply of gaussians.",
+            ".safetensors, or a .ply of gaussians, such as LHM++'s.",
             inputs=[
                 io.Combo.Input("avatar", options=folders.input_names(AVATAR_SUFFIXES), upload=io.UploadType.model,
                                extra_dict={"accept": ",".join(AVATAR_SUFFIXES)},
@@ -57,6 +57,8 @@ class CraftersLoadAvatar(io.ComfyNode):
         from ..models.avatar.render import render_still
 
         loaded = load_avatar(folders.input_path(avatar))
+        pose = "" if loaded.posed else " The file does not say their pose: choose it in Rig Avatar."
+        notes.show(f"{len(loaded)} gaussians.{pose}")
         return io.NodeOutput(loaded, ui=stills(render_still(loaded)))
 
     @classmethod
@@ -149,7 +151,7 @@ class CraftersRigAvatar(io.ComfyNode):
                 io.Combo.Input("pose", options=list(POSES), default=AS_STORED, optional=True, advanced=True,
                                tooltip="The pose in which the avatar stands in its file. LHM's and this pack's files "
                                "say it; of a .ply from elsewhere choose it: neutral is LHM's (arms out, legs spread), "
-                               "T (arms out), A (arms half down)."),
+                               "T (arms out) is LHM++'s, A (arms half down)."),
             ],
             outputs=[Rig.Output("rig", display_name="rig")],
         )

@@ -21,7 +21,7 @@ from ..preprocessors.pose.extract import extract_poses
 from ..preprocessors.pose.placement import Placement, fit_placement
 from ..preprocessors.product.views import on_black
 from ..scenes import LANDSCAPE, PORTRAIT
-from ..scenes.anicrafter_data import make_avatar_scene
+from ..scenes.anicrafter_data import AvatarScene, make_avatar_scene
 from ..scenes.placed import place_scene
 from ..scenes.scene import PRODUCT, Scene, make_scene
 from .judge import (
@@ -151,7 +151,11 @@ def _placement(scene: Scene, dwpose: DWPose) -> Placement:
 
 def moving(folder: Path, prompt: Prompt, seed: int) -> Demo:
     """AniCrafter: a scene of `scenes.anicrafter_data`, its inputs written into `folder`."""
-    shown = make_avatar_scene(seed, "test", LANDSCAPE, FRAMES, FPS, strength=1.0)
+    return acted(folder, prompt, make_avatar_scene(seed, "test", LANDSCAPE, FRAMES, FPS, strength=1.0))
+
+
+def acted(folder: Path, prompt: Prompt, shown: AvatarScene) -> Demo:
+    """AniCrafter on that scene."""
     inputs = {
         "Character Photo": shown.photo,
         "Background Video": shown.scene.background,

@@ -183,7 +183,8 @@ def anicrafter(
         sampler_name="euler",
         scheduler="simple",
     )["LATENT"]
-    video = finish(graph, latent, vae, inputs.clip["fps"])
+    steady = {"scene": scene["scene"]} if window else {}
+    video = finish(graph, latent, vae, inputs.clip["fps"], **steady)
     if one_clip:
         chosen = [(inputs.photo, "image"), (inputs.video, "file"), (inputs.clip, "frames")]
         graph.app(chosen, video)
@@ -569,10 +570,11 @@ def joined(
     save(graph, whole["frames"], fps)
 
 
-def finish(graph: Graph, latent: Output, vae: Output, fps: Output) -> Node:
+def finish(graph: Graph, latent: Output, vae: Output, fps: Output, **steady: Output) -> Node:
+    """steady: the scene, where the background's colours are to be held to it."""
     graph.group("Latent → video", 5, fold=True)
     frames = graph.add("VAEDecode", samples=latent, vae=vae)["IMAGE"]
-    frames = graph.add("CraftersAniCrafterTrim", images=frames)["images"]
+    frames = graph.add("CraftersAniCrafterTrim", images=frames, **steady)["images"]
     return save(graph, frames, fps)
 
 

@@ -12,6 +12,7 @@ from .gaussians import Avatar
 from .rig import Rig
 
 CONSTRAINED_SCALE = 0.02  # m
+UPSIDE_DOWN = (0.0, 1.0, 0.0, 0.0)  # wxyz, half a turn about x: from y up, facing +z, to the camera's y down, z away
 CHUNK = 1 << 17  # gaussians posed at a time, over all frames: about 60 MB; more is slower on a CPU
 
 
@@ -82,3 +83,25 @@ def animate(
     for first in range(0, len(motion), step):
         frames = slice(first, min(first + step, len(motion)))
         yield frames, animator(motion.pose[frames], motion.trans[frames])
+
+
+def as_stored(avatar: Avatar) -> Posed:
+    """One frame, `xyz` [N,3]: the avatar as it stands in its file, in a camera's axes and facing it, at the origin."""
+    rotation = quaternion_product(torch.tensor(UPSIDE_DOWN).expand_as(avatar.rotation), avatar.rotation)
+    xyz = avatar.xyz() * torch.tensor([1.0, -1.0, -1.0])
+    return Posed(xyz, rotation, avatar.scale, avatar.opacity, avatar.rgb)
+
+
+def in_motion(avatar: Avatar, rig: Rig, motion: BodyMotion, frame: int) -> Posed:
+    """One frame, `xyz` [N,3], of the motion's film, counted from 0.
+
+    Raises ValueError where the motion has no such frame, or the avatar and the rig are of different counts.
+    """
+    if frame not in motion.frames:
+        raise ValueError(
+            f"The motion has no frame {frame + 1}: it goes from {motion.frames[0] + 1} to {motion.frames[-1] + 1}"
+            + (", with gaps." if motion.missing else ".")
+        )
+    row = motion.frames.index(frame)
+    posed = Animator(avatar, rig)(motion.pose[row : row + 1], motion.trans[row : row + 1])
+    return posed._replace(xyz=posed.xyz[0], rotation=posed.rotation[0])

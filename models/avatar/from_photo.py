@@ -17,14 +17,15 @@ import torch.nn.functional as F
 from ..body.body import BodyModel
 from ..body.layout import EYES
 from ..body.motion import BodyMotion
-from ..body.rotation import matrix_to_quaternion, quaternion_product
+from ..body.rotation import matrix_to_quaternion
 from ..body.skinning import blend, move
 from ..drawing.camera import NEAR_POINTS, Camera
 from ..drawing.mesh import face_normals, vertex_normals, visible_surface
+from .animate import Posed
+from .bind import bind
 from .gaussians import Avatar
 from .outline import fit_outline, looked_up
 from .render import fit_camera
-from .rig import neutral_pose
 
 SKIN = 0.015  # m: what lies that far below what is seen is still seen
 OVERHANG, SHADOW = 0.02, 0.03  # m: beside a limb that much nearer, so much of the picture may still be that limb
@@ -132,7 +133,10 @@ def project_photo(
     samples = _Samples(*(torch.cat(parts) for parts in zip(layers, hidden, strict=True)))
     _tell(mesh, joint, mask, camera)
     samples = _filled_in(samples, joint[samples.vertex], body.skeleton.rest(motion.betas[0]).float())
-    return _canonical(samples, body, affine, motion, visible_ratio)
+    rgb = samples.rgb.clamp(0, 1)
+    opacity = torch.full_like(rgb[:, :1], OPACITY)
+    shown = Posed(samples.place, matrix_to_quaternion(samples.axes), samples.scale, opacity, rgb)
+    return bind(shown, samples.vertex, body, motion.pose[0], motion.trans[0], motion.betas[0], visible_ratio)
 
 
 def _working_picture(
@@ -353,27 +357,3 @@ def _nearest_colours(wanted: torch.Tensor, known: torch.Tensor, rgb: torch.Tenso
         weights = F.normalize(torch.exp(-(((distance - nearest) / (0.003 + 0.3 * nearest)) ** 2)), p=1, dim=1)
         found.append((weights[..., None] * colours[index]).sum(1))
     return torch.cat(found) if found else wanted
-
-
-def _canonical(
-    samples: _Samples, body: BodyModel, affine: torch.Tensor, motion: BodyMotion, visible_ratio: float
-) -> Avatar:
-    """The avatar that a rig of `body` brings to where the samples are."""
-    there, back = neutral_pose(body.skeleton)
-    undone = blend(body.skinning, back).double()[samples.vertex]  # from the neutral pose to the T-pose
-    posed = affine.double()[samples.vertex]
-
-    def before(transform: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
-        return torch.linalg.solve(transform[..., :3], (points - transform[..., 3])[..., None])[..., 0]
-
-    shape = body.shape_dirs.double()[samples.vertex] @ motion.betas[0]
-    neutral = before(undone, before(posed, samples.place.double() - motion.trans[0]) - shape).float()
-    anchor = move(blend(body.skinning, there), body.template)[samples.vertex]
-    turn = matrix_to_quaternion(posed[..., :3] @ undone[..., :3]).float()
-    rotation = quaternion_product(turn * torch.tensor([1.0, -1, -1, -1]), matrix_to_quaternion(samples.axes))
-    kept = (neutral - anchor).norm(dim=1) < 0.5
-    offset, rgb = (neutral - anchor)[kept], samples.rgb[kept].clamp(0, 1)
-    return Avatar(
-        offset, anchor[kept], rgb, torch.full_like(rgb[:, :1], OPACITY), samples.scale[kept], rotation[kept], back,
-        motion.betas[0].float(), visible_ratio, 0,
-    )

@@ -13,7 +13,7 @@ from ..drawing.camera import NEAR_GAUSSIANS, Camera
 from ..drawing.mesh import render_mesh
 from ..drawing.rasterize import rasterize
 from ..threads import on_threads
-from .animate import Posed, animate
+from .animate import UPSIDE_DOWN, Posed, animate
 from .gaussians import Avatar
 from .rig import Rig
 
@@ -21,7 +21,6 @@ STRETCH = 0.05  # the published clips are stretched by 0.4 % (1360×768 shown at
 FILLED = 0.9  # of a still's side, by the person
 AT_ONCE = 8  # frames on a CPU: each takes up to half a GB at 4K
 CHEST = 9  # the joint that tells where a body is, which reaches about NEAR_GAUSSIANS around it
-UPSIDE_DOWN = (0.0, 1.0, 0.0, 0.0)  # wxyz, half a turn about x: from y up, facing +z, to the camera's y down, z away
 
 
 class AvatarClip(NamedTuple):

@@ -28,7 +28,7 @@ def unposed(avatar: Avatar, skeleton: Skeleton, pose: str = AS_STORED) -> torch.
         if not avatar.posed:
             raise ValueError(
                 "The avatar's file does not say in which pose it stands, so it cannot be moved: choose the pose (Rig "
-                "Avatar's; neutral is LHM's), or take the avatar as .pth or .safetensors."
+                "Avatar's; neutral is LHM's, T is LHM++'s), or take the avatar as .pth or .safetensors."
             )
         return avatar.neutral_transforms
     points = avatar.xyz()[avatar.opacity[:, 0] >= SEEN]
@@ -85,5 +85,5 @@ def _check_person(points: torch.Tensor, bones: torch.Tensor, pose: str) -> None:
         raise ValueError(
             f"The avatar is no person in the pose {pose}: {person:.0%} of its gaussians lie about the bones of a body, "
             f"and cover {covered:.0%} of them. It must be one person alone in SMPL-X's place: in metres, y up, facing "
-            "+z, the pelvis 0.35 m below the origin."
+            "+z, the pelvis 0.35 m below the origin. Of another size, place or pose, take Avatar from Splat."
         )

@@ -6,6 +6,7 @@ import pytest
 import torch
 from crafters.models.avatar.animate import Animator
 from crafters.models.avatar.files import load_avatar, save_avatar
+from crafters.models.avatar.ply import SH_0
 from crafters.models.avatar.rig import neutral_pose, rig_from_body
 from crafters.models.avatar.standing import unposed
 from crafters.models.body.skinning import blend, move
@@ -67,6 +68,39 @@ def test_the_pose_is_undone(body, avatar, rig, pose, legs, arms, caplog):
     straight = move(blend(rig.skinning, back), plain.points)
     wanted = move(blend(rig.skinning, avatar.neutral_transforms), avatar.points)
     assert (straight - wanted).norm(dim=1).quantile(0.95) < 0.025  # 2° at the hand
+
+
+def lhm_plus_plus(path, avatar):
+    """The avatar as LHM++ exports it: no comments, no offsets, opacities kept off 0 and 1."""
+    names = ["x", "y", "z", "nx", "ny", "nz"] + [f"f_dc_{i}" for i in range(3)] + ["opacity"]
+    names += [f"scale_{i}" for i in range(3)] + [f"rot_{i}" for i in range(4)]
+    opacity = avatar.opacity.clamp(1e-3, 1 - 1e-3).logit()
+    columns = avatar.xyz(), torch.zeros(len(avatar), 3), (avatar.rgb - 0.5) / SH_0, opacity, avatar.scale.log()
+    rows = torch.cat([*columns, avatar.rotation], 1).numpy().astype("<f4")
+    properties = "".join(f"property float {name}\n" for name in names)
+    head = f"ply\nformat binary_little_endian 1.0\nelement vertex {len(avatar)}\n{properties}end_header\n"
+    path.write_bytes(head.encode() + rows.tobytes())
+
+
+def test_lhm_plus_pluss_ply_moves_from_its_t_pose(body, avatar, rig, tmp_path):
+    lhm_plus_plus(tmp_path / "tpose.ply", standing(avatar, rig, 0, 0))
+    loaded = load_avatar(tmp_path / "tpose.ply")
+    said = rig_from_body(body, loaded.points, unposed(loaded, body.skeleton, "T"))
+    pose, trans = 0.3 * torch.randn(2, 55, 3, generator=torch.Generator().manual_seed(0)), torch.ones(2, 3)
+    moved, known = Animator(loaded, said)(pose, trans), Animator(avatar, rig)(pose, trans)
+    same = said.skinning.eq(rig.skinning).all(1)
+    assert same.float().mean() > 0.97
+    torch.testing.assert_close(moved.xyz[:, same], known.xyz[:, same], rtol=0, atol=1e-4)
+
+
+def test_lhm_plus_plus_may_have_exported_another_pose(body, avatar, rig, tmp_path):
+    pose = torch.zeros(1, 55, 3)
+    pose[0, [1, 2, 16, 17]] = torch.tensor([[-1.4, 0, 0], [-1.4, 0, 0], [0, -1.2, 0], [0, 1.2, 0]])  # sits, arms ahead
+    posed = Animator(avatar, rig)(pose, torch.tensor([[0.3, 0.5, 3.0]]))
+    lhm_plus_plus(tmp_path / "frame.ply", foreign(avatar, points=posed.xyz[0], rotation=posed.rotation[0]))
+    loaded = load_avatar(tmp_path / "frame.ply")
+    with pytest.raises(ValueError, match="no person in the pose T: .* take Avatar from Splat"):
+        unposed(loaded, body.skeleton, "T")
 
 
 def test_another_pose_than_the_one_said_is_told_of(body, avatar, caplog):
