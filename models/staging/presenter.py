@@ -20,6 +20,7 @@ from .holding import (
     Grip,
     Size,
     arm_length,
+    check_size,
     free_hand,
     hold_product,
     home,
@@ -55,7 +56,7 @@ def present_product(
     pose, trans = photo.pose[:1].repeat(frames, 1, 1), photo.trans[:1].repeat(frames, 1)
     turned, at = globals_of(figure, pose[:1], trans[:1])
     heading = _heading(turned[0, SPINES[-1]])
-    _check_size(size, figure)
+    check_size(size, figure)
     _sway(pose, time, rng)
 
     course, pointing = script_course(script, time)
@@ -95,16 +96,6 @@ def _heading(chest: torch.Tensor) -> float:
     if abs(heading) > _TURNED:
         raise ValueError("The person in the photo turns their back to the camera: take a photo that shows the chest.")
     return heading
-
-
-def _check_size(size: Size, figure: Figure) -> None:
-    tall = float(figure.joints[:, 1].max() - figure.joints[:, 1].min())
-    if max(size) > tall:
-        width, height, depth = (100 * side for side in size)
-        raise ValueError(
-            f"The product of {width:.0f} × {height:.0f} × {depth:.0f} cm is larger than the person: give its real size "
-            "in centimetres."
-        )
 
 
 def _sway(pose: torch.Tensor, time: torch.Tensor, rng: np.random.Generator) -> None:
