@@ -13,6 +13,7 @@ from ..body.layout import ELBOW, FIRST_FINGER, HEAD, NECK, SHOULDER, SIDES, SPIN
 from ..body.motion import BodyMotion
 from ..body.rotation import axis_angle_to_matrix, matrix_to_axis_angle, slerp
 from ..drawing.camera import Camera
+from .face import clear_of_face, tell_hidden_face
 from .gestures import Part, eased, script_course
 from .grip import product_distance
 from .holding import (
@@ -47,15 +48,15 @@ def present_product(
     `frames` at `fps`, before the photo's camera, and the product's pose [F,4,4] there.
 
     It begins near the photo's pose. Legs and hips stay as they are, the trunk sways a little, the hands that hold
-    follow the product, and the product stays in the picture. seed: of the grip and the swaying.
+    follow the product, and the product stays in the picture and off the face. seed: of the grip and the swaying.
     Raises ValueError, a sentence, for what this person cannot do.
     """
     rng = np.random.default_rng(seed)
     time = torch.arange(frames, dtype=torch.float64) / fps
     figure = Figure(skeleton, skeleton.rest(photo.betas[0].float()))
     pose, trans = photo.pose[:1].repeat(frames, 1, 1), photo.trans[:1].repeat(frames, 1)
-    turned, at = globals_of(figure, pose[:1], trans[:1])
-    heading = _heading(turned[0, SPINES[-1]])
+    facing, at = globals_of(figure, pose[:1], trans[:1])
+    heading = _heading(facing[0, SPINES[-1]])
     check_size(size, figure)
     _sway(pose, time, rng)
 
@@ -67,8 +68,11 @@ def present_product(
     yaw = heading / 2 + course.yaw * (_BOTH if len(hands) == 2 else 1)
     about = axis_angle_to_matrix(torch.tensor([0.0, heading, 0.0], dtype=torch.float64))
     centre = _way(figure, pose, trans, at[0], grip, course.offset, turn(yaw, course.roll), about, time)
-    centre = _in_picture(centre, size, photo, time)
+    centre, room = _in_picture(centre, size, photo, time)
+    turned = turn(yaw, course.roll)
+    centre = clear_of_face(figure, pose, trans, grip, centre, turned, room, eased(time / _LEAD))
     centre = _in_reach(figure, pose, trans, grip, centre, turn(yaw / 2 if grip.under else yaw, course.roll))
+    tell_hidden_face(figure, pose, trans, grip, centre, turned)
     rotation = hold_product(figure, pose, trans, grip, centre, yaw, course.roll, about)
     for side in set(SIDES) - set(hands):
         _free_arm(figure, pose, trans, side, grip, centre, rotation, about, time)
@@ -127,8 +131,11 @@ def _way(
     return start + eased(time / _LEAD)[:, None] * (held - start) + arm * (offset * mirror) @ about.T
 
 
-def _in_picture(centre: torch.Tensor, size: Size, photo: BodyMotion, time: torch.Tensor) -> torch.Tensor:
-    """`centre` [F,3], bent so that the product stays in the photo; told where the script's way is, behind the lead."""
+def _in_picture(
+    centre: torch.Tensor, size: Size, photo: BodyMotion, time: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """`centre` [F,3], bent so that the product stays in the photo; told where the script's way is, behind the lead.
+    The room that it has for that, [F,2] m to each side of the camera's axis."""
     camera = Camera.of(photo, 0)
     half = torch.tensor(camera.size, dtype=torch.float64) / 2 / torch.tensor(camera.focal, dtype=torch.float64)
     seen = half * centre[:, 2:]
@@ -144,7 +151,7 @@ def _in_picture(centre: torch.Tensor, size: Size, photo: BodyMotion, time: torch
     if far.any():
         frames = frame_ranges([frame + 1 for frame in torch.nonzero(far)[:, 0].tolist()])
         _log.warning("The product would leave the picture in frames %s: it is kept inside.", frames)
-    return bent
+    return bent, room
 
 
 def _in_reach(
