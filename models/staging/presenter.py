@@ -68,9 +68,9 @@ def present_product(
     yaw = heading / 2 + course.yaw * (_BOTH if len(hands) == 2 else 1)
     about = axis_angle_to_matrix(torch.tensor([0.0, heading, 0.0], dtype=torch.float64))
     centre = _way(figure, pose, trans, at[0], grip, course.offset, turn(yaw, course.roll), about, time)
-    centre, room = _in_picture(centre, size, photo, time)
-    turned = turn(yaw, course.roll)
+    turned, room = turn(yaw, course.roll), _room(size, photo, centre)
     centre = clear_of_face(figure, pose, trans, grip, centre, turned, room, eased(time / _LEAD))
+    centre = _in_picture(centre, room, time)
     centre = _in_reach(figure, pose, trans, grip, centre, turn(yaw / 2 if grip.under else yaw, course.roll))
     tell_hidden_face(figure, pose, trans, grip, centre, turned)
     rotation = hold_product(figure, pose, trans, grip, centre, yaw, course.roll, about)
@@ -131,11 +131,9 @@ def _way(
     return start + eased(time / _LEAD)[:, None] * (held - start) + arm * (offset * mirror) @ about.T
 
 
-def _in_picture(
-    centre: torch.Tensor, size: Size, photo: BodyMotion, time: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """`centre` [F,3], bent so that the product stays in the photo; told where the script's way is, behind the lead.
-    The room that it has for that, [F,2] m to each side of the camera's axis."""
+def _room(size: Size, photo: BodyMotion, centre: torch.Tensor) -> torch.Tensor:
+    """How far `centre` [F,3] may go so that the product stays in the photo, [F,2] m to each side of the camera's axis.
+    Raises ValueError for a product that does not fit into it."""
     camera = Camera.of(photo, 0)
     half = torch.tensor(camera.size, dtype=torch.float64) / 2 / torch.tensor(camera.focal, dtype=torch.float64)
     seen = half * centre[:, 2:]
@@ -146,12 +144,17 @@ def _in_picture(
             f"A product of {100 * size[0]:.0f} × {100 * size[1]:.0f} cm does not fit into the photo, which shows "
             f"{shown[0]} × {shown[1]} cm before the person: give its real size, or take a photo that shows more."
         )
+    return room
+
+
+def _in_picture(centre: torch.Tensor, room: torch.Tensor, time: torch.Tensor) -> torch.Tensor:
+    """`centre` [F,3], bent to keep the `room` [F,2]; told where the script's way is, behind the lead."""
     bent = torch.cat([_limited(centre[:, :2], room), centre[:, 2:]], 1)
     far = ((bent - centre).norm(dim=1) > _BENT) & (time >= _LEAD)
     if far.any():
         frames = frame_ranges([frame + 1 for frame in torch.nonzero(far)[:, 0].tolist()])
         _log.warning("The product would leave the picture in frames %s: it is kept inside.", frames)
-    return bent, room
+    return bent
 
 
 def _in_reach(
