@@ -35,7 +35,7 @@ def clear_of_face(
 
     The way of the product is moved as a whole, which keeps the gesture; what of it is still before the face is bent.
     rotation [F,3,3]: the product's. room [F,2] m to each side of the camera's axis, which the centre keeps. arrived
-    [F] 0…1: how much of that is done yet. What cannot go far enough goes as far as it can.
+    [F] 0…1: how far it is from the photo's hands to where it is held. What cannot go far enough goes as far as it can.
     """
     limits = _limits(figure, pose, trans, grip, centre, rotation)
     side = SIGN[grip.hands[0]]
@@ -46,7 +46,7 @@ def clear_of_face(
         possible = float((most - along)[arrived > 0.99].min()) if (arrived > 0.99).any() else wanted
         done = min(wanted, max(0.0, possible))
         along = along + arrived * done
-        along = along + arrived * SOFT * F.softplus((limit - along) / SOFT)
+        along = along + SOFT * F.softplus((limit - along) / SOFT)
         along = most - SOFT * F.softplus((most - along) / SOFT)
         lacking = float((limit - along).max().clamp(min=0))
         ways.append((lacking > 2 * SOFT, wanted, axis, sign * along))

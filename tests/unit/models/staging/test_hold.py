@@ -18,6 +18,7 @@ from crafters.scenes.person import make_person
 
 PICTURE = (320, 180)
 BOX, BOTTLE = (0.13, 0.20, 0.07), (0.08, 0.24, 0.08)
+SIDE = Hold()
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +36,7 @@ def solid(size, kind="box"):
     return torch.from_numpy(product_solid(outline, size, kind).vertices)
 
 
-def held(motion, hands=("right",), size=BOX, hold=Hold(), earlier=(), kind="box"):
+def held(motion, hands=("right",), size=BOX, hold=SIDE, earlier=(), kind="box"):
     vertices = solid(size, kind)
     moved, place = hold_in_hands(motion, anny_body().skeleton, vertices, size, hands, hold, earlier)
     return moved, HeldProduct(vertices, torch.zeros(0, 3).long(), size, place, hands)
