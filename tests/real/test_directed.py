@@ -58,7 +58,7 @@ def test_the_published_avatar_holds_a_real_product(hand, side):
     every, frames, size = 20, 4, (1280, 720)
     poses, _ = real_poses("jogger")
     body = anny_body()
-    motion, _ = estimate_motion(body, poses[: every // 2 * frames : every // 2], size, 20 / every)  # of every second frame
+    motion, _ = estimate_motion(body, poses[: every // 2 * frames : every // 2], size, 20 / every)
     background, _ = read_clip(real_file("anicrafter/scene/bkgd_video.mp4"), every=every, frames=frames)
     background = np.stack([cv2.resize(frame, size, interpolation=cv2.INTER_AREA) for frame in background.numpy()])
     avatar = load_avatar(real_file("anicrafter/000000_gaussian.pth"))
