@@ -14,7 +14,7 @@ from ..models.avatar.standing import unposed
 from ..models.body.load import BUILT_IN, load_body_model
 from .choices import files, model
 from .previews import stills
-from .types import Avatar, BodyModel, BodyMotion, Rig
+from .types import Avatar, BodyModel, BodyMotion, HeldProduct, Rig
 
 _log = logging.getLogger(__name__)
 CATEGORY = "Crafters/Avatar"
@@ -28,6 +28,11 @@ def _size_inputs():
         io.Int.Input("height", default=720, min=64, max=8192, step=16,
                      tooltip="Height in pixels. Width and height must have the shape the motion was filmed in."),
     ]
+
+
+def _held_input():
+    return HeldProduct.Input("held_product", optional=True,
+                             tooltip="From Hold Product or Present Product, with that node's motion.")
 
 
 class CraftersLoadAvatar(io.ComfyNode):
@@ -343,6 +348,7 @@ class CraftersRenderAvatar(io.ComfyNode):
                 io.Boolean.Input("with_depth", default=True, optional=True, advanced=True,
                                  tooltip="Off saves the depth's memory, a third of a clip, where nothing takes it: it "
                                  "is 0 then."),
+                _held_input(),
             ],
             outputs=[
                 io.Image.Output("image", display_name="image", tooltip="On black, already multiplied by alpha."),
@@ -352,12 +358,12 @@ class CraftersRenderAvatar(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, avatar, rig, motion, width, height, backend="auto", with_depth=True):
+    def execute(cls, avatar, rig, motion, width, height, backend="auto", with_depth=True, held_product=()):
         from ..models.avatar.render import render_avatar
 
         progress, size = Progress("Render Avatar"), (width, height)
         how = compute_device(), backend, progress, progress.show
-        clip = render_avatar(avatar, rig, motion, *size, *how, with_depth=with_depth)
+        clip = render_avatar(avatar, rig, motion, *size, *how, with_depth=with_depth, products=held_product)
         return io.NodeOutput(*(to_output(x) for x in clip), ui=stills(clip.image))
 
 
@@ -375,19 +381,20 @@ class CraftersRenderBodyMesh(io.ComfyNode):
                 BodyModel.Input("body", tooltip="From Load Body Model."),
                 BodyMotion.Input("motion", tooltip="The motion that the avatar makes."),
                 *_size_inputs(),
+                _held_input(),
             ],
             outputs=[
                 io.Image.Output("image", display_name="image"),
-                io.Mask.Output("mask", display_name="mask", tooltip="1 on the body."),
+                io.Mask.Output("mask", display_name="mask", tooltip="1 on the body and on what it holds."),
             ],
         )
 
     @classmethod
-    def execute(cls, body, motion, width, height):
+    def execute(cls, body, motion, width, height, held_product=()):
         from ..models.avatar.render import render_body
 
         progress = Progress("Render Body Mesh")
-        clip = render_body(body, motion, width, height, progress, progress.show)
+        clip = render_body(body, motion, width, height, progress, progress.show, products=held_product)
         return io.NodeOutput(*(to_output(x) for x in clip), ui=stills(clip[0]))
 
 

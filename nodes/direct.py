@@ -6,6 +6,7 @@ from ..host.memory import to_output
 from ..host.progress import Progress
 from ..models.staging.gestures import GESTURES
 from ..models.staging.product_solid import KINDS
+from ..preprocessors.directed.hold import GRIPS, PLACES
 from ..preprocessors.directed.present import HANDS
 from ..preprocessors.directed.stage import PATHS
 from ..preprocessors.pose.follow import follow_person
@@ -16,13 +17,23 @@ from .types import Avatar, BodyModel, BodyMotion, HeldProduct, PoseKeypoint, Pro
 CATEGORY = "Crafters/Direct"
 
 
+def _size_inputs():
+    def side(name, which):
+        return io.Float.Input(name, default=0.0, min=0.0, max=500.0, step=0.5,
+                              tooltip=f"The product's real {which} in centimetres; 0 guesses it.")
+
+    return [
+        io.Combo.Input("kind", options=list(KINDS),
+                       tooltip="The product's shape: it decides the depth, and sizes that are not given."),
+        side("width", "width"),
+        side("height", "height"),
+        side("depth", "depth, front to back,"),
+    ]
+
+
 class CraftersPresentProduct(io.ComfyNode):
     @classmethod
     def define_schema(cls):
-        def side(name, which):
-            return io.Float.Input(name, default=0.0, min=0.0, max=500.0, step=0.5,
-                                  tooltip=f"The product's real {which} in centimetres; 0 guesses it.")
-
         return io.Schema(
             node_id="CraftersPresentProduct",
             display_name="Present Product",
@@ -42,11 +53,7 @@ class CraftersPresentProduct(io.ComfyNode):
                 io.Combo.Input("hand", options=list(HANDS), default=HANDS[0],
                                tooltip="The person's own hand that holds the product. To point at it, the other must "
                                "be free."),
-                io.Combo.Input("kind", options=list(KINDS),
-                               tooltip="The product's shape: it decides the depth, and sizes that are not given."),
-                side("width", "width"),
-                side("height", "height"),
-                side("depth", "depth, front to back,"),
+                *_size_inputs(),
                 io.Float.Input("seconds", default=4.0, min=0.5, max=120.0, step=0.1, tooltip="Length of the video."),
                 io.Float.Input("fps", default=15.0, min=1.0, max=60.0, step=0.1,
                                tooltip="Frames per second. AnchorCrafter learned 15."),
@@ -90,11 +97,68 @@ class CraftersPresentProduct(io.ComfyNode):
             to_output(object_depth) / 255,
             to_output(mask),
             done.motion,
-            done.product,
+            (done.product,),
             fps,
             done.report,
             ui=stills(overview(done, person[:1], STILLS)),
         )
+
+
+class CraftersHoldProduct(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="CraftersHoldProduct",
+            display_name="Hold Product",
+            category=CATEGORY,
+            search_aliases=["hold object", "prop", "in hand", "product", "on a table", "grip"],
+            description="Puts a product into a hand of any motion, into both, or onto a table in the scene: fingers "
+            "close on it, and Render Avatar and Render Body Mesh draw it where it belongs. Chain several.",
+            inputs=[
+                BodyMotion.Input("motion", tooltip="From Load Motion, or the motion of an earlier Hold Product."),
+                BodyModel.Input("body", tooltip="From Load Body Model: the one that the avatar is rigged by."),
+                Product.Input("product", tooltip="From Product Views: the front view gives the outline, all views the "
+                              "looks."),
+                *_size_inputs(),
+                io.Combo.Input("hand", options=list(PLACES), default=PLACES[0],
+                               tooltip="The person's own hand, which goes where it went. both: the product is between "
+                               "the hands, upright before the chest. table: it stands fixed in the scene."),
+                io.Combo.Input("grip", options=list(GRIPS), default=GRIPS[0],
+                               tooltip="Whether the hand is at the product's side, or below it, palm up."),
+                io.Float.Input("offset", default=0.0, min=-100.0, max=100.0, step=0.5,
+                               tooltip="Centimetres from the product's middle to the hand: upwards at its side, to its "
+                               "front from below."),
+                io.Float.Input("turn", default=0.0, min=-360.0, max=360.0, step=5.0,
+                               tooltip="Degrees by which the product is turned about its own height in the hand, or on "
+                               "the table; positive turns its front to the picture's left."),
+                HeldProduct.Input("held_product", optional=True,
+                                  tooltip="What is held already, from an earlier Hold Product or Present Product."),
+                io.Float.Input("x", default=0.5, min=0.0, max=1.0, step=0.01, optional=True, advanced=True,
+                               tooltip="On a table: where the middle of its foot is seen, from the picture's left, 0, "
+                               "to its right, 1."),
+                io.Float.Input("y", default=0.9, min=0.0, max=1.0, step=0.01, optional=True, advanced=True,
+                               tooltip="On a table: where its foot is seen, from the picture's top, 0, to its bottom, "
+                               "1."),
+                io.Float.Input("nearer", default=0.3, min=-20.0, max=20.0, step=0.05, optional=True, advanced=True,
+                               tooltip="On a table: metres by which it is nearer to the camera than the person in the "
+                               "first frame; negative is behind."),
+            ],
+            outputs=[
+                BodyMotion.Output("motion_out", display_name="motion",
+                                  tooltip="With fingers closed on the product. Render this one."),
+                HeldProduct.Output("held", display_name="held_product",
+                                   tooltip="All products so far, for Render Avatar, Render Body Mesh or another Hold "
+                                   "Product."),
+                io.String.Output("report", display_name="report", tooltip="The product's size, and where it is."),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, motion, body, product, held_product=(), **how):
+        from ..preprocessors.directed.hold import hold, overview
+
+        held = hold(body, motion, product, earlier=held_product, **how)
+        return io.NodeOutput(*held, ui=stills(overview(body, held, STILLS)))
 
 
 class CraftersStagePerson(io.ComfyNode):
@@ -232,4 +296,4 @@ def _place(place: dict, body, motion):
     return Track(clip, **told)
 
 
-NODES = [CraftersPresentProduct, CraftersStagePerson]
+NODES = [CraftersPresentProduct, CraftersHoldProduct, CraftersStagePerson]

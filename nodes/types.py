@@ -20,7 +20,7 @@ SegmentPrompts = io.Custom("CRAFTERS_SEGMENT_PROMPTS")
 
 # The product: ProductViews (preprocessors.product.views): views [3, 518, 518, 3] in 0…1 and masks [3, 518, 518].
 Product = io.Custom("CRAFTERS_PRODUCT")
-# HeldProduct (models.staging.product_solid): its mesh, its size m, and its place [F, 4, 4] before the camera.
+# A tuple of HeldProduct (models.staging.held): mesh, looks, size m, place [F or 1, 4, 4] at a wrist or in the scene.
 HeldProduct = io.Custom("CRAFTERS_HELD_PRODUCT")
 # DepthNetwork (preprocessors.product.object_depth): a picture's inverse depth.
 DepthNetwork = io.Custom("CRAFTERS_DEPTH_NETWORK")

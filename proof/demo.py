@@ -23,6 +23,7 @@ from ..preprocessors.product.views import on_black
 from ..scenes import LANDSCAPE, PORTRAIT
 from ..scenes.anicrafter_data import AvatarScene, make_avatar_scene
 from ..scenes.placed import place_scene
+from ..scenes.product import Product, make_product, views
 from ..scenes.scene import PRODUCT, Scene, make_scene
 from .judge import (
     Judgement,
@@ -114,12 +115,7 @@ def directed(folder: Path, prompt: Prompt, seed: int) -> Demo:
         "Person Photo": scene.person_photo, "Product Left": left, "Product Front": front, "Product Right": right
     }
     filled, files = fill(prompt, _write(folder, photos))
-    for node in filled.values():
-        if node["class_type"] == "CraftersPresentProduct":
-            sides = zip(("width", "height", "depth"), scene.product.size, strict=True)
-            script = node["inputs"]
-            script["kind"] = KINDS.get(scene.product.kind, scene.product.kind)
-            script.update({side: round(100 * length, 1) for side, length in sides})
+    script = _tell_size(filled, "CraftersPresentProduct", scene.product)
 
     def judge(result: np.ndarray) -> Judgement:
         dwpose = small_dwpose()
@@ -130,12 +126,21 @@ def directed(folder: Path, prompt: Prompt, seed: int) -> Demo:
     return Demo("AnchorCrafter directed", judge, filled, files)
 
 
+def _tell_size(prompt: Prompt, kind: str, product: Product) -> dict[str, Any]:
+    """Set kind and size of a product in the node of `kind`, whose inputs come back."""
+    (told,) = (node["inputs"] for node in prompt.values() if node["class_type"] == kind)
+    told["kind"] = KINDS.get(product.kind, product.kind)
+    sides = zip(("width", "height", "depth"), product.size, strict=True)
+    told.update({side: round(100 * length, 1) for side, length in sides})
+    return told
+
+
 def _intended(scene: Scene, dwpose: DWPose, script: dict[str, Any]) -> Scene:
     """What the workflow is told to show, as a scene. Nobody has filmed it: its frames are the photo."""
     photo = torch.from_numpy(scene.person_photo)[None] / 255
     pose = extract_poses(dwpose, photo)[0]
-    views = on_black([torch.from_numpy(view)[None] / 255 for view in scene.product_views])
-    poses, hand_mesh, object_depth, mask = direct(anny_body(), pose, scene.size, views, **script).conditions
+    product = on_black([torch.from_numpy(view)[None] / 255 for view in scene.product_views])
+    poses, hand_mesh, object_depth, mask = direct(anny_body(), pose, scene.size, product, **script).conditions
     still = np.broadcast_to(scene.person_photo, (len(poses), *scene.person_photo.shape))
     objects = PRODUCT * mask.numpy().astype(np.uint8)
     shown = replace(scene, frames=still, background=still, objects=objects, poses=poses)
@@ -150,26 +155,34 @@ def _placement(scene: Scene, dwpose: DWPose) -> Placement:
 
 
 def moving(folder: Path, prompt: Prompt, seed: int) -> Demo:
-    """AniCrafter: a scene of `scenes.anicrafter_data`, its inputs written into `folder`."""
-    return acted(folder, prompt, make_avatar_scene(seed, "test", LANDSCAPE, FRAMES, FPS, strength=1.0))
+    """AniCrafter: a scene of `scenes.anicrafter_data`, its inputs written into `folder`, and a product if the prompt
+    holds one."""
+    return acted(folder, prompt, make_avatar_scene(seed, "test", LANDSCAPE, FRAMES, FPS, strength=1.0), seed)
 
 
-def acted(folder: Path, prompt: Prompt, shown: AvatarScene) -> Demo:
-    """AniCrafter on that scene."""
+def acted(folder: Path, prompt: Prompt, shown: AvatarScene, seed: int = 0) -> Demo:
+    """AniCrafter on that scene; seed: of the product."""
     inputs = {
         "Character Photo": shown.photo,
         "Background Video": shown.scene.background,
         "Source Video": shown.scene.frames,
     }
+    held = any(node["class_type"] == "CraftersHoldProduct" for node in prompt.values())
+    if held:
+        product = make_product(seed, "test")
+        inputs |= dict(zip(("Product Left", "Product Front", "Product Right"), views(product), strict=True))
     paths = _write(folder, inputs)
     paths |= {"Load Avatar": folder / "character_gaussian.pth", "Load Motion": folder / "motion.npz"}
     save_avatar(shown.avatar, paths["Load Avatar"])
     save_motion(shown.motion, paths["Load Motion"])
+    filled, files = fill(prompt, paths)
+    if held:
+        _tell_size(filled, "CraftersHoldProduct", product)
 
     def judge(result: np.ndarray) -> Judgement:
         return judge_moving(shown, result), sheet_moving(shown, result)
 
-    return Demo("AniCrafter", judge, *fill(prompt, paths))
+    return Demo("AniCrafter", judge, filled, files)
 
 
 def small_dwpose() -> DWPose:

@@ -190,7 +190,7 @@ def _present_product(person, keypoints, body, product, fps, **script):
     done = direct(body, from_openpose(keypoints)[0][0], (width, height), product, fps=fps, **script)
     poses, hand_mesh, object_depth, mask = done.conditions
     drawn = hand_mesh / 255, object_depth / 255, mask.float()
-    return to_openpose(poses, width, height), *drawn, done.motion, done.product, fps, done.report
+    return to_openpose(poses, width, height), *drawn, done.motion, (done.product,), fps, done.report
 
 
 def _anchor_sampler(

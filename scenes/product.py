@@ -2,13 +2,13 @@
 
 from dataclasses import dataclass, field
 
-import cv2
 import numpy as np
 import torch
 
 from ..media.box import around
 from ..models.drawing.camera import Camera
 from ..models.drawing.solids import Solid, loft, travelled
+from ..models.drawing.texture import Texture, pyramid
 from ..preprocessors.product.views import VIEW_SIDE, fit_to_square
 from .label import Print, draw_print, paint_label
 from .render import Mesh, render
@@ -33,7 +33,7 @@ class Product:
     size: tuple[float, float, float]
     print: Print
     body: Solid = field(repr=False)
-    texture: tuple[np.ndarray, ...] = field(repr=False)
+    texture: Texture = field(repr=False)
     trim: tuple[tuple[Solid, tuple[float, float, float]], ...] = field(repr=False)
 
     def meshes(self, place: torch.Tensor | np.ndarray) -> list[Mesh]:
@@ -69,10 +69,8 @@ def make_product(seed: int, split: str) -> Product:
     low, high = every.min(0), every.max(0)
     body, *parts = (solid._replace(vertices=solid.vertices - (low + high) / 2) for solid in solids)
     trim = tuple((part, tuple(c / 255 for c in colour)) for part, (_, colour) in zip(parts, shape.trim, strict=True))
-    pyramid = [_wrapper(shape, label, body)]
-    while len(pyramid) < LEVELS:
-        pyramid.append(cv2.pyrDown(pyramid[-1]))
-    return Product(kind, tuple((high - low).tolist()), label, body, tuple(pyramid), trim)
+    texture = pyramid(_wrapper(shape, label, body), LEVELS)
+    return Product(kind, tuple((high - low).tolist()), label, body, texture, trim)
 
 
 def views(product: Product) -> np.ndarray:

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 
 from ..models.drawing.camera import Camera
 from ..models.drawing.mesh import face_normals, vertex_normals, visible_surface
+from ..models.drawing.texture import Texture, level, sampled
 
 SUPERSAMPLING = 2
 LAMP = (-0.42, -0.62, -0.66)  # towards it: above, to the left, on the camera's side
@@ -26,8 +27,8 @@ BACKGROUND = 0
 class Mesh:
     """vertices [V, 3] m in camera space, faces [F, 3] int64, colours [V, 3] 0…1, normals [V, 3] (computed if None).
 
-    With `texture`, a tuple of uint8 pictures [h, w, 3], each half as large as the one before, the colour is multiplied
-    by it at uv [V, 2], 0…1 from its left upper corner. Faces are seen from their counter-clockwise side only.
+    With `texture`, of three channels, the colour is multiplied by it at uv [V, 2], 0…1 from its left upper corner.
+    Faces are seen from their counter-clockwise side only.
     """
 
     vertices: torch.Tensor
@@ -35,7 +36,7 @@ class Mesh:
     colours: torch.Tensor
     normals: torch.Tensor | None = None
     uv: torch.Tensor | None = None
-    texture: tuple[np.ndarray, ...] = ()
+    texture: Texture = ()
 
 
 class Picture(NamedTuple):
@@ -79,7 +80,7 @@ def render(objects: Sequence[Sequence[Mesh]], camera: Camera) -> Picture:
             if len(here):
                 uv = torch.einsum("nk,nkc->nc", seen.weights[here], mesh.uv[corners[here] - int(first[index])])
                 zoom = fine.focal[0] / float(seen.depth[here].mean())
-                pixels[here] *= _sampled(_level(mesh, zoom), uv)
+                pixels[here] *= sampled(level(mesh.texture, mesh.vertices, mesh.uv, zoom), uv)
         colour[seen.pixel] = pixels
         shown[seen.pixel] = numbers[of_part]
         depth[seen.pixel] = seen.depth
@@ -98,27 +99,6 @@ def _lit(mesh: Mesh) -> torch.Tensor:
 def _towards_camera(mesh: Mesh) -> torch.Tensor:
     corner = mesh.vertices[mesh.faces[:, 0]]
     return mesh.faces[(face_normals(mesh.vertices, mesh.faces) * corner).sum(-1) < 0]
-
-
-def _level(mesh: Mesh, zoom: float) -> np.ndarray:
-    """The texture whose pixels are nearest in size to the picture's, of which a metre has `zoom`."""
-    span = mesh.uv.amax(0) - mesh.uv.amin(0)
-    size = (mesh.vertices.amax(0) - mesh.vertices.amin(0)).norm()
-    texels = float(span[1]) * mesh.texture[0].shape[0] / float(size)
-    level = round(np.log2(max(texels / zoom, 1)))
-    return mesh.texture[min(level, len(mesh.texture) - 1)]
-
-
-def _sampled(texture: np.ndarray, uv: torch.Tensor) -> torch.Tensor:
-    """Bilinear, [n, 3] in 0…1."""
-    height, width = texture.shape[:2]
-    x, y = (uv.numpy() * (width, height) - 0.5).astype(np.float32).T
-    # cv2.remap takes no more than 32767 rows.
-    rows = max(1, -(-len(x) // 16384))
-    pad = rows * 16384 - len(x)
-    x, y = (np.pad(value, (0, pad)).reshape(-1, rows) for value in (x, y))
-    taken = cv2.remap(texture, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    return torch.from_numpy(taken.reshape(-1, 3)[: len(uv)]).float() / 255
 
 
 def _reduced(colour: np.ndarray, shown: np.ndarray, depth: np.ndarray, objects: int) -> Picture:

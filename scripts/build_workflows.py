@@ -9,7 +9,7 @@ import argparse
 import json
 import urllib.request
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from crafters.cli.server import ComfyServer
@@ -137,10 +137,15 @@ def anicrafter(
     one_clip: bool = False,
     one_photo: bool = False,
     fast: bool = False,
+    product: bool = False,
 ) -> None:
     """A character in a filmed scene, on ComfyUI's own Wan model and sampler."""
     inputs = scene_inputs(graph, weights, one_clip, one_photo)
-    scene = moving_scene(graph, weights, inputs)
+    held = {}
+    if product:
+        inputs, holding = hold_product(graph, inputs)
+        held = {"held_product": holding["held_product"]}
+    scene = moving_scene(graph, weights, inputs, **held)
     vae, clip_vision, positive, negative = wan_parts(graph, weights, scene["clip_image"])
     conditioned = graph.add(
         "CraftersAniCrafterConditioning",
@@ -196,6 +201,10 @@ def anicrafter_fast(graph: Graph, weights: Weights) -> None:
 
 def anicrafter_long(graph: Graph, weights: Weights) -> None:
     anicrafter(graph, weights, window=81)
+
+
+def anicrafter_with_a_product(graph: Graph, weights: Weights) -> None:
+    anicrafter(graph, weights, product=True)
 
 
 def anicrafter_from_one_photo(graph: Graph, weights: Weights) -> None:
@@ -418,14 +427,25 @@ def scene_inputs(graph: Graph, weights: Weights, one_clip: bool = False, one_pho
     return SceneInputs(photo, video, clip, avatar, body, motion, background, still)
 
 
-def moving_scene(graph: Graph, weights: Weights, given: SceneInputs) -> Node:
+def hold_product(graph: Graph, given: SceneInputs) -> tuple[SceneInputs, Node]:
+    """The scene's motion with a product in the hand, and the node that puts it there."""
+    graph.group("Inputs", 0)
+    photos = product_photos(graph)
+    graph.group("Preparation", 1)
+    product = product_views(graph, photos)["product"]
+    graph.group("What the person holds", 1)
+    made = graph.add("CraftersHoldProduct", motion=given.motion, body=given.body, product=product)
+    return replace(given, motion=made["motion"]), made
+
+
+def moving_scene(graph: Graph, weights: Weights, given: SceneInputs, **held: Output) -> Node:
     """The avatar, moved, over the background."""
     graph.group("AniCrafter scene", 2, fold=True)
     rig = graph.add("CraftersRigAvatar", avatar=given.avatar, body=given.body).show("lhm")["rig"]
     size = {"width": 1280, "height": 720}
     moved = {"motion": given.motion, **size}
-    drawn = graph.add("CraftersRenderAvatar", avatar=given.avatar, rig=rig, **moved, with_depth=False)
-    mesh = graph.add("CraftersRenderBodyMesh", body=given.body, **moved)
+    drawn = graph.add("CraftersRenderAvatar", avatar=given.avatar, rig=rig, **moved, with_depth=False, **held)
+    mesh = graph.add("CraftersRenderBodyMesh", body=given.body, **moved, **held)
     scene = graph.add(
         "CraftersComposeScene",
         avatar=drawn.show(*size)["image"],
@@ -610,15 +630,18 @@ def product_photos(graph: Graph) -> dict[str, Node]:
 def product_stage(graph: Graph, weights: Weights, photos: dict[str, Node]) -> tuple[Output, Output]:
     """The product's views side by side, and as tokens."""
     graph.group("Product", 1, fold=True)
-    views = graph.add(
+    product = product_views(graph, photos).show("masks_show")["product"]
+    dinov2 = graph.add("CraftersLoadDINOv2", name=weights.dinov2).show(dinov2="name")
+    tokens = graph.add("CraftersEncodeProduct", product=product, dinov2=dinov2["dinov2"])
+    return product, tokens["tokens"]
+
+
+def product_views(graph: Graph, photos: dict[str, Node]) -> Node:
+    return graph.add(
         "CraftersProductViews",
         **{side: photo["IMAGE"] for side, photo in photos.items()},
         **{f"{side}_mask": photo["MASK"] for side, photo in photos.items()},
     )
-    product = views.show("masks_show")["product"]
-    dinov2 = graph.add("CraftersLoadDINOv2", name=weights.dinov2).show(dinov2="name")
-    tokens = graph.add("CraftersEncodeProduct", product=product, dinov2=dinov2["dinov2"])
-    return product, tokens["tokens"]
 
 
 def clip_frames(graph: Graph, title: str, video: Node, **rate: Output) -> Node:
@@ -735,6 +758,11 @@ GRAPHS: dict[str, tuple[Callable[[Graph, Weights], None], str]] = {
         anicrafter_fast,
         f"{CHARACTER}\n"
         "4 passes instead of 100: a step-distillation LoRA, 4 steps, guidance 1. EasyCache may leave one out.",
+    ),
+    "AniCrafter with a product": (
+        anicrafter_with_a_product,
+        "A character's avatar, photo and motion move in a video, with a product in the hand.\n"
+        "Say in Hold Product what it is, its size, which hand holds it and how; chain another for the other hand.",
     ),
     "AniCrafter from one photo": (
         anicrafter_from_one_photo,

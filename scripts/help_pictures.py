@@ -9,19 +9,24 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from crafters.models.avatar.render import render_turntable
+from crafters.models.anicrafter.conditions import compose
+from crafters.models.avatar.render import render_avatar, render_body, render_turntable
 from crafters.models.body.anny import anny_body
 from crafters.preprocessors.background.remove import cut_hole
 from crafters.preprocessors.condition_sheet import condition_sheet
+from crafters.preprocessors.directed.hold import hold
 from crafters.preprocessors.directed.present import direct, overview
 from crafters.preprocessors.directed.stage import Spot, stage_person
 from crafters.preprocessors.directed.stage import overview as staged_overview
 from crafters.preprocessors.pose.draw_pose import draw_pose
 from crafters.preprocessors.pose.placement import fit_placement
 from crafters.preprocessors.product.views import on_black
+from crafters.proof.demo import KINDS
 from crafters.scenes.anicrafter_data import character_photo, composite, make_avatar_scene
-from crafters.scenes.avatar import scene_avatar
+from crafters.scenes.avatar import avatar_rig, scene_avatar
 from crafters.scenes.placed import place_scene
+from crafters.scenes.product import make_product
+from crafters.scenes.product import views as product_photos
 from crafters.scenes.scene import make_scene
 from PIL import Image
 
@@ -63,6 +68,15 @@ def pictures() -> Iterator[tuple[str, list[np.ndarray]]]:
     avatar = scene_avatar(film.person, 40_000, MOVING)
     yield "avatar", [_levels(image) for image in render_turntable(avatar, 4, 400, 400)]
     blend = composite(avatar, film.motion, film.background)
+    product = make_product(PRESENTING, "test")
+    views = on_black([_image(view[None]) for view in product_photos(product)])
+    size = (100 * side for side in product.size)
+    held = hold(anny_body(), film.motion, views, KINDS.get(product.kind, product.kind), *size)
+    shown = {"products": held.products}
+    clip = render_avatar(avatar, avatar_rig(avatar), held.motion, *LANDSCAPE, **shown)
+    mesh, _ = render_body(anny_body(), held.motion, *LANDSCAPE, **shown)
+    over = compose(clip.image, clip.alpha, _image(film.background))
+    yield "held", [_levels(views.views[1]), _levels(over[3]), _levels(mesh[3])]
     yield "scene", [character_photo(film.person, LANDSCAPE[1]), moving.mesh[3], blend[3]]
 
 

@@ -20,7 +20,7 @@ WIDE = {"LoadImage": 224, "LoadVideo": 224, "PreviewImage": 280, "SaveVideo": 30
 PREVIEW, PORTRAIT, AVATAR = 214, 391, 240
 ROOM = {"LoadVideo": PORTRAIT, "CraftersLoadAvatar": AVATAR} | dict.fromkeys(
     ("LoadImage", "PreviewImage", "KSampler", "CraftersAnchorSampler", "CraftersAniCrafterSampler",
-     "CraftersPreviewAvatar", "CraftersPresentProduct", "CraftersStagePerson"), PREVIEW)
+     "CraftersPreviewAvatar", "CraftersPresentProduct", "CraftersHoldProduct", "CraftersStagePerson"), PREVIEW)
 # Upload buttons, and nodes that say in a line or two what they hold.
 ROOM |= {"CraftersLoadMotion": 150} | dict.fromkeys(
     ("CraftersLoadDWPose", "CraftersLoadDINOv2", "CraftersLoadAnchorCrafter", "CraftersLoadSVDFolder",

@@ -1,7 +1,7 @@
 """Pictures of an avatar and of the body mesh: clips as AniCrafter is shown them, and stills to look at."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -12,10 +12,12 @@ from ..body.rotation import quaternion_product, quaternion_to_matrix
 from ..drawing.camera import NEAR_GAUSSIANS, Camera
 from ..drawing.mesh import render_mesh
 from ..drawing.rasterize import rasterize
+from ..staging.held import HeldProduct
 from ..threads import on_threads
 from .animate import UPSIDE_DOWN, Posed, animate
 from .gaussians import Avatar
 from .rig import Rig
+from .with_products import among, draw_products
 
 STRETCH = 0.05  # the published clips are stretched by 0.4 % (1360×768 shown at 1280×720)
 FILLED = 0.9  # of a still's side, by the person
@@ -43,17 +45,19 @@ def render_avatar(
     on_frame: Callable[[torch.Tensor], None] | None = None,
     length: int = 0,
     with_depth: bool = True,
+    products: Sequence[HeldProduct] = (),
 ) -> AvatarClip:
     """The avatar in the film of `motion`, drawn at `width`×`height`; only one part of the clip is held on `device`.
 
     The clip goes from frame 0 of the film to the motion's last, or has `length` frames if that is more; nothing is in
     those without motion. on_step(done, total) comes after every frame drawn and may raise to cancel, then
-    on_frame(image [H, W, 3]). with_depth: without it the depth is 0 all over and takes no memory. Raises ValueError
-    when avatar and rig do not belong together, the size would stretch the person, or the person is not before the
-    camera.
+    on_frame(image [H, W, 3]). with_depth: without it the depth is 0 all over and takes no memory. products: what the
+    person holds, or stands in the scene. Raises ValueError when avatar and rig do not belong together, the size would
+    stretch the person, the person is not before the camera, or the products were held in another motion.
     """
     motion = fit_camera(motion, width, height)
     _check_place(motion, rig.skeleton)
+    places = [product.places(motion, rig.skeleton, avatar.betas) for product in products]
     frames = max(length, motion.frames[-1] + 1)
     size = frames, height, width
     depth = torch.zeros(size) if with_depth else torch.zeros(()).expand(size)
@@ -68,6 +72,9 @@ def render_avatar(
         row, posed = row_and_pose
         frame, camera = motion.frames[row], Camera.of(motion, row)
         render = rasterize(posed.xyz, posed.rgb, posed.opacity, posed.scale, posed.rotation, camera, backend)
+        seen = draw_products(products, [place[row] for place in places], camera) if products else None
+        if seen is not None:
+            render = among(render, posed, seen, camera, backend)
         clip.image[frame] = render.rgb.movedim(0, -1).cpu()
         clip.alpha[frame] = render.alpha[0].cpu()
         if with_depth:
@@ -151,16 +158,21 @@ def render_body(
     on_step: Callable[[int, int], None] | None = None,
     on_frame: Callable[[torch.Tensor], None] | None = None,
     length: int = 0,
+    products: Sequence[HeldProduct] = (),
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """The performer's grey body in the film of `motion`: [F, H, W, 3] in 0…1 on black, and its mask [F, H, W].
 
     Its three channels are one in memory.
 
-    on_step, on_frame, length: as for `render_avatar`. Raises ValueError for a size that would stretch the person, for a
-    body that is not before the camera, and when no frame shows any of it.
+    on_step, on_frame, length: as for `render_avatar`; products are grey as the body. Raises ValueError for a size that
+    would stretch the person, for a body that is not before the camera, and when no frame shows any of it.
     """
     motion = fit_camera(motion, width, height)
     _check_place(motion, body.skeleton)
+    places = [product.places(motion, body.skeleton) for product in products]
+    parts = [len(body.template), *(len(product.vertices) for product in products)]
+    faces = torch.cat([part + sum(parts[:number]) for number, part in
+                       enumerate([body.faces, *(product.faces for product in products)])])
     frames = max(length, motion.frames[-1] + 1)
     mask = torch.zeros(frames, height, width)
     grey = torch.zeros_like(mask)
@@ -169,7 +181,8 @@ def render_body(
     def draw(row: int) -> int:
         one, frame = slice(row, row + 1), motion.frames[row]
         vertices = body.vertices(motion.pose[one], motion.betas[one], motion.trans[one])[0]
-        render = render_mesh(vertices, body.faces, Camera.of(motion, row))
+        held = [product.placed(place[row]) for product, place in zip(products, places, strict=True)]
+        render = render_mesh(torch.cat([vertices, *held]), faces, Camera.of(motion, row))
         grey[frame], mask[frame] = render.image[0], render.mask[0].float()
         return row
 

@@ -120,6 +120,17 @@ def turn(yaw: torch.Tensor, roll: torch.Tensor) -> torch.Tensor:
     return axis_angle_to_matrix(torch.stack([torch.zeros_like(yaw), yaw, roll], 1))
 
 
+def check_size(size: Size, figure: Figure) -> None:
+    """Raises ValueError, a sentence, for a product that is larger than the person."""
+    tall = float(figure.joints[:, 1].max() - figure.joints[:, 1].min())
+    if max(size) > tall:
+        width, height, depth = (100 * side for side in size)
+        raise ValueError(
+            f"The product of {width:.0f} × {height:.0f} × {depth:.0f} cm is larger than the person: give its real size "
+            "in centimetres."
+        )
+
+
 def arm_length(figure: Figure) -> float:
     """How long the arms are, compared to the mean."""
     shoulder, elbow, wrist = (figure.joints[of["left"]] for of in (SHOULDER, ELBOW, WRIST))

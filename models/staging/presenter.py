@@ -13,6 +13,7 @@ from ..body.layout import ELBOW, FIRST_FINGER, HEAD, NECK, SHOULDER, SIDES, SPIN
 from ..body.motion import BodyMotion
 from ..body.rotation import axis_angle_to_matrix, matrix_to_axis_angle, slerp
 from ..drawing.camera import Camera
+from .face import clear_of_face, tell_hidden_face
 from .gestures import Part, eased, script_course
 from .grip import product_distance
 from .holding import (
@@ -20,6 +21,7 @@ from .holding import (
     Grip,
     Size,
     arm_length,
+    check_size,
     free_hand,
     hold_product,
     home,
@@ -46,16 +48,16 @@ def present_product(
     `frames` at `fps`, before the photo's camera, and the product's pose [F,4,4] there.
 
     It begins near the photo's pose. Legs and hips stay as they are, the trunk sways a little, the hands that hold
-    follow the product, and the product stays in the picture. seed: of the grip and the swaying.
+    follow the product, and the product stays in the picture and off the face. seed: of the grip and the swaying.
     Raises ValueError, a sentence, for what this person cannot do.
     """
     rng = np.random.default_rng(seed)
     time = torch.arange(frames, dtype=torch.float64) / fps
     figure = Figure(skeleton, skeleton.rest(photo.betas[0].float()))
     pose, trans = photo.pose[:1].repeat(frames, 1, 1), photo.trans[:1].repeat(frames, 1)
-    turned, at = globals_of(figure, pose[:1], trans[:1])
-    heading = _heading(turned[0, SPINES[-1]])
-    _check_size(size, figure)
+    facing, at = globals_of(figure, pose[:1], trans[:1])
+    heading = _heading(facing[0, SPINES[-1]])
+    check_size(size, figure)
     _sway(pose, time, rng)
 
     course, pointing = script_course(script, time)
@@ -66,8 +68,11 @@ def present_product(
     yaw = heading / 2 + course.yaw * (_BOTH if len(hands) == 2 else 1)
     about = axis_angle_to_matrix(torch.tensor([0.0, heading, 0.0], dtype=torch.float64))
     centre = _way(figure, pose, trans, at[0], grip, course.offset, turn(yaw, course.roll), about, time)
-    centre = _in_picture(centre, size, photo, time)
+    turned, room = turn(yaw, course.roll), _room(size, photo, centre)
+    centre = clear_of_face(figure, pose, trans, grip, centre, turned, room, eased(time / _LEAD))
+    centre = _in_picture(centre, room, time)
     centre = _in_reach(figure, pose, trans, grip, centre, turn(yaw / 2 if grip.under else yaw, course.roll))
+    tell_hidden_face(figure, pose, trans, grip, centre, turned)
     rotation = hold_product(figure, pose, trans, grip, centre, yaw, course.roll, about)
     for side in set(SIDES) - set(hands):
         _free_arm(figure, pose, trans, side, grip, centre, rotation, about, time)
@@ -95,16 +100,6 @@ def _heading(chest: torch.Tensor) -> float:
     if abs(heading) > _TURNED:
         raise ValueError("The person in the photo turns their back to the camera: take a photo that shows the chest.")
     return heading
-
-
-def _check_size(size: Size, figure: Figure) -> None:
-    tall = float(figure.joints[:, 1].max() - figure.joints[:, 1].min())
-    if max(size) > tall:
-        width, height, depth = (100 * side for side in size)
-        raise ValueError(
-            f"The product of {width:.0f} × {height:.0f} × {depth:.0f} cm is larger than the person: give its real size "
-            "in centimetres."
-        )
 
 
 def _sway(pose: torch.Tensor, time: torch.Tensor, rng: np.random.Generator) -> None:
@@ -136,8 +131,9 @@ def _way(
     return start + eased(time / _LEAD)[:, None] * (held - start) + arm * (offset * mirror) @ about.T
 
 
-def _in_picture(centre: torch.Tensor, size: Size, photo: BodyMotion, time: torch.Tensor) -> torch.Tensor:
-    """`centre` [F,3], bent so that the product stays in the photo; told where the script's way is, behind the lead."""
+def _room(size: Size, photo: BodyMotion, centre: torch.Tensor) -> torch.Tensor:
+    """How far `centre` [F,3] may go so that the product stays in the photo, [F,2] m to each side of the camera's axis.
+    Raises ValueError for a product that does not fit into it."""
     camera = Camera.of(photo, 0)
     half = torch.tensor(camera.size, dtype=torch.float64) / 2 / torch.tensor(camera.focal, dtype=torch.float64)
     seen = half * centre[:, 2:]
@@ -148,6 +144,11 @@ def _in_picture(centre: torch.Tensor, size: Size, photo: BodyMotion, time: torch
             f"A product of {100 * size[0]:.0f} × {100 * size[1]:.0f} cm does not fit into the photo, which shows "
             f"{shown[0]} × {shown[1]} cm before the person: give its real size, or take a photo that shows more."
         )
+    return room
+
+
+def _in_picture(centre: torch.Tensor, room: torch.Tensor, time: torch.Tensor) -> torch.Tensor:
+    """`centre` [F,3], bent to keep the `room` [F,2]; told where the script's way is, behind the lead."""
     bent = torch.cat([_limited(centre[:, :2], room), centre[:, 2:]], 1)
     far = ((bent - centre).norm(dim=1) > _BENT) & (time >= _LEAD)
     if far.any():

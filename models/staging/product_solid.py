@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from ..drawing.solids import closed, loft
+from ..drawing.solids import Solid, closed, loft
 from .holding import Size
 
 _RINGS = 40  # of a solid, from top to bottom
@@ -31,22 +31,6 @@ KINDS = {
 }
 
 
-class HeldProduct(NamedTuple):
-    """A product in a person's hands: a mesh about its own centre, x right, y down, front towards −z, `vertices` [V,3] m
-    and `faces` [f,3] counter-clockwise from outside; its `size` (width, height, depth) m; and `place` [F,4,4] in every
-    frame, from its own space to the camera's."""
-
-    vertices: torch.Tensor
-    faces: torch.Tensor
-    size: Size
-    place: torch.Tensor
-
-    def placed(self, frame: int) -> torch.Tensor:
-        """Vertices [V,3] m before the camera."""
-        place = self.place[frame].to(self.vertices)
-        return self.vertices @ place[:3, :3].T + place[:3, 3]
-
-
 def real_size(kind: str, aspect: float, width: float = 0.0, height: float = 0.0, depth: float = 0.0) -> Size:
     """(width, height, depth) m. What is 0 is guessed: from `aspect`, the front view's width over its height, and from
     what is usual for `kind` of KINDS. Raises ValueError for another kind."""
@@ -58,8 +42,8 @@ def real_size(kind: str, aspect: float, width: float = 0.0, height: float = 0.0,
     return width, height, depth or width * usual.depth
 
 
-def product_solid(outline: torch.Tensor, size: Size, kind: str) -> tuple[torch.Tensor, torch.Tensor]:
-    """Vertices [V,3] m and faces [f,3], as `HeldProduct` has them, of a product of `kind` and `size` (w, h, d) m.
+def product_solid(outline: torch.Tensor, size: Size, kind: str) -> Solid:
+    """A product of `kind` and `size` (w, h, d) m about its own centre: x right, y down, front towards −z.
 
     outline: [S,S], 0.5 or more on the product seen from the front, stretched to `size`. Between a row's first and last
     pixel it is solid: a handle's hole is filled. Raises ValueError for an outline that shows nothing.
@@ -80,6 +64,5 @@ def product_solid(outline: torch.Tensor, size: Size, kind: str) -> tuple[torch.T
         deep = np.minimum(half, narrow / 2) * depth / narrow
     y = np.linspace(-height / 2, height / 2, _RINGS)
     solid = loft(np.array(closed([(*ring, power) for ring in zip(y, half, deep, strict=True)])))
-    vertices = torch.from_numpy(solid.vertices)
-    vertices[:, 0] += torch.from_numpy(np.interp(vertices[:, 1], y, middle)).float()
-    return vertices, torch.from_numpy(solid.faces).long()
+    solid.vertices[:, 0] += np.interp(solid.vertices[:, 1], y, middle)
+    return solid

@@ -10,7 +10,7 @@ from ...models.body.layout import SIDES, BodyModelError
 from ...models.body.motion import BodyMotion
 from ...models.drawing.camera import Camera
 from ...models.drawing.mesh import visible_depth
-from ...models.staging.product_solid import HeldProduct
+from ...models.staging.held import HeldProduct
 from ..condition_colours import draw_hands, hand_condition, held_depth_condition
 from ..pose.from_body import posed_frames, seen_pose
 from ..pose.keypoints import Pose
@@ -38,11 +38,12 @@ def held_conditions(
             f"The hands of a body with {len(body.template)} vertices are not known: use SMPL-X or Anny."
         )
     hands = torch.cat([body.hands[side] for side in SIDES])
+    places = product.places(motion, body.skeleton)
     poses, drawn, depths = [], [], []
     for frame, (vertices, points) in enumerate(posed_frames(body, motion)):
         camera = Camera.of(motion, frame)
         person = visible_depth(vertices, body.faces, camera)
-        thing = visible_depth(product.placed(frame), product.faces, camera)
+        thing = visible_depth(product.placed(places[frame]), product.faces, camera)
         thing = torch.where((person > 0) & (person <= thing), 0, thing)
         poses.append(seen_pose(points, camera, torch.where(thing > 0, 0, person).numpy(), thing.numpy()))
         drawn.append(draw_hands(vertices, hands, camera)[0])

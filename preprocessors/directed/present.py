@@ -12,8 +12,9 @@ from ...models.body.body import BodyModel
 from ...models.body.layout import SIDES, SPINES
 from ...models.body.motion import BodyMotion
 from ...models.staging.gestures import read_script
+from ...models.staging.held import HeldProduct, in_hand
 from ...models.staging.presenter import present_product
-from ...models.staging.product_solid import HeldProduct, product_solid, real_size
+from ...models.staging.product_solid import real_size
 from ..body_motion.estimate import estimate_motion
 from ..condition_sheet import condition_sheet
 from ..pose.draw_pose import draw_poses
@@ -64,7 +65,8 @@ def direct(
         photo, fit = estimate_motion(body, [pose], picture, fps, angle, on_step=on_step)
     count = max(1, round(seconds * fps))
     motion, place = present_product(photo, body.skeleton, size, script, hands, count, fps, seed)
-    held = HeldProduct(*product_solid(product.masks[1], size, kind), size, place)
+    place = in_hand(place, motion, body.skeleton, hands[0])
+    held = HeldProduct.of(*product, size, kind, place, hands)
     conditions = held_conditions(body, motion, held, on_step)
     sides = " × ".join(f"{100 * side:.1f}" for side in size)
     acts = ", ".join(f"{part.gesture} {part.begin:.3g}-{part.end:.3g} s" for part in script)

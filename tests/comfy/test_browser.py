@@ -124,7 +124,7 @@ def inputs(graph: Graph, folder: Path, presenter: dict[str, Path]) -> dict[str, 
     if {"Driving Clip", "Present Product"} & titles:
         return presenter
     if "Source Video" not in titles:
-        return write_moving(folder, width=SIZE[0], height=SIZE[1])
+        return presenter | write_moving(folder, width=SIZE[0], height=SIZE[1])
     moving(folder, {}, 1)  # the demo's, so large that its networks find the person
     return {path.stem: path for path in folder.iterdir()}
 

@@ -6,7 +6,7 @@ import torch
 from crafters.models.body.anny import anny_body
 from crafters.models.body.body import BodyModel
 from crafters.models.body.layout import BodyModelError
-from crafters.models.staging.product_solid import HeldProduct
+from crafters.models.staging.held import HeldProduct
 from crafters.preprocessors.condition_colours import WALL, hand_colour, inferno
 from crafters.preprocessors.directed.conditions import held_conditions
 from crafters.preprocessors.hand_mesh.hands import fit_hands, render_hands
