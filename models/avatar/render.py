@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import torch
 
+from ...media.frames import black, put
 from ..body.body import BodyModel, Skeleton
 from ..body.motion import BodyMotion, MotionError
 from ..body.rotation import quaternion_product, quaternion_to_matrix
@@ -57,8 +58,8 @@ def render_avatar(
     _check_place(motion, rig.skeleton)
     frames = max(length, motion.frames[-1] + 1)
     size = frames, height, width
-    depth = torch.zeros(size) if with_depth else torch.zeros(()).expand(size)
-    clip = AvatarClip(torch.zeros(*size, 3), torch.zeros(size), depth)
+    depth = _upright(*size) if with_depth else torch.zeros(()).expand(size)
+    clip = AvatarClip(black((*size, 3)), _upright(*size), depth)
 
     def poses() -> Iterator[tuple[int, Posed]]:
         for part, posed in animate(avatar, rig, motion, device):
@@ -69,10 +70,10 @@ def render_avatar(
         row, posed = row_and_pose
         frame, camera = motion.frames[row], Camera.of(motion, row)
         render = rasterize(posed.xyz, posed.rgb, posed.opacity, posed.scale, posed.rotation, camera, backend)
-        clip.image[frame] = render.rgb.movedim(0, -1).cpu()
-        clip.alpha[frame] = render.alpha[0].cpu()
+        put(clip.image, frame, render.rgb.movedim(0, -1))
+        put(clip.alpha.mT, frame, render.alpha[0].mT)
         if with_depth:
-            clip.depth[frame] = (render.depth[0] / render.alpha[0].clamp(min=1e-6)).cpu()
+            put(clip.depth.mT, frame, (render.depth[0] / render.alpha[0].clamp(min=1e-6)).mT)
         return row
 
     for row in on_threads(draw, poses(), AT_ONCE if torch.device(device).type == "cpu" else 1):
@@ -163,15 +164,15 @@ def render_body(
     motion = fit_camera(motion, width, height)
     _check_place(motion, body.skeleton)
     frames = max(length, motion.frames[-1] + 1)
-    mask = torch.zeros(frames, height, width)
-    grey = torch.zeros_like(mask)
+    grey, mask = (_upright(frames, height, width) for _ in range(2))
     image = grey[..., None].expand(-1, -1, -1, 3)
 
     def draw(row: int) -> int:
         one, frame = slice(row, row + 1), motion.frames[row]
         vertices = body.vertices(motion.pose[one], motion.betas[one], motion.trans[one])[0]
         render = render_mesh(vertices, body.faces, Camera.of(motion, row))
-        grey[frame], mask[frame] = render.image[0], render.mask[0].float()
+        put(grey.mT, frame, render.image[0].mT)
+        put(mask.mT, frame, render.mask[0].mT)
         return row
 
     for row in on_threads(draw, range(len(motion)), AT_ONCE):
@@ -182,6 +183,11 @@ def render_body(
     if not mask.any():
         raise ValueError("The body is in no frame of this motion: move it to where its camera looks (Edit Motion).")
     return image, mask
+
+
+def _upright(frames: int, height: int, width: int) -> torch.Tensor:
+    """Zeros [F, H, W] whose columns lie together: people are taller than wide, so that less of it is not `black`."""
+    return black((frames, width, height)).mT
 
 
 def fit_camera(motion: BodyMotion, width: int, height: int) -> BodyMotion:
