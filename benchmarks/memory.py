@@ -444,8 +444,9 @@ def graphs(write: bool) -> None:
     rows = []
     for name, (_, width, height) in GRAPHS.items():
         the_scene(width, height)
-        rows += [f"| {name}, {width}×{height} | {node} | {held:.2f} |" for node, held in ask(measure_graph, name)]
-        print("\n".join(rows[-4:]), flush=True)
+        held = ask(measure_graph, name)
+        rows += [f"| {name}, {width}×{height} | {node} | {clips:.2f} |" for node, clips in held]
+        print("\n".join(rows[-len(held) :]), flush=True)
     if write:
         note(heading, *rows)
 
