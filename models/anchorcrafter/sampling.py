@@ -32,10 +32,20 @@ SCHEDULER = {  # SVD's own scheduler configuration
 ATTENTION_BATCH = 65535
 
 
-def initial_noise(condition: AnchorCondition, window: int, seed: int) -> torch.Tensor:
-    """[1, min(window, N), 4, h, w] float32 from the CPU generator, the same on every device."""
+def initial_noise(condition: AnchorCondition, window: int, seed: int, shared: float = 0.0) -> torch.Tensor:
+    """[1, min(window, N), 4, h, w] float32 from the CPU generator, the same on every device.
+
+    shared: 0…1, the part of its variance that is the same in all frames (PYoCo's mixed noise, arXiv 2305.10474).
+    Raises ValueError.
+    """
+    if not 0 <= shared <= 1:
+        raise ValueError(f"shared_noise is {shared:g}; 0, a noise of its own for every frame, to 1 is possible.")
     shape = (1, min(window, condition.frames), *condition.image_latent.shape[1:])
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+    generator = torch.Generator().manual_seed(seed)
+    own = torch.randn(shape, generator=generator)
+    if not shared:
+        return own
+    return (1 - shared) ** 0.5 * own + shared**0.5 * torch.randn(own[:, :1].shape, generator=generator)
 
 
 def sample(
