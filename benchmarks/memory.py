@@ -1,22 +1,26 @@
 """How much memory does a node hold beyond its inputs and its result, and does a long clip take more time per frame?
 
-    python benchmarks/memory.py [--frames 48 240 960] [--size 256x448] [--only NAME ...] [--write]
+    python benchmarks/memory.py [--frames 48 240 960] [--size 256x448] [--only NAME ...] [--graphs] [--write]
 
 Every node of the pack that takes or makes clips runs in a process of its own, as ComfyUI calls it, on clips of so many
 small frames, with small networks, after a short clip that loads what it needs. Measured are the peak of the process's
 resident set (Linux tells it) and its processor time. One clip is float32 RGB of that size and length: the numbers in
-clips hold for any size. What a node holds that does not grow with the clip (networks, a chunk's activations) is in the
-MB, not in the growth.
+clips hold for any size; black parts of a result take no memory, and more of it is whole pages on large frames. What a
+node holds that does not grow with the clip (networks, a chunk's activations) is in the MB, not in the growth.
+
+--graphs: what all results of the shipped graphs up to the sampler hold together, which ComfyUI keeps, at full size.
 """
 
 import argparse
 import atexit
+import ctypes
 import gc
 import multiprocessing
 import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import fields, is_dataclass
 from functools import cache, cached_property
 from itertools import chain
@@ -61,6 +65,10 @@ class Material:
     @property
     def scene(self):
         return the_scene(self.width, self.height)
+
+    @property
+    def size(self) -> dict[str, int]:
+        return {"width": self.width, "height": self.height}
 
     @property
     def images(self) -> torch.Tensor:
@@ -110,12 +118,16 @@ class Material:
 
     @property
     def video(self):
+        return self.video_of("images")
+
+    def video_of(self, what: str):
+        """A property that is a clip, as a VIDEO read from a file."""
         from comfy_api.latest import InputImpl
         from crafters.media.clip import write_video
         from crafters.media.frames import Levels
 
-        path = self.folder / f"{self.frames}.mp4"
-        write_video(path, Levels(self.images), 15.0)
+        path = self.folder / f"{what}_{self.frames}.mp4"
+        write_video(path, Levels(getattr(self, what)), 15.0)
         return InputImpl.VideoFromFile(str(path))
 
     @property
@@ -221,10 +233,11 @@ def depth_network(frame: np.ndarray) -> torch.Tensor:
     return torch.nn.functional.interpolate(grey, (259, 147))[0, 0]
 
 
+WHOLE = {"first_frame": 0, "every": 1, "frames": 0, "long_side": 0}  # of a clip
+
 # By its name in the table: the class, and its inputs from the material.
 NODES = {
-    "Clip Frames": ("clips.CraftersClipFrames",
-                    lambda m: {"video": m.video, "first_frame": 0, "every": 1, "frames": 0, "long_side": 0}),
+    "Clip Frames": ("clips.CraftersClipFrames", lambda m: {"video": m.video, **WHOLE}),
     "Extract Pose": ("pose.CraftersExtractPose", lambda m: {"detector": small_dwpose(), "images": m.images}),
     "Draw Pose": ("pose.CraftersDrawPose", lambda m: {"keypoints": m.keypoints}),
     "Place Condition Video": ("pose.CraftersPlaceVideo", lambda m: {"images": m.hand, "placement": m.placement}),
@@ -256,16 +269,16 @@ NODES = {
                       lambda m: {"samples": {"samples": torch.randn(m.frames + 1, 4, m.height // 8, m.width // 8)},
                                  "vae": m.encoders[0]}),
     "Render Avatar": ("avatar.CraftersRenderAvatar",
-                      lambda m: {"avatar": m.avatar[0], "rig": m.avatar[1], "motion": m.motion, "width": m.width,
-                                 "height": m.height, "with_depth": False}),
+                      lambda m: {"avatar": m.avatar[0], "rig": m.avatar[1], "motion": m.motion, **m.size,
+                                 "with_depth": False}),
     "Render Body Mesh": ("avatar.CraftersRenderBodyMesh",
-                         lambda m: {"body": m.body, "motion": m.motion, "width": m.width, "height": m.height}),
+                         lambda m: {"body": m.body, "motion": m.motion, **m.size}),
     "Compose Scene": ("anicrafter.CraftersComposeScene", lambda m: m.cast),
     "AniCrafter Conditioning": ("anicrafter.CraftersAniCrafterConditioning",
                                 lambda m: {"positive": [], "negative": [], "vae": ThinVAE(), "scene": m.film}),
     "AniCrafter Trim": ("anicrafter.CraftersAniCrafterTrim", lambda m: {"images": m.images}),
     "Preview Avatar": ("lhm.CraftersPreviewAvatar",
-                       lambda m: {"avatar": m.avatar[0], "frames": m.frames, "width": m.width, "height": m.height}),
+                       lambda m: {"avatar": m.avatar[0], "frames": m.frames, **m.size}),
     "Keep Conditions": ("keep.CraftersKeepConditions",
                         lambda m: m.kept({"hand": m.hand, "product_mask": m.product_mask})),
     "Evaluate Clips": ("evaluate.CraftersEvaluateClips",
@@ -309,45 +322,99 @@ def storages(value, seen: dict | None = None) -> dict[int, int]:
 
 
 def resident(what: str) -> int:
-    """Bytes of this process: VmRSS now, VmHWM at the peak."""
+    """Bytes of this process: VmRSS now, but for what is free to be given back, or VmHWM at the peak."""
+    if what == "VmRSS":
+        gc.collect()
+        ctypes.CDLL(None).malloc_trim(0)
     lines = Path("/proc/self/status").read_text().splitlines()
     return 1024 * int(next(line for line in lines if line.startswith(what)).split()[1])
+
+
+def called(name: str, inputs: dict) -> tuple:
+    """The outputs of a node."""
+    import importlib
+
+    module, class_name = NODES[name][0].split(".")
+    node = getattr(importlib.import_module(f"crafters.nodes.{module}"), class_name)
+    hidden = inputs.pop("hidden", None)
+    return (node if hidden is None else type("Run", (node,), {"hidden": hidden})).execute(**inputs).result
 
 
 @torch.inference_mode()
 def measure(name: str, width: int, height: int, *counts: int) -> list[dict[str, float]]:
     """In this process, for each count of frames: MB held beyond inputs and result, seconds, and the clips of both."""
-    import importlib
-
-    where, inputs_of = NODES[name]
-    module, class_name = where.split(".")
-    node = getattr(importlib.import_module(f"crafters.nodes.{module}"), class_name)
     measured = []
     with tempfile.TemporaryDirectory() as folder:
         for count in (WARM, *counts):
-            inputs = inputs_of(Material(count, width, height, Path(folder)))
-            hidden = inputs.pop("hidden", None)
-            run = node if hidden is None else type("Run", (node,), {"hidden": hidden})
+            inputs = NODES[name][1](Material(count, width, height, Path(folder)))
             given = storages(inputs)
-            gc.collect()
             before = resident("VmRSS")
             Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
             start = time.process_time()
-            result = run.execute(**inputs)
+            result = called(name, inputs)
             seconds = time.process_time() - start
-            peak = resident("VmHWM")
-            made = sum(size for at, size in storages(result.result).items() if at not in given)
+            peak, after = resident("VmHWM"), resident("VmRSS")
             clip = count * width * height * CHANNELS * 4
-            measured.append({"beyond": (peak - before - made) / MB, "ms": 1000 * seconds / count,
-                             "inputs": sum(given.values()) / clip, "result": made / clip})
+            measured.append({"beyond": (peak - after) / MB, "ms": 1000 * seconds / count,
+                             "inputs": sum(given.values()) / clip, "result": (after - before) / clip})
             del inputs, result, given
     return measured[1:]
 
 
-def ask(name: str, *numbers: int) -> list[dict[str, float]]:
-    """`measure` in a process of its own."""
+def anchorcrafter(m: Material) -> Iterator[tuple[str, tuple]]:
+    """The graph's nodes that make clips, each with its outputs."""
+    films = []
+    for what in ("images", "hand", "depth"):
+        films += called("Clip Frames", {"video": m.video_of(what), **WHOLE})[:1]
+        yield f"Clip Frames, {what}", films[-1]
+    pose = called("Draw Pose", {"keypoints": m.keypoints})[0]
+    yield "Draw Pose", pose
+    placed = []
+    for what, film in zip(("hand", "depth"), films[1:], strict=True):
+        placed += called("Place Condition Video", {"images": film, "placement": m.placement})[:1]
+        yield f"Place Condition Video, {what}", placed[-1]
+    seen = {"pose": pose, "hand": placed[0], "object_depth": placed[1]}
+    yield "Condition Sheet", called("Condition Sheet", {"person": m.photo, "product": m.product, **seen})
+    yield "Anchor Condition", called("Anchor Condition", {**m.conditions, **seen})
+
+
+def anicrafter(m: Material) -> Iterator[tuple[str, tuple]]:
+    film = called("Clip Frames", {"video": m.video, **WHOLE})[0]
+    yield "Clip Frames", film
+    avatar = called("Render Avatar", NODES["Render Avatar"][1](m))
+    yield "Render Avatar", avatar
+    mesh = called("Render Body Mesh", NODES["Render Body Mesh"][1](m))
+    yield "Render Body Mesh", mesh
+    cast = {"avatar": avatar[0], "alpha": avatar[1], "background": film, "character": m.photo, "mesh": mesh[0],
+            "mesh_mask": mesh[1]}
+    yield "Compose Scene", called("Compose Scene", cast)
+
+
+GRAPHS = {"AnchorCrafter": (anchorcrafter, 576, 1024), "AniCrafter": (anicrafter, 1280, 704)}
+GRAPH_FRAMES = 9, 24
+
+
+@torch.inference_mode()
+def measure_graph(name: str) -> list[tuple[str, float]]:
+    """In this process: by node, how many clips all results so far hold, without what does not grow with the clip."""
+    graph, width, height = GRAPHS[name]
+    frame, held = width * height * CHANNELS * 4, []
+    with tempfile.TemporaryDirectory() as folder:
+        for count in (GRAPH_FRAMES[0], *GRAPH_FRAMES):  # the first loads what is needed
+            before, kept = resident("VmRSS"), []
+            held.append([])
+            for node, outputs in graph(Material(count, width, height, Path(folder))):
+                kept.append(outputs)
+                held[-1].append((node, resident("VmRSS") - before))
+            del kept, outputs
+    few, many = GRAPH_FRAMES
+    return [(node, (long - short) / (frame * (many - few))) for (_, short), (node, long) in zip(*held[1:], strict=True)]
+
+
+def ask(measuring: Callable, *arguments) -> list:
+    """What it answers in a process of its own."""
     with multiprocessing.get_context("fork").Pool(1) as pool:
-        return pool.apply(measure, (name, *numbers))
+        return pool.apply(measuring, arguments)
 
 
 def start_comfyui() -> None:
@@ -367,13 +434,34 @@ def start_comfyui() -> None:
     cv2.setNumThreads(1)
 
 
+def graphs(write: bool) -> None:
+    heading = (
+        "\n## What the graphs' results hold (`benchmarks/memory.py --graphs`)\n\n"
+        f"From {GRAPH_FRAMES[0]} to {GRAPH_FRAMES[1]} frames, float32, made-up people; held once each node is done.\n\n"
+        "| graph | node | clips held |\n|---|---|---|\n"
+    )
+    print(heading, end="")
+    rows = []
+    for name, (_, width, height) in GRAPHS.items():
+        the_scene(width, height)
+        held = ask(measure_graph, name)
+        rows += [f"| {name}, {width}×{height} | {node} | {clips:.2f} |" for node, clips in held]
+        print("\n".join(rows[-len(held) :]), flush=True)
+    if write:
+        note(heading, *rows)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--frames", type=int, nargs="+", default=FRAMES)
     parser.add_argument("--size", default="x".join(map(str, SIZE)), help="width x height, multiples of 64")
     parser.add_argument("--only", nargs="+", choices=NODES, default=[*NODES], metavar="NAME")
     parser.add_argument("--write", action="store_true", help=f"add the table to {RESULTS.name}")
+    parser.add_argument("--graphs", action="store_true", help="what the graphs' results hold, in place of the nodes")
     args = parser.parse_args()
+    if args.graphs:
+        start_comfyui()
+        return graphs(args.write)
     size = [int(side) for side in args.size.split("x")]
     start_comfyui()
     the_scene(*size)
@@ -388,7 +476,7 @@ def main() -> None:
     print(heading, end="")
     rows = []
     for name in args.only:
-        found = ask(name, *size, *counts)
+        found = ask(measure, name, *size, *counts)
         grows = (found[-1]["beyond"] - found[0]["beyond"]) / (clip * max(1, most - few))
         numbers = chain((f"{one['beyond']:.0f}" for one in found), (f"{one['ms']:.1f}" for one in found))
         rows.append(f"| {name} | {found[-1]['inputs']:.2f} | {found[-1]['result']:.2f} | {grows:.2f} | "

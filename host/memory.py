@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from ..media.frames import gathered
 from ..models.checkpoint import DTYPES
 from ..models.loaded import Loaded
 
@@ -61,7 +62,9 @@ def free_memory(device: torch.device) -> int:
 def to_output(tensor: torch.Tensor | np.ndarray) -> torch.Tensor:
     """A node's result on the device where ComfyUI wants results, float32."""
     host = _management()
-    return torch.as_tensor(tensor).to(host.intermediate_device() if host else "cpu", torch.float32)
+    tensor = torch.as_tensor(tensor).to(host.intermediate_device() if host else "cpu")
+    # A mask frame by frame: where it is 0 it takes no memory.
+    return gathered((mask.float() for mask in tensor), len(tensor)) if tensor.dtype == torch.bool else tensor.float()
 
 
 class Managed(Loaded):

@@ -13,7 +13,7 @@ import torch
 from ..files.whole import whole
 from .clip_file import ClipFile
 from .clip_times import even_times
-from .frames import as_image, gathered, resize, stepped
+from .frames import as_image, black, gathered, put, resize, stepped
 
 log = logging.getLogger(__name__)
 
@@ -75,12 +75,13 @@ def load_clip(
         for often, picture, opacity in file.pictures(seconds, beat, lambda *size: _reduced(*size, long_side), patched):
             layers = [None if opacity is None else torch.from_numpy(opacity), keep(torch.from_numpy(picture))]
             if not done:
-                kept = [None if of is None else of.new_empty((len(seconds), *of.shape)) for of in layers]
+                kept = [None if of is None else black((len(seconds), *of.shape), of.dtype) for of in layers]
             for clip, layer in zip(kept, layers, strict=True):
                 if clip is not None:
                     if clip.shape[1:] != layer.shape:
                         raise ValueError("The video changes its size midway; convert it to one size first.")
-                    clip[done : done + often] = layer
+                    for frame in range(done, done + often):
+                        put(clip, frame, layer)
             for _ in range(often):
                 done += 1
                 if on_step is not None:

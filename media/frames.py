@@ -1,6 +1,9 @@
 """Frames: the one loop over them, clips made of them one by one, and their resizing."""
 
+import math
+import mmap
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from typing import TypeVar
 
 import numpy as np
@@ -10,6 +13,7 @@ from PIL import Image
 
 Frame = TypeVar("Frame")
 BLOCK = 1 << 22  # numbers converted at a time
+PAGE = 4096  # bytes that a system gives at a time
 
 
 def stepped(frames: Sequence[Frame], on_step: Callable[[int, int], None] | None = None) -> Iterator[Frame]:
@@ -24,14 +28,45 @@ def stepped(frames: Sequence[Frame], on_step: Callable[[int, int], None] | None 
 
 
 def gathered(frames: Iterable[torch.Tensor | np.ndarray], count: int) -> torch.Tensor:
-    """`torch.stack` of `count` frames that are made when they are asked for: no second clip is ever in memory."""
+    """`torch.stack` of `count` frames that are made when they are asked for: no second clip is ever in memory, and on a
+    CPU what is black takes none."""
     clip = None
     for i, frame in enumerate(frames):
         frame = torch.as_tensor(frame)
         if clip is None:
-            clip = frame.new_empty((count, *frame.shape))
-        clip[i] = frame
+            size = count, *frame.shape
+            clip = black(size, frame.dtype) if frame.device.type == "cpu" else frame.new_empty(size)
+        put(clip, i, frame)
     return clip
+
+
+def black(size: Sequence[int], dtype: torch.dtype = torch.float32) -> torch.Tensor:
+    """`torch.zeros` in main memory that takes none before something else is written: pages that are only read, or that
+    `put` finds black, stay the system's one empty page."""
+    if not math.prod(size):
+        return torch.zeros(*size, dtype=dtype)
+    private = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_PRIVATE") else {}
+    memory = mmap.mmap(-1, math.prod(size) * dtype.itemsize, **private)
+    if hasattr(mmap, "MADV_NOHUGEPAGE"):
+        with suppress(OSError):  # a kernel that has no huge pages
+            memory.madvise(mmap.MADV_NOHUGEPAGE)  # of which one bright pixel would take 2 MB
+    return torch.frombuffer(memory, dtype=dtype).view(*size)
+
+
+def put(clip: torch.Tensor, at: int, frame: torch.Tensor) -> None:
+    """clip[at] = frame, for a clip of `black` that holds nothing there yet; black pages are not touched."""
+    if clip.device.type != "cpu":
+        clip[at] = frame
+        return
+    frame = frame.to("cpu", clip.dtype).contiguous()
+    into, frame = (of.view(-1).view(torch.uint8).numpy() for of in (clip[at], frame))
+    whole = len(frame) // PAGE * PAGE
+    lit = frame[:whole].view(np.int64).reshape(-1, PAGE // 8).any(1)
+    if lit.all():
+        into[:] = frame
+    else:
+        into[:whole].reshape(-1, PAGE)[lit] = frame[:whole].reshape(-1, PAGE)[lit]
+        into[whole:] = frame[whole:]
 
 
 def to_image(pictures: Iterable[torch.Tensor | np.ndarray], count: int) -> torch.Tensor:

@@ -230,6 +230,9 @@ class CraftersAnchorSampler(io.ComfyNode):
                              tooltip="Computes the deep part of the network in every so many steps only and keeps it "
                              "for those between (DeepCache): 2 saves three eighths of the work, at a small loss. "
                              "Published: 1, the whole network always."),
+                io.Float.Input("shared_noise", default=0.0, min=0.0, max=1.0, step=0.05, optional=True, advanced=True,
+                               tooltip="How much of the initial noise all frames share. More flickers less, and the "
+                               "product keeps its shape and colours a little less. Published: 0."),
             ],
             outputs=[io.Latent.Output("samples", display_name="samples")],
         )

@@ -4,6 +4,7 @@ from comfy_api.latest import io
 
 from ..host.memory import to_output
 from ..host.progress import Progress
+from ..media.frames import to_image
 from ..models.staging.gestures import GESTURES
 from ..models.staging.product_solid import KINDS
 from ..preprocessors.directed.hold import GRIPS, PLACES
@@ -93,8 +94,8 @@ class CraftersPresentProduct(io.ComfyNode):
         poses, hand_mesh, object_depth, mask = done.conditions
         return io.NodeOutput(
             to_openpose(poses, width, height),
-            to_output(hand_mesh) / 255,
-            to_output(object_depth) / 255,
+            to_output(to_image(hand_mesh, len(hand_mesh))),
+            to_output(to_image(object_depth, len(object_depth))),
             to_output(mask),
             done.motion,
             (done.product,),

@@ -195,12 +195,12 @@ def _present_product(person, keypoints, body, product, fps, **script):
 
 def _anchor_sampler(
     model, condition, seed, steps, guidance_min, guidance_max, window, overlap, batch, schedule, guidance_from,
-    guidance_until, cache_interval,
+    guidance_until, cache_interval, shared_noise,
 ):
     return generate_latents(
         model, condition, seed, window, steps=steps, guidance=(guidance_min, guidance_max), overlap=overlap,
         rows=batch, schedule=schedule, guidance_from=guidance_from, guidance_until=guidance_until,
-        cache_interval=cache_interval, on_call=Progress("Anchor Sampler"),
+        cache_interval=cache_interval, shared_noise=shared_noise, on_call=Progress("Anchor Sampler"),
     )
 
 

@@ -17,6 +17,7 @@ from ..scenes.scene import Scene
 
 REACH = 0.25  # of the short side: how far from its place the product is looked for
 SHADES = 12  # colours that a product's photos are reduced to
+FRINGE = 4  # px around person and product that are not called still
 SHIFT = 3  # px that the person may be off from where they should be
 NOTICED, ALIKE = 3.0, 20.0  # of Lab: how much nearer the product's colours a pixel has to be, and how near
 
@@ -84,7 +85,7 @@ def judge_presenting(scene: Scene, result: np.ndarray, dwpose: DWPose) -> dict[s
 
     Obj-IoU of the product as `find_product` sees it, and mean distance of the body's joints in % of the short side;
     both also of the true clip seen so, which bounds them. PSNR in dB of the product's true pixels and of the whole, and
-    of the person's photo in the result's place.
+    of the person's photo in the result's place; and `flicker`.
     """
     truth, mask = scene.frames, scene.product_mask
     photo = np.broadcast_to(scene.person_photo, truth.shape)
@@ -97,6 +98,7 @@ def judge_presenting(scene: Scene, result: np.ndarray, dwpose: DWPose) -> dict[s
         "product PSNR, person photo": clip_psnr(truth, photo, mask),
         "PSNR, dB": clip_psnr(truth, result),
         "PSNR, person photo": clip_psnr(truth, photo),
+        "flicker, levels": flicker(scene, result),
     }
 
 
@@ -134,6 +136,15 @@ def judge_moving(shown: AvatarScene, result: np.ndarray) -> dict[str, float]:
         "room PSNR, dB": clip_psnr(truth, result, ~person),
         "room PSNR, composite": clip_psnr(truth, shown.blend, ~person),
     }
+
+
+def flicker(scene: Scene, clip: np.ndarray) -> float:
+    """Mean change from frame to frame, of 255 levels, where neither person nor product is or was, nan without frames or
+    such a place; clip: uint8 [F, H, W, 3]. The true clip's is 0."""
+    moving = (scene.person_mask | scene.product_mask).astype(np.uint8)
+    moving = np.stack([cv2.dilate(mask, np.ones((2 * FRINGE + 1,) * 2, np.uint8)) for mask in moving]) > 0
+    change, still = np.abs(np.diff(clip.astype(np.float32), axis=0)).mean(-1), ~(moving[1:] | moving[:-1])
+    return float(change[still].mean()) if still.any() else float("nan")
 
 
 def clip_psnr(truth: np.ndarray, result: np.ndarray, region: np.ndarray | None = None) -> float:

@@ -100,7 +100,8 @@ def judge_exact(seeds: range, args: argparse.Namespace) -> Iterator[tuple[str, J
     """What the networks make of the scenes' exact conditions, with and without product."""
     networks, dwpose = load(args.weights, args.svd, args.dinov2), small_dwpose()
     guidance = args.guidance, args.guidance
-    sampling = {"steps": args.steps, "guidance": guidance, "window": args.window, "seed": args.noise}
+    sampling = {"steps": args.steps, "guidance": guidance, "window": args.window, "seed": args.noise,
+                "shared_noise": args.shared_noise}
     sampling |= FAST if args.fast else {}
     for seed in seeds:
         scene = make_scene(seed, "test", PORTRAIT, args.frames)
@@ -121,6 +122,7 @@ def main() -> None:
     parser.add_argument("--window", type=int, default=sampler["window"])
     parser.add_argument("--ablate", nargs="+", choices=ABLATIONS, default=())
     parser.add_argument("--noise", type=int, default=0, metavar="SEED", help="of the sampler; default: %(default)s")
+    parser.add_argument("--shared-noise", type=float, default=0.0, help="of all frames, 0 to 1; default: %(default)s")
     parser.add_argument("--fast", action="store_true", help="the fast setting of the sampler")
     parser.add_argument("--alone", action="store_true", help="without the network's video of no product: half the time")
     parser.add_argument("--shipped", action="store_true", help="by the shipped graph, with the demo's networks")

@@ -13,14 +13,15 @@ from .sampling import initial_noise, sample
 
 
 def generate_latents(
-    model: Loaded, condition: AnchorCondition, seed: int = 0, window: int = 11, **settings
+    model: Loaded, condition: AnchorCondition, seed: int = 0, window: int = 11, shared_noise: float = 0.0, **settings
 ) -> torch.Tensor:
     """Latents as VAEs take them (unscaled) [N, 4, h, w], float32 on the compute device.
 
-    seed: of the initial noise, the same on every device. window and the other settings as `sampling.sample`, which
-    raises ValueError for those that make no sense.
+    seed: of the initial noise, the same on every device; shared_noise: what of it all frames share, see
+    `initial_noise`. window and the other settings as `sampling.sample`. Both raise ValueError for those that make no
+    sense.
     """
-    noise = initial_noise(condition, window, seed)
+    noise = initial_noise(condition, window, seed, shared_noise)
     return sample(model, condition, noise, window=window, **settings)[0] / SCALING_FACTOR
 
 

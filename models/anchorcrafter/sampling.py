@@ -32,10 +32,20 @@ SCHEDULER = {  # SVD's own scheduler configuration
 ATTENTION_BATCH = 65535
 
 
-def initial_noise(condition: AnchorCondition, window: int, seed: int) -> torch.Tensor:
-    """[1, min(window, N), 4, h, w] float32 from the CPU generator, the same on every device."""
+def initial_noise(condition: AnchorCondition, window: int, seed: int, shared: float = 0.0) -> torch.Tensor:
+    """[1, min(window, N), 4, h, w] float32 from the CPU generator, the same on every device.
+
+    shared: 0…1, the part of its variance that is the same in all frames (PYoCo's mixed noise, arXiv 2305.10474).
+    Raises ValueError.
+    """
+    if not 0 <= shared <= 1:
+        raise ValueError(f"shared_noise is {shared:g}; 0, a noise of its own for every frame, to 1 is possible.")
     shape = (1, min(window, condition.frames), *condition.image_latent.shape[1:])
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+    generator = torch.Generator().manual_seed(seed)
+    own = torch.randn(shape, generator=generator)
+    if not shared:
+        return own
+    return (1 - shared) ** 0.5 * own + shared**0.5 * torch.randn(own[:, :1].shape, generator=generator)
 
 
 def sample(
@@ -82,12 +92,14 @@ def sample(
         raise ValueError(f"cache_interval is {cache_interval}; at least 1, the whole network in every step, is needed.")
     if sigmas is None and schedule != PUBLISHED:
         sigmas = align_your_steps(steps)
-    guided = guided_steps(steps, guidance_from, guidance_until)
+    guided = [within and set(guidance) != {1} for within in guided_steps(steps, guidance_from, guidance_until)]
     scheduler = EulerDiscreteScheduler(**SCHEDULER)
     latent_shape = condition.image_latent.shape[1:]
     per_row = _row_bytes(min(window, frames), latent_shape, model.dtype)
     most = max(1, ATTENTION_BATCH // (latent_shape[-1] * latent_shape[-2]))
-    device = model.load(per_row * min(rows or 1, most))
+    # What is held is as large as the condition maps, once with conditions and, where there is guidance, once without.
+    held = condition.maps.numel() * model.dtype.itemsize * (1 + any(guided)) if cache_interval > 1 else 0
+    device = model.load(per_row * min(rows or 1, most) + held)
     if sigmas is None:
         scheduler.set_timesteps(steps, device=device)
     else:
@@ -96,7 +108,6 @@ def sample(
     latents = noise.to(device, torch.float32)
     latents = latents.repeat(1, -(-frames // latents.shape[1]), 1, 1, 1)[:, :frames] * scheduler.init_noise_sigma
     scale = torch.linspace(*guidance, frames, device=device).view(1, -1, 1, 1, 1)
-    guided = [within and bool((scale != 1).any()) for within in guided]
     call = _Call(model, condition, device, holds=cache_interval > 1)
 
     if system.config.product:
@@ -109,7 +120,7 @@ def sample(
         [(indices, conditional) for indices in windows for conditional in (True, False)[: 1 + both]]
         for windows, both in zip(plan, guided, strict=True)
     ]
-    chunks = Chunker(min(rows or _rows_that_fit(model.free_memory(), per_row), most), "passes")
+    chunks = Chunker(min(rows or _rows_that_fit(model.free_memory(), per_row, held), most), "passes")
     done, total = 0, sum(len(p) for p in passes)
 
     for step, timestep in enumerate(scheduler.timesteps):
@@ -199,10 +210,11 @@ def _row_bytes(frames: int, latent_shape: torch.Size, dtype: torch.dtype) -> int
     return frames * latent_shape[-1] * latent_shape[-2] * 320 * 16 * dtype.itemsize
 
 
-def _rows_that_fit(free: int | None, per_row: int) -> int:
+def _rows_that_fit(free: int | None, per_row: int, held: int) -> int:
+    """held: bytes that the network's deep part will take beside the rows."""
     if free is None:
         return 1  # a CPU gains nothing from larger batches
-    rows = max(1, int(free * 0.8) // per_row)
+    rows = max(1, int((free - held) * 0.8) // per_row)
     logging.debug("AnchorCrafter: up to %d passes in one call.", rows)
     return rows
 

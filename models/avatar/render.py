@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import torch
 
+from ...media.frames import black, put
 from ..body.body import BodyModel, Skeleton
 from ..body.motion import BodyMotion, MotionError
 from ..body.rotation import quaternion_product, quaternion_to_matrix
@@ -60,8 +61,8 @@ def render_avatar(
     places = [product.places(motion, rig.skeleton, avatar.betas) for product in products]
     frames = max(length, motion.frames[-1] + 1)
     size = frames, height, width
-    depth = torch.zeros(size) if with_depth else torch.zeros(()).expand(size)
-    clip = AvatarClip(torch.zeros(*size, 3), torch.zeros(size), depth)
+    depth = _upright(*size) if with_depth else torch.zeros(()).expand(size)
+    clip = AvatarClip(black((*size, 3)), _upright(*size), depth)
 
     def poses() -> Iterator[tuple[int, Posed]]:
         for part, posed in animate(avatar, rig, motion, device):
@@ -75,10 +76,10 @@ def render_avatar(
         seen = draw_products(products, [place[row] for place in places], camera) if products else None
         if seen is not None:
             render = among(render, posed, seen, camera, backend)
-        clip.image[frame] = render.rgb.movedim(0, -1).cpu()
-        clip.alpha[frame] = render.alpha[0].cpu()
+        put(clip.image, frame, render.rgb.movedim(0, -1))
+        put(clip.alpha.mT, frame, render.alpha[0].mT)
         if with_depth:
-            clip.depth[frame] = (render.depth[0] / render.alpha[0].clamp(min=1e-6)).cpu()
+            put(clip.depth.mT, frame, (render.depth[0] / render.alpha[0].clamp(min=1e-6)).mT)
         return row
 
     for row in on_threads(draw, poses(), AT_ONCE if torch.device(device).type == "cpu" else 1):
@@ -174,8 +175,7 @@ def render_body(
     faces = torch.cat([part + sum(parts[:number]) for number, part in
                        enumerate([body.faces, *(product.faces for product in products)])])
     frames = max(length, motion.frames[-1] + 1)
-    mask = torch.zeros(frames, height, width)
-    grey = torch.zeros_like(mask)
+    grey, mask = (_upright(frames, height, width) for _ in range(2))
     image = grey[..., None].expand(-1, -1, -1, 3)
 
     def draw(row: int) -> int:
@@ -183,7 +183,8 @@ def render_body(
         vertices = body.vertices(motion.pose[one], motion.betas[one], motion.trans[one])[0]
         held = [product.placed(place[row]) for product, place in zip(products, places, strict=True)]
         render = render_mesh(torch.cat([vertices, *held]), faces, Camera.of(motion, row))
-        grey[frame], mask[frame] = render.image[0], render.mask[0].float()
+        put(grey.mT, frame, render.image[0].mT)
+        put(mask.mT, frame, render.mask[0].mT)
         return row
 
     for row in on_threads(draw, range(len(motion)), AT_ONCE):
@@ -194,6 +195,11 @@ def render_body(
     if not mask.any():
         raise ValueError("The body is in no frame of this motion: move it to where its camera looks (Edit Motion).")
     return image, mask
+
+
+def _upright(frames: int, height: int, width: int) -> torch.Tensor:
+    """Zeros [F, H, W] whose columns lie together: people are taller than wide, so that less of it is not `black`."""
+    return black((frames, width, height)).mT
 
 
 def fit_camera(motion: BodyMotion, width: int, height: int) -> BodyMotion:

@@ -78,10 +78,8 @@ class _Sight:
         return cls(place, np.full(count, -1), np.zeros((count, 2), np.float32))
 
 
-def carry(
-    frames: np.ndarray, holes: np.ndarray, motion: Motion, on_step: Callable[[], None]
-) -> tuple[np.ndarray, np.ndarray]:
-    """The frames uint8 [T,H,W,3] with what others show in their holes, and where none does, bool [T,H,W].
+def carry(frames: np.ndarray, holes: np.ndarray, motion: Motion, on_step: Callable[[], None]) -> np.ndarray:
+    """The frames uint8 [T,H,W,3] get, in place, what others show in their holes; where none does, bool [T,H,W].
 
     A pixel is taken from the nearest frames before and after in which it has left the hole, in the exposure of its own
     frame. on_step is called 2·T times.
@@ -100,11 +98,11 @@ def carry(
                 colours[t][known] += weight * between(frames, source, sight.at[known], holes) * motion.gain(source, t)
                 weights[t][known] += weight
             on_step()
-    result, unseen = frames.copy(), np.zeros_like(holes)
+    unseen = np.zeros_like(holes)
     for t, hole in enumerate(holes):
-        result[t][hole] = (colours[t] / np.maximum(weights[t], 1e-6)).round().clip(0, 255)
+        frames[t][hole] = (colours[t] / np.maximum(weights[t], 1e-6)).round().clip(0, 255)
         unseen[t][hole] = weights[t][:, 0] == 0
-    return result, unseen
+    return unseen
 
 
 def pixels(mask: np.ndarray) -> np.ndarray:

@@ -23,17 +23,18 @@ logger = logging.getLogger(__name__)
 
 
 def plate(frames: np.ndarray, masks: np.ndarray, on_step: Callable[[int, int], None] | None = None) -> np.ndarray:
-    """The frames with their holes filled, uint8 [T,H,W,3].
+    """The frames, uint8 RGB [T,H,W,3], with their holes filled in place; masks: bool [T,H,W], True in the hole.
 
-    frames: uint8 RGB; masks: bool [T,H,W], True in the hole. Before a still camera each pixel is the median of what
-    frames from all over the clip show there, in the frame's own exposure; before a moving one it is followed along the
-    background's motion until a frame shows it. What no frame shows is filled smoothly from its surroundings, once, and
-    moves with the background. A warning says how much that is, where it is much.
+    Before a still camera each pixel is the median of what frames from all over the clip show there, in the frame's own
+    exposure; before a moving one it is followed along the background's motion until a frame shows it. What no frame
+    shows is filled smoothly from its surroundings, once, and moves with the background. A warning says how much that
+    is, where it is much.
     """
     count = len(frames)
     if Camera(frames, masks).still:
-        both = [_fill(frames, masks, t) for t in stepped(range(count), on_step)]
-        filled, unseen = (np.stack(part) for part in zip(*both, strict=True))
+        unseen = np.zeros_like(masks)
+        for t in stepped(range(count), on_step):
+            unseen[t] = _fill(frames, masks, t)
         follow = _Still()
     else:
         done = 0
@@ -45,14 +46,14 @@ def plate(frames: np.ndarray, masks: np.ndarray, on_step: Callable[[int, int], N
                 on_step(done, 3 * count)
 
         follow = Motion(frames, masks, step)
-        filled, unseen = carry(frames, masks, follow, step)
+        unseen = carry(frames, masks, follow, step)
     made_up = unseen.sum() / max(1, masks.sum())
     if made_up > MADE_UP:
         logger.warning(
             "Remove Person: %.0f %% of what is hidden is seen in no frame and was filled smoothly; ProPainter (Load "
             "ProPainter), or another model by Cut Hole, paints it.", 100 * made_up,
         )
-    return _make_up(filled, unseen, follow)
+    return _make_up(frames, unseen, follow)
 
 
 class _Still:
@@ -88,11 +89,12 @@ def _make_up(frames: np.ndarray, unseen: np.ndarray, motion: Motion | _Still) ->
     return frames
 
 
-def _fill(frames: np.ndarray, masks: np.ndarray, t: int) -> tuple[np.ndarray, np.ndarray]:
-    """Frame t of a still camera with what others show in its hole, and where none does, bool [H,W]."""
-    result, unseen = frames[t].copy(), masks[t].copy()
+def _fill(frames: np.ndarray, masks: np.ndarray, t: int) -> np.ndarray:
+    """Frame t of a still camera gets what others show in its hole; where none does, bool [H,W]. Of holes nothing is
+    read, filled or not."""
+    unseen = masks[t].copy()
     if not unseen.any():
-        return result, unseen
+        return unseen
     here = around(masks[t], MARGIN)
     frame, hole = frames[t][here], masks[t][here]
 
@@ -110,9 +112,9 @@ def _fill(frames: np.ndarray, masks: np.ndarray, t: int) -> tuple[np.ndarray, np
     sources = {round(i * (count - 1) / (STILL_SOURCES - 1)) for i in range(STILL_SOURCES)} - {t}
     found = sorted((view for s in sorted(sources) if (view := look(s))), key=lambda view: view[0])
     colours, known = _median([view for _, *view in found], int(hole.sum()))
-    result[masks[t]] = colours.round().astype(np.uint8)
+    frames[t][masks[t]] = colours.round().astype(np.uint8)
     unseen[masks[t]] = ~known
-    return result, unseen
+    return unseen
 
 
 def _median(views: list[tuple[np.ndarray, np.ndarray]], pixels: int) -> tuple[np.ndarray, np.ndarray]:

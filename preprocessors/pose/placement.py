@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from ...media.frames import resize, stepped
+from ...media.frames import gathered, resize, stepped
 from .keypoints import VISIBLE, Pose
 
 # Nose, neck, shoulders, legs, eyes and ears: what keeps its place while someone presents a product.
@@ -149,12 +149,13 @@ def place_video(
     rows, row_inside = _source_index(height, placement.scale[1], placement.bias[1])
     columns, column_inside = _source_index(width, placement.scale[0], placement.bias[0])
     outside = ~(row_inside[:, None] & column_inside)
-    placed = frames.new_empty((len(frames), height, width, frames.shape[3]))
 
-    for i in stepped(range(len(frames)), on_step):
-        placed[i] = resize(frames[i], width, height)[rows[:, None], columns]
-        placed[i][outside] = 0
-    return placed
+    def placed(frame: torch.Tensor) -> torch.Tensor:
+        picture = resize(frame, width, height)[rows[:, None], columns]
+        picture[outside] = 0
+        return picture
+
+    return gathered(map(placed, stepped(frames, on_step)), len(frames))
 
 
 def _source_index(size: int, scale: float, bias: float) -> tuple[torch.Tensor, torch.Tensor]:

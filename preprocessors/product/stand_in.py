@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from ...media.box import box_of
-from ...media.frames import stepped
+from ...media.frames import black, put, stepped
 
 LIMITS = 0.2, 5.0  # of a side's scale; beyond them the stand-in is no stand-in
 
@@ -47,7 +47,7 @@ def fit_stand_in(
             "that is more like the product, or another scale."
         )
     height, width = mask.shape[1:]
-    fitted, shape = torch.zeros_like(condition), torch.zeros_like(mask)
+    fitted, shape = (black(of.shape, of.dtype) for of in (condition, mask))
 
     for frame in stepped(range(len(mask)), on_step):
         if not (mask[frame] >= 0.5).any():
@@ -60,5 +60,5 @@ def fit_stand_in(
         for source, target in ((condition, fitted), (mask, shape)):
             picture = source[frame].to(condition.dtype).cpu().numpy()
             warped = cv2.warpAffine(picture, way, (width, height), flags=cv2.INTER_NEAREST)
-            target[frame] = torch.from_numpy(warped).to(target.dtype)
+            put(target, frame, torch.from_numpy(warped))
     return fitted, shape

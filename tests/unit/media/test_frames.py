@@ -1,12 +1,16 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from crafters.media.frames import (
     Levels,
+    black,
     cut_to_multiple,
     gathered,
     join_windows,
     levels,
+    put,
     resize,
     resize_lanczos,
     stepped,
@@ -47,6 +51,52 @@ def test_a_clip_is_gathered_from_frames_that_are_made_one_by_one():
     assert torch.equal(gathered(frames(), 5), torch.arange(5)[:, None, None].expand(5, 2, 3))
     pictures = np.random.default_rng(0).integers(0, 256, (4, 6, 5, 3), np.uint8)
     assert torch.equal(to_image(iter(pictures), 4), torch.from_numpy(pictures).float() / 255)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.uint8, torch.bool])
+@pytest.mark.parametrize("size", [(64, 48, 3), (37, 53, 3), (2, 3), ()])
+def test_frames_that_are_black_in_part_come_whole(size, dtype):
+    """Of any size: with pages that end within a row, across frames, and none at all."""
+    frames = torch.zeros(5, *size)
+    frames.view(5, -1)[1::2, ::17] = 1
+    frames[4] = 1
+    if dtype.is_floating_point:
+        frames[2] = -0.0
+    frames = frames.to(dtype)
+    clip = gathered(iter(frames), 5)
+    assert clip.dtype == dtype and torch.equal(clip, frames) and clip.is_contiguous()
+    assert torch.equal(clip.float().signbit(), frames.float().signbit())
+
+
+def in_use(clip: torch.Tensor) -> int:
+    """Bytes of the memory that a clip lies in which are there."""
+    regions = Path("/proc/self/smaps").read_text().split("VmFlags:")
+    for region in regions:
+        where, of = next((line for line in region.splitlines() if "-" in line.split()[0]), ""), {}
+        start, _, stop = where.split(" ")[0].partition("-")
+        if start and int(start, 16) <= clip.data_ptr() < int(stop, 16):
+            of = dict(line.split(":", 1) for line in region.splitlines() if "kB" in line)
+            return 1024 * int(of["Anonymous"].split()[0])
+    raise LookupError
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps").is_file(), reason="Linux tells what memory is in use")
+def test_what_is_black_takes_no_memory():
+    picture = torch.zeros(256, 1024, 3)
+    picture[100:110, 300:400] = 0.5
+    clip = gathered([picture] * 100, 100)
+    assert clip.sum() == 100 * 10 * 100 * 3 / 2  # reading gives it none
+    assert in_use(clip) < clip.nbytes / 20
+    full = gathered([picture + 1] * 100, 100)
+    assert in_use(full) >= full.nbytes
+
+
+def test_a_clip_that_starts_black_takes_frames_in_any_order():
+    clip = black((3, 50, 70))
+    for t in (2, 0):
+        put(clip, t, torch.full((50, 70, 7), t + 1.0)[..., 2])  # with gaps in memory
+    assert clip[0].eq(1).all() and clip[1].eq(0).all() and clip[2].eq(3).all()
+    assert black((0, 4, 5)).shape == (0, 4, 5)
 
 
 def test_levels_come_when_asked_for():

@@ -253,9 +253,17 @@ def test_what_other_frames_show_is_found(moving, exposure, least):
     assert hole_psnr(plate(frames, masks), truth, masks) > least
 
 
+def test_nothing_of_a_still_films_holes_is_read():
+    """Its frames are filled in place, one after the other, each from the others."""
+    frames, masks, _ = scene(12, moving=False, exposure=0.1)
+    other = frames.copy()
+    other[masks] = (10, 30, 240)
+    assert np.array_equal(plate(frames, masks), plate(other, masks))
+
+
 def test_what_no_frame_shows_is_smooth():
     frames, masks, truth = scene(1, moving=False)
-    filled = plate(frames, masks)
+    filled = plate(frames.copy(), masks)
     assert np.array_equal(filled[~masks], frames[~masks])
     assert hole_psnr(filled, truth, masks) > 15
 

@@ -1,11 +1,13 @@
 """What the demo's measures see."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from crafters.metrics.landmarks import body, body_distance
 from crafters.metrics.masks import iou, overlap
 from crafters.preprocessors.pose.placement import Placement
-from crafters.proof.judge import find_product, judge_presenting, report
+from crafters.proof.judge import find_product, flicker, judge_presenting, report
 from crafters.scenes.placed import place_scene
 from crafters.scenes.scene import make_scene
 from PIL import Image
@@ -63,6 +65,19 @@ def test_a_movement_placed_on_the_photo_is_judged_by_where_it_belongs(scene):
     assert body_distance(*where) > 0.03 * min(scene.size)
     corner = placed.frames[:, :5, :5]
     assert (corner == scene.background[:1, :5, :5]).all(), "the room is the photo's, and everywhere"
+
+
+def test_flicker_is_the_change_of_what_stands_still():
+    person, product = np.zeros((2, 3, 40, 40), bool)
+    person[1, :10], product[:, 20:25] = True, True
+    clip = np.full((3, 40, 40, 3), 100, np.uint8)
+    clip[1] += 6  # and back again
+    clip[1, :14] += 50  # the person came by
+    clip[2, 17:28] += 90  # before and behind the product, and within 4 px of it
+    scene = SimpleNamespace(person_mask=person, product_mask=product)
+    assert flicker(scene, clip) == 6
+    alone = SimpleNamespace(person_mask=person[:1], product_mask=product[:1])
+    assert np.isnan(flicker(alone, clip[:1]))
 
 
 def test_report_has_every_scene_their_means_and_sheets(tmp_path, capsys):

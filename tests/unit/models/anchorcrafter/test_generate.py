@@ -1,5 +1,7 @@
 """From a condition to latents as VAEs take them, and from those to frames."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from crafters.models.anchorcrafter.generate import decode, generate_latents
@@ -17,6 +19,23 @@ def test_latents_are_unscaled_and_of_the_seed():
     expected = sample(model, condition, initial_noise(condition, 3, 7), **settings)
     torch.testing.assert_close(latents * 0.18215, expected[0])
     assert not torch.allclose(latents, generate_latents(model, condition, 8, **settings))
+    assert not torch.allclose(latents, generate_latents(model, condition, 7, shared_noise=0.5, **settings))
+
+
+def test_noise_that_frames_share():
+    """Of the variance of each frame, which stays 1; none shared is the published noise to the bit."""
+    condition = SimpleNamespace(frames=20, image_latent=torch.empty(1, 4, 64, 64))
+    own = initial_noise(condition, 8, 3)
+    assert torch.equal(initial_noise(condition, 8, 3, 0.0), own)
+    for shared in (0.3, 1.0):
+        noise = initial_noise(condition, 8, 3, shared)[0].flatten(1)
+        assert noise.shape == (8, 4 * 64 * 64) and (noise.std(1) - 1).abs().max() < 0.03
+        alike = torch.corrcoef(noise)[~torch.eye(8, dtype=torch.bool)]
+        assert (alike - shared).abs().max() < 0.05
+        assert not torch.equal(noise, initial_noise(condition, 8, 4, shared)[0].flatten(1))
+    for wrong in (-0.1, 1.1):
+        with pytest.raises(ValueError, match="shared_noise is"):
+            initial_noise(condition, 8, 3, wrong)
 
 
 class CountingVAE:

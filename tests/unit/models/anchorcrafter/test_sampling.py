@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from crafters.models.anchorcrafter import sampling
 from crafters.models.anchorcrafter.sampling import SCHEDULER, initial_noise, sample
 from crafters.models.anchorcrafter.schedule import ALIGN_YOUR_STEPS, PUBLISHED, align_your_steps
 from crafters.models.loaded import Loaded
@@ -307,6 +308,30 @@ def test_rows_follow_the_free_memory(anchor, monkeypatch):
             anchor.sample(steps=1)
         assert max(calls) == rows
     assert all(memory > 0 for memory in asked)
+
+
+@pytest.mark.parametrize(("guidance", "kinds"), [((1.0, 1.0), 1), (GUIDANCE, 2)])
+def test_what_is_held_between_steps_is_counted(anchor, monkeypatch, guidance, kinds):
+    asked, made = [], []
+
+    class Call(sampling._Call):
+        def __init__(self, *arguments, **options):
+            super().__init__(*arguments, **options)
+            made.append(self)
+
+    monkeypatch.setattr(sampling, "_Call", Call)
+    monkeypatch.setattr(anchor.model, "load", lambda memory=0: asked.append(memory) or torch.device("cpu"))
+    anchor.sample(steps=1, guidance=guidance)
+    anchor.sample(steps=1, guidance=guidance, cache_interval=2)
+    held = sum(features.nbytes for features in made[-1].held.values())
+    assert len(made[-1].held) == kinds and held > 0 and not made[0].held
+    assert asked[1] - asked[0] == held
+    # The room for two rows, of which the second is needed for what is held.
+    monkeypatch.setattr(anchor.model, "free_memory", lambda: 2 * asked[0] * 5 // 4 + held - 1)
+    for interval, rows in ((1, 2), (2, 1)):
+        with Rows(anchor) as calls:
+            anchor.sample(steps=1, guidance=guidance, cache_interval=interval)
+        assert max(calls) == rows
 
 
 @pytest.mark.parametrize(
