@@ -192,7 +192,7 @@ def render_body(
             on_step(row + 1, len(motion))
         if on_frame:
             on_frame(image[motion.frames[row]])
-    if not mask.any():
+    if not any(frame.any() for frame in mask):
         raise ValueError("The body is in no frame of this motion: move it to where its camera looks (Edit Motion).")
     return image, mask
 
