@@ -10,6 +10,7 @@ import av
 import numpy as np
 import pytest
 from crafters.cli.animate import _scene, register
+from crafters.models.anicrafter import steady
 from crafters.models.body.motion_files import save_motion
 from crafters.proof.demo import SMALL, WEIGHTS
 from helpers.made_up import waving, write_moving
@@ -86,6 +87,16 @@ def test_two_processes_make_the_video_of_one(arguments, tmp_path, capsys):
     other, _ = frames_of(tmp_path / "other.mp4")
     assert np.abs(one - other).mean() > 2
     assert np.abs(one - two).mean() < 0.05 and np.abs(one - two).max() <= 4
+
+
+@pytest.mark.slow
+def test_several_windows_are_held_to_the_scene(arguments, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(steady, "steadied", lambda video, scene: asked.append((len(video), len(scene.free))) or video)
+    assert animate(arguments(tmp_path / "one.mp4", steps=1, cfg=1)) == 0
+    assert not asked
+    assert animate(arguments(tmp_path / "several.mp4", steps=1, cfg=1, window=5, overlap=0)) == 0
+    assert asked == [(FRAMES, 9)]  # padded to 8, behind the still
 
 
 def faulty(tmp_path, made):
