@@ -32,6 +32,8 @@ class Seen(NamedTuple):
 
 def draw_products(products: Sequence[HeldProduct], places: Sequence[torch.Tensor], camera: Camera) -> Seen | None:
     """`products`, each moved by its place [4,4]; None where the picture shows none of them."""
+    if not products:
+        return None
     vertices = [product.placed(place) for product, place in zip(products, places, strict=True)]
     rows, columns = _window(torch.cat(vertices), camera)
     if rows.stop <= rows.start or columns.stop <= columns.start:
