@@ -23,6 +23,7 @@ from workflow_graph import Graph, Node, Output
 ROOT = Path(__file__).resolve().parent.parent
 DRIVING = "Driving clip → conditions"
 CONDITION = "AnchorCrafter condition"
+HOLDING = "Motion with a product"
 HELP = "https://github.com/crafters-video/crafters/blob/main/docs/nodes.md"
 
 
@@ -140,11 +141,10 @@ def anicrafter(
     product: bool = False,
 ) -> None:
     """A character in a filmed scene, on ComfyUI's own Wan model and sampler."""
-    inputs = scene_inputs(graph, weights, one_clip, one_photo)
+    inputs = scene_inputs(graph, weights, one_clip, one_photo, product)
     held = {}
     if product:
-        inputs, holding = hold_product(graph, inputs)
-        held = {"held_product": holding["held_product"]}
+        inputs, held["held_product"] = hold_product(graph, inputs)
     scene = moving_scene(graph, weights, inputs, **held)
     vae, clip_vision, positive, negative = wan_parts(graph, weights, scene["clip_image"])
     conditioned = graph.add(
@@ -388,8 +388,11 @@ class SceneInputs:
     still: dict[str, Output]
 
 
-def scene_inputs(graph: Graph, weights: Weights, one_clip: bool = False, one_photo: bool = False) -> SceneInputs:
-    """Avatar, motion and background: each given, or made of the photo and of one clip."""
+def scene_inputs(
+    graph: Graph, weights: Weights, one_clip: bool = False, one_photo: bool = False, product: bool = False
+) -> SceneInputs:
+    """Avatar, motion and background: each given, or made of the photo and of one clip. A product's stage has the
+    given ones in it."""
     graph.group("Inputs", 0)
     photo = graph.add("LoadImage", "Character Photo", image="character.png")
     title, file = ("Source", "source.mp4") if one_clip else ("Background", "background.mp4")
@@ -419,23 +422,26 @@ def scene_inputs(graph: Graph, weights: Weights, one_clip: bool = False, one_pho
         motion, background = kept["motion"], kept["background"]
     else:
         graph.group("Preparation", 1)
+        if product:
+            graph.group(HOLDING, 1, fold=True)
         clip = graph.add("CraftersClipFrames", "Background Frames", video=video["VIDEO"], **rate)
         background = clip["frames"]
         # JSONs say no rate: they are the film's. An AMASS file has its own, and is retimed.
         rates = {"fps": clip["fps"], "film_fps": clip["fps"]}
-        motion = graph.add("CraftersLoadMotion", motion="motion.npz", **rates)["motion"]
+        loaded = graph.add("CraftersLoadMotion", motion="motion.npz", **rates)
+        motion = (loaded.show("motion") if product else loaded)["motion"]
     return SceneInputs(photo, video, clip, avatar, body, motion, background, still)
 
 
-def hold_product(graph: Graph, given: SceneInputs) -> tuple[SceneInputs, Node]:
-    """The scene's motion with a product in the hand, and the node that puts it there."""
+def hold_product(graph: Graph, given: SceneInputs) -> tuple[SceneInputs, Output]:
+    """The scene's motion with a product in the hand, and the product."""
     graph.group("Inputs", 0)
     photos = product_photos(graph)
-    graph.group("Preparation", 1)
+    graph.group(HOLDING, 1, fold=True)
     product = product_views(graph, photos)["product"]
-    graph.group("What the person holds", 1)
     made = graph.add("CraftersHoldProduct", motion=given.motion, body=given.body, product=product)
-    return replace(given, motion=made["motion"]), made
+    made.show("kind", "width", "height", "depth", "hand", "grip", "offset", "turn")
+    return replace(given, motion=made["motion"]), made["held_product"]
 
 
 def moving_scene(graph: Graph, weights: Weights, given: SceneInputs, **held: Output) -> Node:

@@ -73,7 +73,7 @@ def render_avatar(
         row, posed = row_and_pose
         frame, camera = motion.frames[row], Camera.of(motion, row)
         render = rasterize(posed.xyz, posed.rgb, posed.opacity, posed.scale, posed.rotation, camera, backend)
-        seen = draw_products(products, [place[row] for place in places], camera) if products else None
+        seen = draw_products(products, [place[row] for place in places], camera)
         if seen is not None:
             render = among(render, posed, seen, camera, backend)
         put(clip.image, frame, render.rgb.movedim(0, -1))

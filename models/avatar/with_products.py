@@ -32,13 +32,15 @@ class Seen(NamedTuple):
 
 def draw_products(products: Sequence[HeldProduct], places: Sequence[torch.Tensor], camera: Camera) -> Seen | None:
     """`products`, each moved by its place [4,4]; None where the picture shows none of them."""
+    if not products:
+        return None
     vertices = [product.placed(place) for product, place in zip(products, places, strict=True)]
     rows, columns = _window(torch.cat(vertices), camera)
     if rows.stop <= rows.start or columns.stop <= columns.start:
         return None
-    part = Camera(camera.focal, (camera.principal[0] - columns.start, camera.principal[1] - rows.start),
-                  (columns.stop - columns.start, rows.stop - rows.start))
-    fine = part.scaled(SUPERSAMPLING)
+    window = Camera(camera.focal, (camera.principal[0] - columns.start, camera.principal[1] - rows.start),
+                    (columns.stop - columns.start, rows.stop - rows.start))
+    fine = window.scaled(SUPERSAMPLING)
     width, height = fine.size
     first = np.cumsum([0] + [len(part) for part in vertices])
     faces = [_towards_camera(part, product.faces) + int(start)
@@ -55,14 +57,14 @@ def draw_products(products: Sequence[HeldProduct], places: Sequence[torch.Tensor
             uv = torch.einsum("nk,nkc->nc", seen.weights[here], product.uv[faces[seen.face[here]] - int(first[number])])
             zoom = fine.focal[0] / float(seen.depth[here].mean())
             rgba = sampled(level(product.texture, product.vertices, product.uv, zoom), uv)
-            here = here[rgba[:, 3] >= OPAQUE]
-            colour[seen.pixel[here]] = rgba[rgba[:, 3] >= OPAQUE, :3]
-            depth[seen.pixel[here]] = seen.depth[here]
+            solid = rgba[:, 3] >= OPAQUE
+            pixel = seen.pixel[here[solid]]
+            colour[pixel], depth[pixel] = rgba[solid, :3], seen.depth[here[solid]]
     if not depth.any():
         return None
     shown = (depth > 0).float()
     planes = torch.cat([colour, shown[:, None], depth[:, None]], 1).view(height, width, 5).numpy()
-    planes = torch.from_numpy(cv2.resize(planes, part.size, interpolation=cv2.INTER_AREA)).movedim(-1, 0)
+    planes = torch.from_numpy(cv2.resize(planes, window.size, interpolation=cv2.INTER_AREA)).movedim(-1, 0)
     return Seen(rows, columns, planes[:3], planes[3], planes[4] / planes[3].clamp(min=1e-6))
 
 

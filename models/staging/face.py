@@ -51,7 +51,7 @@ def clear_of_face(
         lacking = float((limit - along).max().clamp(min=0))
         ways.append((lacking > 2 * SOFT, wanted, axis, sign * along))
     # Where neither suffices, the product goes down.
-    hidden, _, axis, along = min(ways[0], ways[1]) if not (ways[0][0] and ways[1][0]) else ways[0]
+    _, _, axis, along = ways[0] if ways[0][0] and ways[1][0] else min(ways)
     moved = centre.clone()
     moved[:, axis] = along
     return moved
