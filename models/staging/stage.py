@@ -50,7 +50,7 @@ class Person:
 
     @classmethod
     def of_avatar(cls, avatar: Avatar, rig: Rig) -> "Person":
-        """Raises ValueError when the avatar and the rig are of different counts."""
+        """Raises ValueError when avatar and rig are of different counts, StageError for one without head or feet."""
         animator, seen = Animator(avatar, rig), avatar.opacity[:, 0] >= _OPAQUE
         seen = seen if seen.any() else torch.ones_like(seen)
         owner = rig.skinning.argmax(1)
@@ -60,7 +60,13 @@ class Person:
             posed = animator(motion.pose[:1], motion.trans[:1])
             return _edges(posed, head, camera)[0], _edges(posed, torch.ones_like(head), camera)[1]
 
-        return cls(lambda pose, _, trans: animator(pose, trans).xyz[:, seen], owner[seen], rig.skeleton, drawn)
+        whole = cls(lambda pose, _, trans: animator(pose, trans).xyz[:, seen], owner[seen], rig.skeleton, drawn)
+        if not whole.head().any() or not whole.feet().any():
+            raise StageError(
+                "The avatar has no head or no feet to be placed by: leave avatar and rig unconnected, so that the body "
+                "is measured in its place."
+            )
+        return whole
 
     def points(self, motion: BodyMotion) -> Iterator[torch.Tensor]:
         """[N,3] m, float64, in each frame."""
@@ -174,14 +180,14 @@ class Stand:
 
     def for_tall(self, pixels: float) -> torch.Tensor:
         """The shift [3] that makes them so tall. Raises StageError."""
-        return self.shift(self._search(self.tall, pixels, "{wanted:.0f} px tall"))
+        return self.shift(self._search(self.tall, pixels, f"{pixels:.0f} px tall"))
 
     def for_above(self, metres: float, down: torch.Tensor) -> torch.Tensor:
         """The shift [3] that lets the camera be so far above the ground. Raises StageError."""
-        return self.shift(self._search(lambda depth: self.above(depth, down), metres, "{wanted:g} m below the camera"))
+        return self.shift(self._search(lambda depth: self.above(depth, down), metres, "so far below the camera"))
 
     def _search(self, value: Callable[[float], float], wanted: float, what: str) -> float:
-        """The depth at which `value`, which rises or falls with it, is as wanted."""
+        """The depth at which `value`, which rises or falls with it, is as wanted, `what` in words."""
         middle = float(self._points[:, 2].mean())
 
         def off(inverse: float) -> float:
@@ -191,7 +197,7 @@ class Stand:
         near, far = (1 / (middle + self._least + away) for away in (0, FARTHEST))
         if off(near) * off(far) > 0:
             raise StageError(
-                f"Nobody can stand there {what.format(wanted=wanted)}: it would be less than {NEAREST} m from the "
+                f"Nobody can stand there {what}: it would be less than {NEAREST} m from the "
                 f"camera or more than {FARTHEST / 1000:g} km. Change the height, or the camera."
             )
         return 1 / _root(off, far, near) - middle
@@ -207,7 +213,7 @@ def tilt_for_height(height: Callable[[float], float], metres: float) -> float:
     for (low, below), (high, above) in zip(tried, tried[1:], strict=False):
         if below <= metres <= above:
             return _root(lambda angle: height(angle) - metres, low, high)
-    highest = max((above for _, above in tried), default=0.0)
+    highest = max([0.0, *(above for _, above in tried)])
     raise StageError(
         f"No camera {metres:g} m above the ground sees a person so tall at that place: it is at most {highest:.2g} m "
         "above it. Make the person smaller, or the camera lower."

@@ -294,6 +294,14 @@ def test_an_avatar_needs_its_rig(body):
         stage_person(walking(), body, (640, 360), SPOTS[0], avatar=performers_avatar(4000))
 
 
+def test_an_avatar_without_feet_is_told(body):
+    avatar = performers_avatar(4000)
+    rig = avatar_rig(avatar)
+    rig = replace(rig, skinning=torch.zeros_like(rig.skinning).index_fill_(1, torch.tensor(15), 1.0))
+    with pytest.raises(StageError, match="has no head or no feet to be placed by"):
+        stage_person(walking(), body, (640, 360), SPOTS[0], avatar=avatar, rig=rig)
+
+
 def test_what_the_picture_cuts_off_is_said(body, caplog):
     stage_person(walking(1), body, (640, 360), Spot(0.5, 1.4, 60, pixels=600, horizon=0.4))
     assert "cuts off some of the person in frames 1" in caplog.text
