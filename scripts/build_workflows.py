@@ -605,7 +605,7 @@ def finish(graph: Graph, latent: Output, vae: Output, fps: Output, **steady: Out
 
 
 def save(graph: Graph, frames: Output, fps: Output) -> Node:
-    """Both in a stage that is open, then the result."""
+    """The frames as a video, made in the open stage and saved beside it."""
     video = graph.add("CreateVideo", images=frames, fps=fps)
     graph.group("Result", 5)
     return graph.add("SaveVideo", video=video["VIDEO"], filename_prefix=f"crafters/{graph.name}")

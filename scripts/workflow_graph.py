@@ -137,7 +137,8 @@ class Subgraph:
                 slot.targets.append((node, name))
                 if _is_widget(spec):
                     slot.is_widget, slot.value = True, _default(spec) if slot.origin else value
-        slots = sorted(fed.values(), key=lambda slot: slot.is_widget)
+        # As the page has them: sockets, then the widgets that something feeds, then those that are set.
+        slots = sorted(fed.values(), key=lambda slot: (slot.is_widget, slot.is_widget and slot.origin is None))
         for number, slot in enumerate(slots):
             if slot.origin and slot.name in (other.name for other in slots[:number]):
                 slot.name = slot.origin.node.title.lower().replace(" ", "_")
