@@ -65,6 +65,8 @@ def graphs(comfy, placed_models):
             if node["class_type"] == "KSampler":
                 node["inputs"] |= {"steps": 1, "cfg": 1.0}
         placed.inputs("Background Frames")["frames"] = FRAMES
+        if "WanVaceToVideo" in placed.nodes:
+            placed.inputs("WanVaceToVideo")["strength"] = 20.0  # one random block of two says little
         made[graph.name] = placed
     return made
 
