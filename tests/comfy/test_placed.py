@@ -63,8 +63,10 @@ def graphs(comfy, placed_models):
                 path: Path = files[title]
                 node["inputs"][WIDGETS[node["class_type"]]] = str(path.relative_to(comfy.base / "input"))
             if node["class_type"] == "KSampler":
-                node["inputs"] |= {"steps": 1, "cfg": 1.0}
+                node["inputs"] |= {"steps": 1, "cfg": 1.0, "sampler_name": "euler"}  # uni_pc takes more steps
         placed.inputs("Background Frames")["frames"] = FRAMES
+        if "WanVaceToVideo" in placed.nodes:
+            placed.inputs("WanVaceToVideo")["strength"] = 20.0  # one random block of two says little
         made[graph.name] = placed
     return made
 
