@@ -18,7 +18,10 @@ from ...models.body.motion import BodyMotion
 from ...models.body.rotation import axis_angle_to_matrix
 from ...models.drawing.camera import NEAR_GAUSSIANS, Camera
 from ...models.drawing.mesh import render_mesh
-from ...models.staging.stage import (
+from ..background.camera import Camera as ClipCamera
+from ..body_motion.estimate import estimate_motion
+from ..pose.keypoints import Pose
+from .ground import (
     Person,
     StageError,
     Stand,
@@ -30,9 +33,6 @@ from ...models.staging.stage import (
     tilt_for_height,
     tilt_of_horizon,
 )
-from ..background.camera import Camera as ClipCamera
-from ..body_motion.estimate import estimate_motion
-from ..pose.keypoints import Pose
 
 STANDING, FRAME_BY_FRAME = PATHS = ("standing", "frame by frame")
 WHOLE = 0.995  # of the points: what the edge cuts off then is not worth a word

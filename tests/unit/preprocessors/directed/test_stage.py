@@ -11,7 +11,7 @@ from crafters.models.body.motion import BodyMotion, MotionError
 from crafters.models.body.rotation import axis_angle_to_matrix
 from crafters.models.drawing.camera import Camera
 from crafters.models.drawing.mesh import render_mesh
-from crafters.models.staging.stage import Person, StageError, tilt
+from crafters.preprocessors.directed.ground import Person, StageError, tilt
 from crafters.preprocessors.directed.stage import (
     FRAME_BY_FRAME,
     STANDING,

@@ -10,15 +10,15 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
-from ..avatar.animate import Animator, Posed
-from ..avatar.gaussians import Avatar
-from ..avatar.rig import Rig
-from ..body.body import VERTEX_CHUNK, BodyModel, Skeleton
-from ..body.layout import ANKLE, EYES, HEAD, HIP, JAW, JOINTS, PELVIS, SHOULDER
-from ..body.motion import BodyMotion
-from ..body.rotation import axis_angle_to_matrix
-from ..drawing.camera import Camera
-from ..drawing.rasterize import rasterize
+from ...models.avatar.animate import Animator, Posed
+from ...models.avatar.gaussians import Avatar
+from ...models.avatar.rig import Rig
+from ...models.body.body import VERTEX_CHUNK, BodyModel, Skeleton
+from ...models.body.layout import ANKLE, EYES, HEAD, HIP, JAW, JOINTS, PELVIS, SHOULDER
+from ...models.body.motion import BodyMotion
+from ...models.body.rotation import axis_angle_to_matrix
+from ...models.drawing.camera import Camera
+from ...models.drawing.rasterize import rasterize
 
 NEAREST, FARTHEST = 0.4, 2000.0  # m between the camera and who is staged
 _STEPS, _EXACT = 60, 1e-6  # of a search, which ends at so few px or m
