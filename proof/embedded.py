@@ -43,6 +43,8 @@ from ..preprocessors.segment.prompts import read_points
 
 FIXED = {  # what the plain calls have no choice of
     "CLIPVisionEncode": {"crop": "none"},
+    "CraftersClipFrames": {"multiple": 1},
+    "CraftersDrawPose": {"faces": True},
     "CraftersRigAvatar": {"lhm": "none", "constraint": "none"},
     "CraftersAniCrafterApply": {"start_percent": 0, "end_percent": 1, "dtype": "fp32"},
     "CraftersAniCrafterConditioning": {"batch_size": 1},
