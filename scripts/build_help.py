@@ -18,7 +18,7 @@ from pathlib import Path
 import yaml
 from crafters.cli.server import ComfyServer
 from crafters.host.comfyui import find_comfyui
-from workflow_graph import GROWING, input_options, input_specs
+from workflow_schema import GROWING, input_options, input_specs
 
 ROOT = Path(__file__).resolve().parent.parent
 HELP = ROOT / "scripts" / "help"

@@ -7,7 +7,7 @@ import torch
 from crafters.cli.client import ComfyError
 from crafters.proof.demo import SMALL
 from safetensors.torch import save_file
-from workflow_graph import choices
+from workflow_schema import choices
 
 pytestmark = pytest.mark.comfy
 

@@ -6,7 +6,7 @@ import pytest
 from build_help import LANGUAGES, LOCALES, english, languages, pages, recorded
 from helpers.browser import READY
 from helpers.comfy_harness import ROOT
-from workflow_graph import input_specs, input_type
+from workflow_schema import input_specs, input_type
 
 pytestmark = pytest.mark.comfy
 PICTURES = ROOT / "test-artifacts"

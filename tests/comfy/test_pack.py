@@ -12,7 +12,7 @@ import pytest
 from crafters.host.comfyui import FLOOR
 from helpers.comfy_harness import ROOT, start_comfy
 from house import ROOMS
-from workflow_graph import CHOOSING, choices, input_options, input_specs, input_type
+from workflow_schema import CHOOSING, choices, input_options, input_specs, input_type
 
 SCHEMAS = Path(__file__).with_name("schemas.json")
 SOUGHT = [

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from build_workflows import Weights
 from helpers.comfy_harness import ROOT
-from workflow_graph import input_options, input_specs
+from workflow_schema import input_options, input_specs
 
 pytestmark = [pytest.mark.comfy, pytest.mark.slow]
 SHIPPED = sorted((ROOT / "workflows" / "api").glob("*.json"))

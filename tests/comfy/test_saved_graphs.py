@@ -18,7 +18,7 @@ from crafters.scenes import LANDSCAPE, PORTRAIT
 from helpers.browser import find_chromium, open_page
 from helpers.comfy_harness import ROOT, start_comfy
 from PIL import Image
-from workflow_graph import choices, input_options, input_specs
+from workflow_schema import choices, input_options, input_specs
 
 pytestmark = [pytest.mark.comfy, pytest.mark.slow]
 SAVED = ROOT / "tests" / "data" / "saved_graphs"

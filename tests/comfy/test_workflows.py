@@ -11,7 +11,7 @@ from crafters.media.clip import write_video
 from helpers.browser import APP, OFFERED, find_chromium, open_page
 from helpers.comfy_harness import ROOT
 from PIL import Image
-from workflow_graph import choices, input_options, input_specs, input_type
+from workflow_schema import choices, input_options, input_specs, input_type
 
 pytestmark = pytest.mark.comfy
 NAMES = sorted(file.stem for file in (ROOT / "workflows").glob("*.json"))

@@ -1,4 +1,4 @@
-"""Sizes of small networks in the released layouts, and the demo's by the fields of `build_workflows.Weights`."""
+"""Sizes of small networks in the released layouts, and the demo's by the fields of `graphs.stages.Weights`."""
 
 from dataclasses import replace
 from pathlib import Path

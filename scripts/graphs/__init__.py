@@ -1,0 +1,1 @@
+"""The shipped graphs, described node by node; `build_workflows.py` writes them."""
