@@ -14,7 +14,7 @@ WIDE_SUBGRAPH = 260
 WIDE = {"LoadImage": 224, "LoadVideo": 224, "PreviewImage": 280, "SaveVideo": 300,
         "WanAnimateToVideo": 280, "WanSCAILToVideo": 280}
 # What these nodes show below their widgets needs room: a photo, a portrait clip, an avatar, a preview while sampling.
-PREVIEW, PORTRAIT, AVATAR = 214, 391, 240
+PREVIEW, PORTRAIT, AVATAR = 214, 391, 300
 ROOM = {"LoadVideo": PORTRAIT, "CraftersLoadAvatar": AVATAR} | dict.fromkeys(
     ("LoadImage", "PreviewImage", "KSampler", "CraftersAnchorSampler", "CraftersAniCrafterSampler",
      "CraftersPreviewAvatar", "CraftersPresentProduct", "CraftersHoldProduct", "CraftersStagePerson"), PREVIEW)
