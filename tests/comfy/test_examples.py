@@ -11,14 +11,29 @@ LOADED = {"LoadImage": "image", "LoadVideo": "file", "CraftersLoadAvatar": "avat
 SIZES = {"CraftersRenderAvatar": {"width": 256, "height": 144}, "CraftersRenderBodyMesh": {"width": 256, "height": 144}}
 
 
-@pytest.mark.parametrize("name", ["AnchorCrafter", "AniCrafter"])
-def test_shipped_graph_runs_on_the_examples(comfy, name):
-    """With the demo's networks in the place of the published ones."""
+NAMES = "AnchorCrafter", "AniCrafter"
+
+
+def named(prompt: dict) -> dict[str, str]:
+    """The files that a graph names, by the titles of the nodes that load them."""
+    return {node["_meta"]["title"]: node["inputs"][LOADED[node["class_type"]]]
+            for node in prompt.values() if node["class_type"] in LOADED}
+
+
+@pytest.fixture(scope="module")
+def prompts(comfy):
+    """The graphs, on a server that has their example inputs; other tests' files of these names are not kept."""
+    prompts = {name: read_prompt(ROOT / "workflows" / "api" / f"{name}.json") for name in NAMES}
+    for file in {file for prompt in prompts.values() for file in named(prompt).values()}:
+        (comfy.base / "input" / file).unlink(missing_ok=True)
     comfy.run({"1": {"class_type": "CraftersExampleInputs", "inputs": {"seed": 1}}})
-    prompt = read_prompt(ROOT / "workflows" / "api" / f"{name}.json")
-    named = {node["_meta"]["title"]: node["inputs"][LOADED[node["class_type"]]]
-             for node in prompt.values() if node["class_type"] in LOADED}
-    prompt, _ = fill(prompt, named)
+    return prompts
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_shipped_graph_runs_on_the_examples(comfy, prompts, name):
+    """With the demo's networks in the place of the published ones."""
+    prompt, _ = fill(prompts[name], named(prompts[name]))
     for node in prompt.values():
         node["inputs"].update(SIZES.get(node["class_type"], {}))
     assert len(comfy.video(comfy.run(prompt))) == 16
