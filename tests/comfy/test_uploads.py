@@ -28,7 +28,7 @@ def choose(page, label, files, nodes2):
     """Presses the node's button of that label, and picks the files."""
     with page.page.expect_file_chooser() as chooser:
         if nodes2:
-            page.page.get_by_role("button", name=label).click()
+            page.page.locator("[data-node-id]").get_by_role("button", name=label).click()  # not the side panel's
         else:
             page.page.evaluate(PRESS, label)
     chooser.value.set_files(files)
