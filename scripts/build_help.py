@@ -31,6 +31,18 @@ COMMA = {"en": ", ", "zh": "、", "ja": "、"}
 COLON = {"en": ": ", "zh": "：", "ja": "："}
 
 
+class EachKeyOnce(yaml.SafeLoader):
+    """Refuses a key that stands twice, of which YAML would keep the last without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        known = set()
+        for key, _ in node.value:
+            if key.value in known:
+                raise yaml.constructor.ConstructorError(None, None, f"{key.value} stands twice", key.start_mark)
+            known.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
 class Words:
     """The texts of one language by the English ones; those that were asked for are remembered.
 
@@ -54,13 +66,13 @@ class Words:
 @cache
 def pages() -> dict:
     """What the help pages say beyond the schemas, in English: {"pictures": …, "nodes": …}."""
-    return yaml.safe_load((HELP / "pages.yaml").read_text("utf-8"))
+    return yaml.load((HELP / "pages.yaml").read_text("utf-8"), EachKeyOnce)
 
 
 @cache
 def table() -> dict[str, dict[str, str]]:
     """{English text: {language: text}}."""
-    return yaml.safe_load((HELP / "words.yaml").read_text("utf-8"))
+    return yaml.load((HELP / "words.yaml").read_text("utf-8"), EachKeyOnce)
 
 
 def english(object_info: dict) -> dict[str, dict]:

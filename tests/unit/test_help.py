@@ -4,7 +4,8 @@ import json
 import re
 
 import pytest
-from build_help import DOCS, LANGUAGES, SHAPES, build, languages, pages, recorded, table, written
+import yaml
+from build_help import DOCS, LANGUAGES, SHAPES, EachKeyOnce, build, languages, pages, recorded, table, written
 
 LARGEST, ALL = 40_000, 1_000_000  # bytes of a picture, and of all
 NAMED = re.compile(
@@ -104,3 +105,8 @@ def made(shape: dict) -> set[str]:
 
 def taken(shape: dict) -> set[str]:
     return {kind for line in shape["inputs"] for kind in SHAPE.match(line)[2].rstrip(",").split(",")}
+
+
+def test_a_text_that_stands_twice_is_refused():
+    with pytest.raises(yaml.YAMLError, match="next stands twice"):
+        yaml.load("node:\n  next: [a]\n  next: [b]\n", EachKeyOnce)
