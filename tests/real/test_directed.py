@@ -55,7 +55,7 @@ def test_a_photo_is_directed(name, gestures, hand):
 
 @pytest.mark.parametrize(("hand", "side"), [("left", "side"), ("both", "side")])
 def test_the_published_avatar_holds_a_real_product(hand, side):
-    every, frames, size = 20, 4, (1280, 720)
+    every, frames, size = 8, 3, (1280, 720)
     poses, _ = real_poses("jogger")
     body = anny_body()
     motion, _ = estimate_motion(body, poses[: every // 2 * frames : every // 2], size, 20 / every)
