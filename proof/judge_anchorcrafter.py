@@ -1,10 +1,11 @@
 """Judge AnchorCrafter weights on held-out synthetic scenes, whose truth is rendered.
 
-    python -m crafters.proof.judge_anchorcrafter [--weights FILE] [--first SEED] [--count N] [--shipped] [--sheet PNG]
+    python -m crafters.proof.judge_anchorcrafter [--weights FILE] [--first SEED] [--count N] [--shipped [GRAPH]]
+        [--sheet PNG]
 
 One line per scene and their mean. "no product" is the same network with the product's tokens and latent zeroed.
 The conditions are the scene's own, exactly; --shipped makes them as the shipped graph does, with the demo's networks
-(pose found, placed and drawn, pictures through video files).
+(pose found, placed and drawn, pictures through video files), or as `AnchorCrafter directed` does, without any clip.
 Encoders and DWPose are the demo's unless named. --ablate hides from the network what it was trained without.
 """
 
@@ -28,12 +29,13 @@ from ..models.loaded import Loaded
 from ..preprocessors.pose.draw_pose import draw_pose
 from ..scenes import PORTRAIT
 from ..scenes.scene import Scene, make_scene
-from .demo import FRAMES, SMALL, WEIGHTS, presenting, small_dwpose
+from .demo import FRAMES, SMALL, WEIGHTS, directed, presenting, small_dwpose
 from .embedded import run_embedded
 from .judge import Judgement, clip_psnr, judge_parser, judge_presenting, report, sheet_presenting
 
 OWN = WEIGHTS / "crafters"
 ABLATIONS = "view_fusion", "hand_mesh"
+SHIPPED = {"AnchorCrafter": presenting, "AnchorCrafter directed": directed}
 
 
 @dataclass(frozen=True)
@@ -87,12 +89,12 @@ def generate(
     return (frames * 255).round().byte().numpy()
 
 
-def judge_shipped(seeds: range) -> Iterator[tuple[str, Judgement]]:
-    """What the shipped graph makes of the scenes."""
-    prompt = read_prompt(Path("workflows/api/AnchorCrafter.json"))
+def judge_shipped(graph: str, seeds: range) -> Iterator[tuple[str, Judgement]]:
+    """What one of SHIPPED makes of the scenes."""
+    prompt = read_prompt(Path(f"workflows/api/{graph}.json"))
     for seed in seeds:
         with tempfile.TemporaryDirectory() as folder:
-            demo = presenting(Path(folder), prompt, seed)
+            demo = SHIPPED[graph](Path(folder), prompt, seed)
             yield f"{seed}", demo.judge(run_embedded(demo.prompt, WEIGHTS)[0])
 
 
@@ -125,10 +127,11 @@ def main() -> None:
     parser.add_argument("--shared-noise", type=float, default=0.0, help="of all frames, 0 to 1; default: %(default)s")
     parser.add_argument("--fast", action="store_true", help="the fast setting of the sampler")
     parser.add_argument("--alone", action="store_true", help="without the network's video of no product: half the time")
-    parser.add_argument("--shipped", action="store_true", help="by the shipped graph, with the demo's networks")
+    parser.add_argument("--shipped", nargs="?", const="AnchorCrafter", choices=SHIPPED, metavar="GRAPH",
+                        help="by the shipped graph %(const)s or another, with the demo's networks")
     args = parser.parse_args()
     seeds = range(args.first, args.first + args.count)
-    report(judge_shipped(seeds) if args.shipped else judge_exact(seeds, args), args.sheet)
+    report(judge_shipped(args.shipped, seeds) if args.shipped else judge_exact(seeds, args), args.sheet)
 
 
 if __name__ == "__main__":

@@ -79,7 +79,7 @@ def cut_hole(
         inside = blocky(inside, blocks) if blocks else inside
         frame[inside] = fill if isinstance(fill, int) else levels(resize(fill[t], *size[::-1]))[inside]
         cut[t], holes[t] = as_image(frame), torch.from_numpy(inside)
-    shown = hole.flatten(1).float().mean(1) * size[0] * size[1]
+    shown = hole.flatten(1).count_nonzero(1) * size[0] * size[1] / hole[0].numel()
     small = (shown < LEAST).nonzero().flatten() + 1
     if len(small):
         logger.warning(
