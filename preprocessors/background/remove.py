@@ -73,13 +73,13 @@ def cut_hole(
         if len(fill) not in (1, count):
             raise ValueError(f"There are {count} frames but {len(fill)} pictures for their holes: give one of each.")
         fill = fill[..., :3].expand(count, -1, -1, -1)
-    cut, holes = torch.empty(count + more, *size, 3), torch.empty(count + more, *size)
+    cut, holes, shown = torch.empty(count + more, *size, 3), torch.empty(count + more, *size), torch.empty(count)
     for t, (image, mask) in enumerate(zip(images, hole, strict=True)):
         frame, inside = shrink_frame(image, mask, size, dilation)
+        shown[t] = mask.count_nonzero() * inside.size / mask.numel()
         inside = blocky(inside, blocks) if blocks else inside
         frame[inside] = fill if isinstance(fill, int) else levels(resize(fill[t], *size[::-1]))[inside]
         cut[t], holes[t] = as_image(frame), torch.from_numpy(inside)
-    shown = hole.flatten(1).count_nonzero(1) * size[0] * size[1] / hole[0].numel()
     small = (shown < LEAST).nonzero().flatten() + 1
     if len(small):
         logger.warning(
