@@ -91,6 +91,10 @@ class Levels(Sequence):
     def __len__(self) -> int:
         return len(self.images)
 
+    @property
+    def shape(self) -> torch.Size:
+        return self.images.shape
+
 
 def resize(frame: torch.Tensor, width: int, height: int) -> torch.Tensor:
     """[H,W,C] to [height,width,C], bilinear, antialiased where it shrinks; uint8 stays uint8."""

@@ -10,7 +10,7 @@ PUBLISHED = 0  # the published threshold: every level above it counts as product
 
 def grey(masks: np.ndarray) -> np.ndarray:
     """uint8 [T,H,W] of uint8 masks [T,H,W] or, in any one colour on black, RGB [T,H,W,3]."""
-    return masks if masks.ndim == 3 else np.stack([cv2.cvtColor(mask, cv2.COLOR_RGB2GRAY) for mask in masks])
+    return masks if len(masks.shape) == 3 else np.stack([cv2.cvtColor(mask, cv2.COLOR_RGB2GRAY) for mask in masks])
 
 
 def overlap(truth: np.ndarray, result: np.ndarray, threshold: int = PUBLISHED) -> tuple[np.ndarray, np.ndarray]:

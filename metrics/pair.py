@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from ..media.frames import Levels
 from .landmarks import People
 from .masks import grey
 
@@ -26,14 +27,15 @@ class Pair:
     """Raises ValueError for clips that cannot be compared: other lengths, or other shapes of frame.
 
     truth [T,H,W,3], result [T,h,w,3]: uint8 RGB; the result is resized to the truth's size. truth_mask, result_mask:
-    uint8 masks of the product, [T,h,w] grey or [T,h,w,3] in one colour on black. truth_people, result_people: the
-    poses of T frames. person: uint8 RGB [h,w,3], the reference photo; person_people: its pose.
+    uint8 masks of the product, [T,h,w] grey or [T,h,w,3] in one colour on black. All are read frame by frame.
+    truth_people, result_people: the poses of T frames. person: uint8 RGB [h,w,3], the reference photo; person_people:
+    its pose.
     """
 
-    truth: np.ndarray
-    result: np.ndarray
-    truth_mask: np.ndarray | None = None
-    result_mask: np.ndarray | None = None
+    truth: np.ndarray | Levels
+    result: np.ndarray | Levels
+    truth_mask: np.ndarray | Levels | None = None
+    result_mask: np.ndarray | Levels | None = None
     truth_people: Sequence[People] | None = None
     result_people: Sequence[People] | None = None
     person: np.ndarray | None = None
@@ -58,7 +60,7 @@ class Pair:
         return self.truth.shape[2], self.truth.shape[1]
 
 
-def fit(frames: np.ndarray, height: int, width: int) -> np.ndarray:
+def fit(frames: np.ndarray | Levels, height: int, width: int) -> np.ndarray | Levels:
     """`frames` [T,h,w,3] resized to that size. Raises ValueError if their shape is another."""
     h, w = frames.shape[1:3]
     if (h, w) == (height, width):

@@ -7,7 +7,7 @@ from comfy_api.latest import io, ui
 from ..host import folders
 from ..host.memory import Managed, to_output
 from ..host.progress import Progress
-from ..media.frames import levels
+from ..media.frames import Levels, levels
 from ..metrics import CLEAN, METRICS
 from .types import PoseKeypoint
 
@@ -65,10 +65,10 @@ class CraftersEvaluateClips(io.ComfyNode):
         from ..metrics.plot import plot
 
         pair = Pair(
-            levels(truth[..., :3]),
-            levels(result[..., :3]),
-            None if truth_mask is None else levels(truth_mask),
-            None if result_mask is None else levels(result_mask),
+            Levels(truth[..., :3]),
+            Levels(result[..., :3]),
+            None if truth_mask is None else Levels(truth_mask),
+            None if result_mask is None else Levels(result_mask),
             _poses(truth_pose),
             _poses(result_pose),
             None if person is None else levels(person[0, ..., :3]),
