@@ -164,7 +164,7 @@ def _opened(source: str | BytesIO, name: str) -> Iterator[tuple]:
 def _scanned(source: str | BytesIO, name: str) -> Times:
     with _opened(source, name) as (container, stream):
         if stream.codec_context is None:
-            raise ValueError(f"{name} cannot be read as a video: there is no decoder for it.")
+            raise ValueError(f"{name} cannot be read as a video: there is no decoder for it, or it is incomplete.")
         times = scan(container, stream)
     if times is None:
         raise ValueError(f"{name} cannot be read as a video after 0 frames (it holds none).")

@@ -108,7 +108,7 @@ def test_errors(tmp_path, clip):
     text.write_text("not a video")
     with pytest.raises(ValueError, match=r"text\.mp4 cannot be read as a video"):
         read_clip(text)
-    with pytest.raises(ValueError, match="The video has no picture: .* incomplete"):
+    with pytest.raises(ValueError, match="The video .* incomplete"):
         read_clip(BytesIO(clip.read_bytes()[:900]))
     with pytest.raises(ValueError, match="every=0"):
         read_clip(clip, every=0)

@@ -1,6 +1,7 @@
 """When frames are shown: uneven times, rates, cuts, and files that break off."""
 
 import io
+import re
 from fractions import Fraction
 
 import av
@@ -223,9 +224,9 @@ def test_damage_that_the_decoder_patches_is_told(tmp_path, caplog):
     data[start : start + 200] = random.bytes(200)
     (tmp_path / "clip.mp4").write_bytes(data)
     assert len(read_clip(tmp_path / "clip.mp4")[0]) == 16
-    assert [record.getMessage() for record in caplog.records] == [
-        "Damaged frames of clip.mp4: 1; flaws are seen, or the one before stays."
-    ]
+    (told,) = [record.getMessage() for record in caplog.records]
+    # A decoder of one thread also marks the frame after it, which is painted upon it.
+    assert re.fullmatch(r"Damaged frames of clip\.mp4: [12]; flaws are seen, or the one before stays\.", told)
 
 
 def test_a_hole_in_the_middle_is_told_and_the_rest_kept(tmp_path, caplog):
