@@ -30,7 +30,7 @@ FLECK, USUAL, HUGE = 0.1, 0.6, 1.0  # of a hand length's square: areas too small
 NEARLY = 0.9  # of the best score: the largest thing that stands out so much is meant, not a part of it
 NOTHING, DOUBT = 0.3, 1.4  # scores below which nothing is held, and below which it may be something else
 TOUCH, BARELY = 0.08, 0.05  # hand lengths from what a thing spans; share of the hand's points there that hold nothing
-STAYS = -0.2  # motion agreement below which it does not move with the hands
+STAYS = -0.1  # motion agreement below which it does not move with the hands
 ALIKE = 0.3  # overlap (IoU) with a box or mask that shows the same thing
 ODD = 2.5  # times the thing's usual area in a frame, or less than 1/ODD: not followed from there
 
