@@ -45,7 +45,12 @@ def initial_noise(condition: AnchorCondition, window: int, seed: int, shared: fl
     own = torch.randn(shape, generator=generator)
     if not shared:
         return own
-    return (1 - shared) ** 0.5 * own + shared**0.5 * torch.randn(own[:, :1].shape, generator=generator)
+    return mixed(own, torch.randn(own[:, :1].shape, generator=generator), shared)
+
+
+def mixed(own: torch.Tensor, common: torch.Tensor, shared: float) -> torch.Tensor:
+    """Noise of every frame and noise of all frames, as noise of the same variance."""
+    return (1 - shared) ** 0.5 * own + shared**0.5 * common
 
 
 def sample(

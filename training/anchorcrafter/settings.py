@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
 from ...models.anchorcrafter.system import AnchorConfig
-from ..settings import checked
+from ..settings import BelowOne, checked
 
 Side = Annotated[int, Field(ge=64, multiple_of=64)]
 
@@ -26,11 +26,12 @@ class AnchorSettings:
     weights: a checkpoint to start from, or `model`: the sizes of networks to start from nothing. train: groups (all,
     unet, pose_net, track_net, object_nets, dual_adapter) or regular expressions that parameter names begin with.
     region: of the HOI-region loss, product and hands (pretrain), product (finetune) or none; region_rate: its weight.
-    noise_mean, noise_std: of ln σ. augmentation: mean and deviation of ln strength of the noise on both photos, none
-    for photos without noise. dropout: p of condition dropout, of which three parts of that size are drawn. fps: as the
-    network is told. ablate: what Table 1 of the paper leaves out: dual_adapter (product tokens join the CLIP token in
-    one cross-attention), view_fusion (the front view stands for all three), hand_mesh (no hands, neither as condition
-    nor in the region), hoi_loss.
+    noise_mean, noise_std: of ln σ. shared_noise: the part of the noise's variance that all frames of a sample share, as
+    in Anchor Sampler. augmentation: mean and deviation of ln strength of the noise on both photos, none for photos
+    without noise. dropout: p of condition dropout, of which three parts of that size are drawn. fps: as the network is
+    told. ablate: what Table 1 of the paper leaves out: dual_adapter (product tokens join the CLIP token in one
+    cross-attention), view_fusion (the front view stands for all three), hand_mesh (no hands, neither as condition nor
+    in the region), hoi_loss.
     """
 
     data: Path
@@ -51,6 +52,7 @@ class AnchorSettings:
     region_rate: PositiveFloat = 1.0
     noise_mean: float = 0.7
     noise_std: NonNegativeFloat = 1.6
+    shared_noise: BelowOne = 0.0
     augmentation: tuple[float, float] | None = (-3.0, 0.5)
     dropout: Annotated[float, Field(ge=0, le=1 / 3)] = 0.1
     fps: int = 7

@@ -11,6 +11,7 @@ import torch
 from ...models.anchorcrafter.conditions import MOTION_BUCKET
 from ...models.anchorcrafter.encoders import SCALING_FACTOR, DINOv2
 from ...models.anchorcrafter.loss import hoi_loss, hoi_region, hoi_weight, network_input
+from ...models.anchorcrafter.sampling import mixed
 from ...models.anchorcrafter.system import AnchorCrafter, save
 from ...models.checkpoint import DTYPES
 from ..datasets.anchorcrafter import Clip, find_clips
@@ -176,6 +177,8 @@ class AnchorTask:
         settings = self.settings
         latent = (4, settings.size[1] // 8, settings.size[0] // 8)
         drawn = {"posterior": _normal(draw, (frames + 2, *latent)), "noise": _normal(draw, (frames, *latent))}
+        if settings.shared_noise:
+            drawn["noise"] = mixed(drawn["noise"], _normal(draw, (1, *latent)), settings.shared_noise)
         numbers = {
             "sigma": np.exp(draw.normal(settings.noise_mean, settings.noise_std)),
             "augmentation": strength,

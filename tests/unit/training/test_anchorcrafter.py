@@ -169,6 +169,13 @@ def test_noise_on_both_photos_is_one_and_told(folder, seen):
     assert torch.equal(call["time_ids"][:, 2], batch_of(task)["augmentation"])
 
 
+def test_frames_share_their_noise_as_in_the_sampler(folder):
+    task = AnchorTask(anchor_settings(folder, shared_noise=0.9), FRAMES)
+    frames = task.sample(0, np.random.default_rng(7), FRAMES)["noise"].flatten(1)
+    assert frames.std() == pytest.approx(1, abs=0.1)
+    assert torch.corrcoef(frames)[0, 1] == pytest.approx(0.9, abs=0.05)
+
+
 def test_films_from_the_cache_and_from_the_file_are_the_same(folder, seen):
     calls = [
         seen(task, batch_of(task, u=0.9))
