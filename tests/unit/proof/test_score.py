@@ -16,7 +16,7 @@ PRESENTING = {
 
 
 def test_somebody_presenting():
-    scene = make_scene(8, "test", (216, 384), 8)
+    scene = make_scene(2, "test", (216, 384), 8)
     found = find_conditions(scene)
     scores = score(scene, found)
     for name, least in PRESENTING.items():
