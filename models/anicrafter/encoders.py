@@ -4,6 +4,7 @@
 """
 
 import logging
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -38,13 +39,14 @@ def _channels(values: tuple, like: torch.Tensor) -> torch.Tensor:
 
 
 class WanVAE:
-    """loaded: a diffusers AutoencoderKLWan, which works through a clip four frames at a time.
+    """loaded: a diffusers AutoencoderKLWan, which works through a clip four frames at a time. Threads may share it.
 
     The clip itself waits in main memory, so that the device holds no more of a longer one but its latents.
     """
 
     def __init__(self, loaded: Loaded):
         self.loaded = loaded
+        self._lock = threading.Lock()  # the module keeps what it needs of the frames before
 
     def encode(self, images: torch.Tensor) -> torch.Tensor:
         """IMAGE [4n+1, H, W, 3] in 0…1 → posterior means [1, 16, n+1, H/8, W/8], not normalised, float32 on the CPU."""
@@ -64,15 +66,16 @@ class WanVAE:
 
     def _tiled_if_needed(self, run: Callable) -> torch.Tensor:
         vae = self.loaded.module
-        try:
-            return run(vae)
-        except (RuntimeError, MemoryError) as error:
-            if vae.use_tiling or not out_of_memory(error):
-                raise
-            logging.getLogger(__name__).warning("Out of memory: the VAE goes on in tiles, whose seams may be seen.")
-            vae.enable_tiling()
-            release_memory()
-            return run(vae)
+        with self._lock:
+            try:
+                return run(vae)
+            except (RuntimeError, MemoryError) as error:
+                if vae.use_tiling or not out_of_memory(error):
+                    raise
+                logging.getLogger(__name__).warning("Out of memory: the VAE goes on in tiles, whose seams may be seen.")
+                vae.enable_tiling()
+                release_memory()
+                return run(vae)
 
 
 def load_vae(path: str | Path, dtype: torch.dtype = torch.bfloat16):

@@ -2,6 +2,7 @@ import hashlib
 import json
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -270,6 +271,18 @@ def test_clips_wait_in_main_memory(tmp_path):
         vae.encode(images)
     assert seen == [1, 4, 4]
     assert not network.encoder._forward_pre_hooks and not network.decoder._forward_hooks
+
+
+@torch.no_grad()
+def test_threads_share_a_vae():
+    """As a training's do: its preview decodes while the next samples are encoded."""
+    from diffusers import AutoencoderKLWan
+
+    vae, clips = encoders.WanVAE(Loaded(AutoencoderKLWan(base_dim=8).eval())), torch.rand(8, 9, 32, 48, 3)
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(torch.no_grad()(vae.encode), clips))
+    for clip, latents in zip(clips, together, strict=True):
+        torch.testing.assert_close(latents, vae.encode(clip))
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA")
