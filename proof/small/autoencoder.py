@@ -67,7 +67,8 @@ class AutoencoderTask(ABC):
         with torch.no_grad():
             self.start(clips)
         if settings.weights:
-            state = self.load(settings.weights).state_dict()
+            # A plain dict: torch notes in a state's metadata to assign parameters, and these must keep their hooks.
+            state = dict(self.load(settings.weights).state_dict())
             with torch.device("meta"):
                 assign(self.network(), state, f"{settings.weights}")
             self.trained.load_state_dict(state)

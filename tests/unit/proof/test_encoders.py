@@ -187,6 +187,8 @@ def test_a_decoder_learns_on_while_latents_stay(data, trained, tmp_path):
     before, after = (load_file(next((folder / "export").rglob("*.safetensors"))) for folder in (out, tmp_path))
     changed = {name for name in before if not torch.equal(before[name], after[name])}
     assert changed and all(name.startswith("decoder.") for name in changed)
+    passing = next(name for name in after if name.endswith("up_blocks.3.resnets.0.spatial_res_block.conv2.weight"))
+    assert not after[passing][:6].any() and after[passing][6:].any()  # colours still pass what learns beside them
     with pytest.raises(CheckpointError, match="of another size"):
         make("svd-vae", data, own, "task.widths=[64, 32, 64, 64]")
 
